@@ -1,0 +1,16 @@
+//! From ACADA's trigger to a freed buffer: the on-site ingest daemon of CTAO.
+//!
+//! The binary is a thin shell around this library; tests and benchmarks reach the same modules.
+//! `docs/architecture.md` is the map.
+
+pub mod cli;
+pub mod config;
+pub mod custody;
+pub mod embedded;
+pub mod fits;
+pub mod fixity;
+pub mod names;
+pub mod product;
+pub mod rucio;
+pub mod storage;
+pub mod telemetry;

@@ -1,0 +1,3 @@
+//! The `dl0-ingest` command.
+
+fn main() {}
