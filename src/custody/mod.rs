@@ -1,5 +1,26 @@
-//! What custody of a file means: states, legal moves, evidence and invariants. Pure, no I/O.
+//! What custody of a file means: states and legal moves, evidence for copies, and the invariants. Pure, no I/O.
 
 mod copies;
+mod evidence;
+pub mod invariants;
+mod state;
 
 pub use copies::{Copies, TooFewCopies};
+pub use evidence::{
+    Contents, CopyFacts, CopyProof, Doubt, Evidence, FirstLook, KeepReason, LockFacts, ReleaseOrder, StorageAnswer, StoragePolicy,
+};
+pub use state::{IllegalMove, State};
+
+/// Milliseconds since 1970-01-01T00:00:00 UTC.
+pub type UnixMillis = i64;
+
+/// What identifies one delivery of a file on disk. Inode numbers are reused, so all parts count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FileIdentity {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Last modification, nanoseconds since 1970 UTC.
+    pub mtime_ns: i64,
+    /// Inode number.
+    pub inode: u64,
+}
