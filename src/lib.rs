@@ -9,6 +9,7 @@ pub mod custody;
 pub mod embedded;
 pub mod fits;
 pub mod fixity;
+pub mod ledger;
 pub mod names;
 pub mod product;
 pub mod rucio;

@@ -47,7 +47,9 @@ pub enum NameError {
     #[error("the name is not valid UTF-8; rename the file using letters, digits, '.', '_' and '-' only")]
     NotUtf8,
     /// A character outside `[/A-Za-z0-9._-]`, or a first character that is not a letter or digit.
-    #[error("character {character:?} at position {position} is not allowed in a DID; use letters, digits, '.', '_' and '-' only")]
+    #[error(
+        "character {character:?} at position {position} is not allowed in a DID; use letters, digits, '.', '_' and '-' only"
+    )]
     Character {
         /// The offender.
         character: char,
@@ -216,10 +218,7 @@ mod tests {
                 "/ctao/acada/dl0/LSTN-01/events/2026/01",
             ]
         );
-        assert_eq!(
-            file.invalid_path(),
-            Path::new("ctao/acada/invalid/dl0/LSTN-01/events/2026/01/01/TEL001.fits.fz")
-        );
+        assert_eq!(file.invalid_path(), Path::new("ctao/acada/invalid/dl0/LSTN-01/events/2026/01/01/TEL001.fits.fz"));
     }
 
     #[test]

@@ -150,7 +150,14 @@ impl CopyProof {
             .find(|lock| lock.ours && lock.ok && !lock.expires)
             .map(|lock| lock.rule.clone())
             .ok_or_else(|| Doubt::NotYet(format!("no permanent rule of ours holds an OK lock at {rse}")))?;
-        Ok(Self { rse: rse.clone(), site, rule, bytes: contents.bytes, adler32: contents.adler32.clone(), storage_digest })
+        Ok(Self {
+            rse: rse.clone(),
+            site,
+            rule,
+            bytes: contents.bytes,
+            adler32: contents.adler32.clone(),
+            storage_digest,
+        })
     }
 
     fn judge_storage(
@@ -172,7 +179,11 @@ impl CopyProof {
                 let expected = match *algorithm {
                     "crc32c" => &contents.crc32c,
                     "adler32" => &contents.adler32,
-                    other => return Err(Doubt::Unknown(format!("the storage of {rse} states a {other}, which we do not keep"))),
+                    other => {
+                        return Err(Doubt::Unknown(format!(
+                            "the storage of {rse} states a {other}, which we do not keep"
+                        )));
+                    }
                 };
                 if value == expected {
                     Ok(Some((algorithm, value.clone())))
@@ -215,11 +226,7 @@ pub struct Evidence {
 
 impl Evidence {
     /// Assembles one look. A single contradiction spoils it, whatever the other copies say.
-    pub fn assemble(
-        at: UnixMillis,
-        judged: Vec<Result<CopyProof, Doubt>>,
-        required: Copies,
-    ) -> Result<Self, Doubt> {
+    pub fn assemble(at: UnixMillis, judged: Vec<Result<CopyProof, Doubt>>, required: Copies) -> Result<Self, Doubt> {
         if let Some(contradiction) = judged.iter().find_map(|copy| match copy {
             Err(doubt @ Doubt::Contradiction(_)) => Some(doubt.clone()),
             _ => None,
@@ -381,12 +388,7 @@ mod tests {
     const IDENTITY: FileIdentity = FileIdentity { bytes: 10, mtime_ns: 1, inode: 7 };
 
     fn contents() -> Contents {
-        Contents {
-            bytes: 10,
-            adler32: "0000abcd".to_owned(),
-            crc32c: "12345678".to_owned(),
-            blake3: "b".repeat(64),
-        }
+        Contents { bytes: 10, adler32: "0000abcd".to_owned(), crc32c: "12345678".to_owned(), blake3: "b".repeat(64) }
     }
 
     fn copy(rse: &str, site: &str) -> CopyFacts {
@@ -411,7 +413,12 @@ mod tests {
         Evidence::assemble(at, judged, Copies::MIN)
     }
 
-    fn order(first: UnixMillis, last: UnixMillis, now: UnixMillis, found: FileIdentity) -> Result<ReleaseOrder, KeepReason> {
+    fn order(
+        first: UnixMillis,
+        last: UnixMillis,
+        now: UnixMillis,
+        found: FileIdentity,
+    ) -> Result<ReleaseOrder, KeepReason> {
         let sites = [("A", "a"), ("B", "b")];
         let first = evidence(first, &sites).unwrap().as_first_look();
         let hold = Duration::from_secs(10);

@@ -1,0 +1,118 @@
+//! Claiming due work, and giving it back.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::custody::{State, UnixMillis};
+
+use super::{Error, FileRow, LEASE, Ledger, now};
+
+/// Work that could not be finished now.
+#[derive(Clone, Debug)]
+pub struct Postpone {
+    /// The file.
+    pub id: i64,
+    /// Not before this long from now.
+    pub delay: Duration,
+    /// What it waits for, in words; shown by `why`.
+    pub waits_for: String,
+    /// The file's own failure, which lengthens the next delay. An outage or a normal wait is not.
+    pub failed: bool,
+}
+
+/// Files claimed together.
+#[derive(Debug)]
+pub struct Claim {
+    token: String,
+    /// The files, in the order of their delivery.
+    pub rows: Vec<FileRow>,
+}
+
+impl Ledger {
+    /// Claims up to `most` files that are due in `state`, longest due first.
+    pub async fn claim(&self, state: State, most: usize) -> Result<Claim, Error> {
+        let at = now();
+        let token = format!("{}#{}", self.owner, self.claims.fetch_add(1, Ordering::Relaxed));
+        // PostgreSQL will add FOR UPDATE SKIP LOCKED to the inner select; SQLite's single writer needs none
+        let mut rows: Vec<FileRow> = sqlx::query_as(
+            "UPDATE files SET claimed_by = $1, claimed_until = $2 WHERE id IN (
+                 SELECT id FROM files
+                 WHERE state = $3 AND next_attempt <= $4 AND (claimed_until IS NULL OR claimed_until < $4)
+                 ORDER BY next_attempt, id LIMIT $5)
+             RETURNING *",
+        )
+        .bind(&token)
+        .bind(at + i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX / 2))
+        .bind(state.as_str())
+        .bind(at)
+        .bind(i64::try_from(most).unwrap_or(i64::MAX))
+        .fetch_all(&self.writer)
+        .await
+        .map_err(|e| self.database(e))?;
+        rows.sort_by_key(|row| row.id);
+        Ok(Claim { token, rows })
+    }
+
+    /// Gives back what is left of a claim: files whose work ended without an outcome. They are due again after `delay`.
+    pub async fn give_back(&self, claim: &Claim, delay: Duration) -> Result<u64, Error> {
+        sqlx::query("UPDATE files SET claimed_by = NULL, claimed_until = NULL, next_attempt = $1 WHERE claimed_by = $2")
+            .bind(now() + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX / 2))
+            .bind(&claim.token)
+            .execute(&self.writer)
+            .await
+            .map(|done| done.rows_affected())
+            .map_err(|e| self.database(e))
+    }
+
+    /// When the next file of that state is due, if any waits unclaimed.
+    pub async fn next_due(&self, state: State) -> Result<Option<UnixMillis>, Error> {
+        sqlx::query_scalar("SELECT MIN(next_attempt) FROM files WHERE state = $1 AND claimed_until IS NULL")
+            .bind(state.as_str())
+            .fetch_one(&self.reader)
+            .await
+            .map_err(|e| self.database(e))
+    }
+
+    /// Gives files back for later. The state does not change.
+    pub async fn postpone(&self, files: &[Postpone]) -> Result<(), Error> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let at = now();
+        let mut tx = self.begin().await?;
+        for file in files {
+            sqlx::query(
+                "UPDATE files SET next_attempt = $1, waits_for = $2, attempts = attempts + $3,
+                     claimed_by = NULL, claimed_until = NULL WHERE id = $4",
+            )
+            .bind(at + i64::try_from(file.delay.as_millis()).unwrap_or(i64::MAX / 2))
+            .bind(&file.waits_for)
+            .bind(i64::from(file.failed))
+            .bind(file.id)
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| self.database(e))?;
+        }
+        self.commit(tx).await
+    }
+
+    /// Makes all files of a state due now: what they waited for has changed (a new configuration, Rucio back).
+    pub async fn hasten(&self, state: State) -> Result<u64, Error> {
+        sqlx::query("UPDATE files SET next_attempt = $1 WHERE state = $2 AND next_attempt > $1")
+            .bind(now())
+            .bind(state.as_str())
+            .execute(&self.writer)
+            .await
+            .map(|done| done.rows_affected())
+            .map_err(|e| self.database(e))
+    }
+
+    /// Forgets the claims of a daemon that is gone. Only with the lock held.
+    pub(super) async fn drop_claims(&self) -> Result<(), Error> {
+        sqlx::query("UPDATE files SET claimed_by = NULL, claimed_until = NULL WHERE claimed_until IS NOT NULL")
+            .execute(&self.writer)
+            .await
+            .map(|_| ())
+            .map_err(|e| self.database(e))
+    }
+}

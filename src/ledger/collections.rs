@@ -1,0 +1,85 @@
+//! Datasets and containers that Rucio is known to have, so that it is asked once.
+
+use std::collections::BTreeSet;
+
+use crate::names::Did;
+
+use super::{Error, Ledger, now};
+
+impl Ledger {
+    /// Of these collections, those not yet known to exist in Rucio.
+    pub async fn unknown_collections(&self, dids: &BTreeSet<Did>) -> Result<Vec<Did>, Error> {
+        let mut unknown = Vec::new();
+        for did in dids {
+            let known: Option<i64> =
+                sqlx::query_scalar("SELECT known_at FROM collections WHERE scope = $1 AND name = $2")
+                    .bind(&did.scope)
+                    .bind(&did.name)
+                    .fetch_optional(&self.reader)
+                    .await
+                    .map_err(|e| self.database(e))?;
+            if known.is_none() {
+                unknown.push(did.clone());
+            }
+        }
+        Ok(unknown)
+    }
+
+    /// Remembers collections that exist and are attached to their parents.
+    pub async fn collections_known(&self, dids: &[Did]) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        for did in dids {
+            sqlx::query(
+                "INSERT INTO collections (scope, name, known_at) VALUES ($1, $2, $3) ON CONFLICT (scope, name) DO NOTHING",
+            )
+            .bind(&did.scope)
+            .bind(&did.name)
+            .bind(now())
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| self.database(e))?;
+        }
+        self.commit(tx).await
+    }
+
+    /// Forgets collections that Rucio turned out not to have.
+    pub async fn collections_unknown(&self, dids: &BTreeSet<Did>) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        for did in dids {
+            sqlx::query("DELETE FROM collections WHERE scope = $1 AND name = $2")
+                .bind(&did.scope)
+                .bind(&did.name)
+                .execute(&mut *tx)
+                .await
+                .map_err(|e| self.database(e))?;
+        }
+        self.commit(tx).await
+    }
+
+    /// Rule A of a dataset, if it was placed.
+    pub async fn rule_a(&self, dataset: &Did) -> Result<Option<String>, Error> {
+        sqlx::query_scalar("SELECT rule_a FROM collections WHERE scope = $1 AND name = $2")
+            .bind(&dataset.scope)
+            .bind(&dataset.name)
+            .fetch_optional(&self.reader)
+            .await
+            .map(Option::flatten)
+            .map_err(|e| self.database(e))
+    }
+
+    /// Remembers (or, with `None`, forgets) rule A of a dataset.
+    pub async fn set_rule_a(&self, dataset: &Did, rule: Option<&str>) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO collections (scope, name, known_at, rule_a) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (scope, name) DO UPDATE SET rule_a = excluded.rule_a",
+        )
+        .bind(&dataset.scope)
+        .bind(&dataset.name)
+        .bind(now())
+        .bind(rule)
+        .execute(&self.writer)
+        .await
+        .map(|_| ())
+        .map_err(|e| self.database(e))
+    }
+}

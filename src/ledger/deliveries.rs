@@ -1,0 +1,260 @@
+//! What intake records: deliveries, deliveries of files already known, and triggers that cannot be taken.
+
+use sqlx::{FromRow, Sqlite, Transaction};
+
+use crate::custody::{FileIdentity, State, UnixMillis};
+use crate::names::Lfn;
+
+use super::{Error, FileRow, Ledger, now};
+
+/// A sound trigger and the file it announces.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The file.
+    pub lfn: Lfn,
+    /// As found on disk.
+    pub identity: FileIdentity,
+}
+
+/// What a delivery turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// A file never seen before.
+    New,
+    /// Recorded already; nothing to do.
+    Known,
+    /// The file changed before it was registered; it is verified anew.
+    Changed,
+    /// A new file in place of one that was rejected.
+    Replaced,
+    /// The file is registered already; it will be compared with what Rucio has.
+    Again,
+    /// The file is held; an operator decides.
+    Held,
+}
+
+/// A second delivery of a registered file, waiting to be compared.
+#[derive(Clone, Debug)]
+pub struct Redelivery {
+    /// The file's row.
+    pub row: FileRow,
+    /// The file as delivered now.
+    pub identity: FileIdentity,
+}
+
+/// A trigger that cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, serde::Serialize)]
+pub struct WrongTrigger {
+    /// The trigger, relative to the data root.
+    pub path: String,
+    /// Code of the reason, kebab-case.
+    pub reason: String,
+    /// The reason and the remedy, in words.
+    pub message: String,
+    /// Changes when the trigger changes.
+    #[serde(skip)]
+    pub signature: String,
+    /// First seen like this.
+    pub since: UnixMillis,
+}
+
+impl Ledger {
+    /// Records deliveries, all in one transaction; the answers are in the order of the deliveries.
+    pub async fn deliver(&self, deliveries: &[Delivery]) -> Result<Vec<Delivered>, Error> {
+        let mut tx = self.begin().await?;
+        let mut answers = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            answers.push(self.deliver_one(&mut tx, delivery).await?);
+        }
+        self.commit(tx).await?;
+        Ok(answers)
+    }
+
+    async fn deliver_one(
+        &self,
+        tx: &mut Transaction<'static, Sqlite>,
+        delivery: &Delivery,
+    ) -> Result<Delivered, Error> {
+        let known: Option<FileRow> = sqlx::query_as("SELECT * FROM files WHERE lfn = $1")
+            .bind(delivery.lfn.as_str())
+            .fetch_optional(&mut **tx)
+            .await
+            .map_err(|e| self.database(e))?;
+        let Some(row) = known else {
+            self.insert(tx, delivery).await?;
+            return Ok(Delivered::New);
+        };
+        let same = row.trigger_pending && row.identity() == delivery.identity;
+        match row.state {
+            State::Held => Ok(Delivered::Held),
+            _ if same => Ok(Delivered::Known),
+            State::Discovered | State::Verified => {
+                self.step(tx, &row, State::Discovered, "delivered-again", Some("changed before registration")).await?;
+                self.new_delivery(tx, row.id, delivery.identity).await?;
+                Ok(Delivered::Changed)
+            }
+            State::Rejected => {
+                self.step(tx, &row, State::Discovered, "delivered-again", Some("in place of a rejected file")).await?;
+                self.new_delivery(tx, row.id, delivery.identity).await?;
+                Ok(Delivered::Replaced)
+            }
+            _ => {
+                self.record_redelivery(tx, &row, delivery.identity).await?;
+                Ok(Delivered::Again)
+            }
+        }
+    }
+
+    async fn insert(&self, tx: &mut Transaction<'static, Sqlite>, delivery: &Delivery) -> Result<(), Error> {
+        let at = now();
+        let id: i64 = sqlx::query_scalar(
+            "INSERT INTO files (lfn, scope, dataset, state, state_since, discovered_at, bytes, mtime_ns, inode, next_attempt)
+             VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8, $5) RETURNING id",
+        )
+        .bind(delivery.lfn.as_str())
+        .bind(delivery.lfn.scope())
+        .bind(delivery.lfn.dataset().name)
+        .bind(State::Discovered.as_str())
+        .bind(at)
+        .bind(delivery.identity.bytes.cast_signed())
+        .bind(delivery.identity.mtime_ns)
+        .bind(delivery.identity.inode.cast_signed())
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(|e| self.database(e))?;
+        sqlx::query("INSERT INTO events (file_id, at, kind, to_state) VALUES ($1, $2, 'discovered', $3)")
+            .bind(id)
+            .bind(at)
+            .bind(State::Discovered.as_str())
+            .execute(&mut **tx)
+            .await
+            .map(|_| ())
+            .map_err(|e| self.database(e))
+    }
+
+    async fn record_redelivery(
+        &self,
+        tx: &mut Transaction<'static, Sqlite>,
+        row: &FileRow,
+        identity: FileIdentity,
+    ) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO redeliveries (file_id, bytes, mtime_ns, inode, seen_at, next_attempt)
+             VALUES ($1, $2, $3, $4, $5, $5)
+             ON CONFLICT (file_id) DO UPDATE SET bytes = excluded.bytes, mtime_ns = excluded.mtime_ns,
+                 inode = excluded.inode, next_attempt = excluded.next_attempt",
+        )
+        .bind(row.id)
+        .bind(identity.bytes.cast_signed())
+        .bind(identity.mtime_ns)
+        .bind(identity.inode.cast_signed())
+        .bind(now())
+        .execute(&mut **tx)
+        .await
+        .map_err(|e| self.database(e))?;
+        self.event(tx, row.id, "delivered-again", None, Some("will be compared with what is registered")).await
+    }
+
+    /// Second deliveries that are due to be compared.
+    pub async fn redeliveries(&self, most: i64) -> Result<Vec<Redelivery>, Error> {
+        let due: Vec<(i64, i64, i64, i64)> = sqlx::query_as(
+            "SELECT file_id, bytes, mtime_ns, inode FROM redeliveries WHERE next_attempt <= $1 ORDER BY seen_at LIMIT $2",
+        )
+        .bind(now())
+        .bind(most)
+        .fetch_all(&self.reader)
+        .await
+        .map_err(|e| self.database(e))?;
+        let mut found = Vec::with_capacity(due.len());
+        for (id, bytes, mtime_ns, inode) in due {
+            if let Some(row) = self.by_id(id).await? {
+                let identity = FileIdentity { bytes: bytes.cast_unsigned(), mtime_ns, inode: inode.cast_unsigned() };
+                found.push(Redelivery { row, identity });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Looks at a second delivery again in `delay`.
+    pub async fn redelivery_later(&self, row: &FileRow, delay: std::time::Duration) -> Result<(), Error> {
+        sqlx::query("UPDATE redeliveries SET next_attempt = $1 WHERE file_id = $2")
+            .bind(now() + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX / 2))
+            .bind(row.id)
+            .execute(&self.writer)
+            .await
+            .map(|_| ())
+            .map_err(|e| self.database(e))
+    }
+
+    /// The second delivery is the same content: the file on disk is the one delivered now, and its trigger may go.
+    /// A released file starts its road again with the copy that came back.
+    pub async fn redelivery_identical(&self, redelivery: &Redelivery) -> Result<bool, Error> {
+        let row = &redelivery.row;
+        let mut tx = self.begin().await?;
+        let back = row.state == State::Released;
+        let moved = !back || self.step(&mut tx, row, State::Verified, "back-in-custody", None).await?;
+        if moved {
+            sqlx::query(
+                "UPDATE files SET mtime_ns = $1, inode = $2, trigger_pending = 1, delivery = delivery + 1
+                 WHERE id = $3 AND state = $4",
+            )
+            .bind(redelivery.identity.mtime_ns)
+            .bind(redelivery.identity.inode.cast_signed())
+            .bind(row.id)
+            .bind(if back { State::Verified.as_str() } else { row.state.as_str() })
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| self.database(e))?;
+            self.event(&mut tx, row.id, "delivered-again-identical", None, None).await?;
+            self.drop_redelivery(&mut tx, row.id).await?;
+        }
+        self.commit(tx).await?;
+        Ok(moved)
+    }
+
+    /// The second delivery differs (or went away): it is settled as far as the queue is concerned.
+    pub async fn redelivery_settled(&self, row: &FileRow, kind: &str, detail: &str) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        self.event(&mut tx, row.id, kind, None, Some(detail)).await?;
+        self.drop_redelivery(&mut tx, row.id).await?;
+        self.commit(tx).await
+    }
+
+    async fn drop_redelivery(&self, tx: &mut Transaction<'static, Sqlite>, id: i64) -> Result<(), Error> {
+        sqlx::query("DELETE FROM redeliveries WHERE file_id = $1")
+            .bind(id)
+            .execute(&mut **tx)
+            .await
+            .map(|_| ())
+            .map_err(|e| self.database(e))
+    }
+
+    /// Remembers a wrong trigger. `true` when it is new or has changed, so that it is reported once.
+    pub async fn wrong_trigger(&self, trigger: &WrongTrigger) -> Result<bool, Error> {
+        let done = sqlx::query(
+            "INSERT INTO wrong_triggers (path, reason, message, signature, since) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (path) DO UPDATE SET reason = excluded.reason, message = excluded.message,
+                 signature = excluded.signature, since = excluded.since
+             WHERE wrong_triggers.signature <> excluded.signature OR wrong_triggers.reason <> excluded.reason",
+        )
+        .bind(&trigger.path)
+        .bind(&trigger.reason)
+        .bind(&trigger.message)
+        .bind(&trigger.signature)
+        .bind(trigger.since)
+        .execute(&self.writer)
+        .await
+        .map_err(|e| self.database(e))?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Forgets a wrong trigger that was mended or removed. `true` if there was one.
+    pub async fn trigger_mended(&self, path: &str) -> Result<bool, Error> {
+        sqlx::query("DELETE FROM wrong_triggers WHERE path = $1")
+            .bind(path)
+            .execute(&self.writer)
+            .await
+            .map(|done| done.rows_affected() > 0)
+            .map_err(|e| self.database(e))
+    }
+}

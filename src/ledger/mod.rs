@@ -1,0 +1,215 @@
+//! Durable custody: one row a file, one append-only event a move, and the only queue of the pipeline.
+//!
+//! A stage claims due files in its state, works, and commits the outcome in one transaction; a restart is therefore
+//! nothing special. The statements keep to what SQLite and PostgreSQL share.
+
+mod claims;
+mod collections;
+mod deliveries;
+mod moves;
+mod queries;
+mod rows;
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqlitePool, Transaction};
+
+pub use claims::{Claim, Postpone};
+pub use deliveries::{Delivered, Delivery, Redelivery, WrongTrigger};
+pub use moves::{Registration, Sentence, Verified};
+pub use queries::{Filter, StateSummary};
+pub use rows::{EventRow, FileRow};
+
+use crate::custody::{IllegalMove, State, UnixMillis};
+
+/// What can go wrong with the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another daemon holds the ledger.
+    #[error(
+        "the ledger {path} is in use by another dl0-ingest ({lock} is locked); two daemons must never share one, stop the other first"
+    )]
+    InUse {
+        /// The ledger.
+        path: PathBuf,
+        /// Its lock file.
+        lock: PathBuf,
+    },
+    /// The file or its directory cannot be used.
+    #[error("cannot use the ledger {path}: {source}; check that its directory exists, is writable and not full")]
+    File {
+        /// The ledger or its lock.
+        path: PathBuf,
+        /// From the system.
+        source: std::io::Error,
+    },
+    /// The database refused: full or read-only disk, corruption, newer schema.
+    #[error("ledger {path}: {source}{}", remedy(source))]
+    Database {
+        /// The ledger.
+        path: PathBuf,
+        /// From the database.
+        source: sqlx::Error,
+    },
+    /// A newer or damaged schema.
+    #[error("ledger {path}: {source}; was it written by a newer dl0-ingest?")]
+    Schema {
+        /// The ledger.
+        path: PathBuf,
+        /// From the migration.
+        source: sqlx::migrate::MigrateError,
+    },
+    /// A move the road does not have.
+    #[error(transparent)]
+    Illegal(#[from] IllegalMove),
+    /// The file was moved or delivered anew by somebody else meanwhile; the work done on it is void.
+    #[error("{lfn} is no longer {expected} as it was when it was claimed")]
+    Moved {
+        /// The file.
+        lfn: String,
+        /// As claimed.
+        expected: State,
+    },
+    /// A row holds something this version does not understand.
+    #[error("ledger row {lfn}: {what}")]
+    Row {
+        /// The file.
+        lfn: String,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+fn remedy(error: &sqlx::Error) -> &'static str {
+    let text = error.to_string();
+    if text.contains("disk is full") {
+        "; free space on its disk, the daemon goes on by itself"
+    } else if text.contains("readonly") || text.contains("read-only") {
+        "; make its directory writable for the daemon's user"
+    } else if text.contains("unable to open") {
+        "; check the directory and its permissions"
+    } else {
+        ""
+    }
+}
+
+/// A handle on the ledger; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    writer: SqlitePool,
+    reader: SqlitePool,
+    path: Arc<PathBuf>,
+    owner: Arc<str>,
+    claims: Arc<AtomicU64>,
+    _lock: Option<Arc<File>>,
+}
+
+/// How long a claim lasts. The embedded ledger has one daemon, which drops all claims at its start; the lease matters
+/// only for work that hangs.
+const LEASE: Duration = Duration::from_secs(3600);
+
+impl Ledger {
+    /// Opens (and creates) the ledger for the one daemon that writes it.
+    pub async fn open(path: &Path) -> Result<Self, Error> {
+        let lock = lock(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10));
+        let database = |source| Error::Database { path: path.to_owned(), source };
+        // one writer: SQLite has one anyway, and waiting in the pool is cheaper than waiting on its lock
+        let writer =
+            SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(database)?;
+        sqlx::migrate!("src/ledger/migrations")
+            .run(&writer)
+            .await
+            .map_err(|source| Error::Schema { path: path.to_owned(), source })?;
+        let reader = SqlitePoolOptions::new()
+            .max_connections(4)
+            .connect_with(options.read_only(true).create_if_missing(false))
+            .await
+            .map_err(database)?;
+        let owner = format!("{}@{}", std::process::id(), now());
+        let ledger = Self {
+            writer,
+            reader,
+            path: Arc::new(path.to_owned()),
+            owner: owner.into(),
+            claims: Arc::default(),
+            _lock: Some(Arc::new(lock)),
+        };
+        ledger.drop_claims().await?;
+        Ok(ledger)
+    }
+
+    /// Opens the ledger for reading, beside a running daemon or without one.
+    pub async fn open_read_only(path: &Path) -> Result<Self, Error> {
+        if !path.exists() {
+            let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file (has the daemon ever run?)");
+            return Err(Error::File { path: path.to_owned(), source });
+        }
+        let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(Duration::from_secs(10));
+        let reader = SqlitePoolOptions::new()
+            .max_connections(2)
+            .connect_with(options)
+            .await
+            .map_err(|source| Error::Database { path: path.to_owned(), source })?;
+        Ok(Self {
+            writer: reader.clone(),
+            reader,
+            path: Arc::new(path.to_owned()),
+            owner: "reader".into(),
+            claims: Arc::default(),
+            _lock: None,
+        })
+    }
+
+    /// The file of the embedded ledger.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Closes all connections; the write-ahead log is folded in.
+    pub async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+
+    fn database(&self, source: sqlx::Error) -> Error {
+        Error::Database { path: self.path.as_ref().clone(), source }
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {
+        // IMMEDIATE: a transaction that reads first and writes later must not fail half-way on the lock
+        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.database(e))
+    }
+
+    async fn commit(&self, transaction: Transaction<'static, Sqlite>) -> Result<(), Error> {
+        transaction.commit().await.map_err(|e| self.database(e))
+    }
+}
+
+fn lock(path: &Path) -> Result<File, Error> {
+    let lock_path = path.with_extension("lock");
+    let failed = |source| Error::File { path: lock_path.clone(), source };
+    // never unlinked: a lock on a name that somebody re-creates guards nothing
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path).map_err(failed)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::InUse { path: path.to_owned(), lock: lock_path }),
+        Err(errno) => Err(failed(errno.into())),
+    }
+}
+
+/// Now, in the ledger's unit.
+pub fn now() -> UnixMillis {
+    jiff::Timestamp::now().as_millisecond()
+}

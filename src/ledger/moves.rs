@@ -1,0 +1,335 @@
+//! The outcomes of the stages. Each is one transaction: the move, what was learnt, and the event that tells it.
+
+use sqlx::{Sqlite, Transaction};
+
+use crate::custody::{Contents, FileIdentity, State, UnixMillis};
+
+use super::{Error, FileRow, Ledger, now};
+
+/// A file that was read and found sound.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// As claimed.
+    pub row: FileRow,
+    /// What was read.
+    pub contents: Contents,
+    /// Product metadata as a JSON object.
+    pub metadata: String,
+    /// `None` when the file carries no checksum at all.
+    pub valid_fits_checksum: Option<bool>,
+}
+
+/// Why a file is rejected and where it goes.
+#[derive(Clone, Debug)]
+pub struct Sentence {
+    /// Code of the first reason.
+    pub code: String,
+    /// All reasons, in words.
+    pub reason: String,
+    /// Destination relative to the data root.
+    pub invalid_path: String,
+}
+
+/// A file that Rucio has on record and protects on site.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// As claimed.
+    pub row: FileRow,
+    /// Rule C.
+    pub rule_c: String,
+}
+
+impl Ledger {
+    /// Discovered → Verified. Files that changed hands meanwhile are left out; returns how many moved.
+    pub async fn verified(&self, files: &[Verified]) -> Result<usize, Error> {
+        let mut tx = self.begin().await?;
+        let mut moved = 0;
+        for file in files {
+            if !self.step(&mut tx, &file.row, State::Verified, "verified", None).await? {
+                continue;
+            }
+            moved += 1;
+            sqlx::query(
+                "UPDATE files SET adler32 = $1, crc32c = $2, blake3 = $3, metadata = $4, valid_fits_checksum = $5
+                 WHERE id = $6",
+            )
+            .bind(&file.contents.adler32)
+            .bind(&file.contents.crc32c)
+            .bind(&file.contents.blake3)
+            .bind(&file.metadata)
+            .bind(file.valid_fits_checksum)
+            .bind(file.row.id)
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| self.database(e))?;
+        }
+        self.commit(tx).await?;
+        Ok(moved)
+    }
+
+    /// The file on disk is not the one recorded: it is taken as delivered anew, as `found`.
+    pub async fn rediscovered(&self, row: &FileRow, found: FileIdentity, why: &str) -> Result<bool, Error> {
+        let mut tx = self.begin().await?;
+        let moved = self.step(&mut tx, row, State::Discovered, "changed-on-disk", Some(why)).await?;
+        if moved {
+            self.new_delivery(&mut tx, row.id, found).await?;
+        }
+        self.commit(tx).await?;
+        Ok(moved)
+    }
+
+    /// The durable intent to set a bad file aside. The state stays Discovered until that is done.
+    pub async fn rejecting(&self, row: &FileRow, sentence: &Sentence) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        sqlx::query("UPDATE files SET reason_code = $1, reason = $2, invalid_path = $3 WHERE id = $4")
+            .bind(&sentence.code)
+            .bind(&sentence.reason)
+            .bind(&sentence.invalid_path)
+            .bind(row.id)
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| self.database(e))?;
+        self.event(&mut tx, row.id, "rejecting", None, Some(&sentence.reason)).await?;
+        self.commit(tx).await
+    }
+
+    /// Discovered → Rejected: the file lies in `invalid/` and its trigger is gone.
+    pub async fn rejected(&self, row: &FileRow) -> Result<bool, Error> {
+        let mut tx = self.begin().await?;
+        let moved = self.step(&mut tx, row, State::Rejected, "rejected", row.reason.as_deref()).await?;
+        if moved {
+            self.set_trigger_gone(&mut tx, row.id).await?;
+        }
+        self.commit(tx).await?;
+        Ok(moved)
+    }
+
+    /// Any state → Held.
+    pub async fn hold(&self, row: &FileRow, code: &str, reason: &str) -> Result<bool, Error> {
+        let mut tx = self.begin().await?;
+        let moved = self.step(&mut tx, row, State::Held, "held", Some(reason)).await?;
+        if moved {
+            sqlx::query("UPDATE files SET reason_code = $1, reason = $2, held_from = $3 WHERE id = $4")
+                .bind(code)
+                .bind(reason)
+                .bind(row.state.as_str())
+                .bind(row.id)
+                .execute(&mut *tx)
+                .await
+                .map_err(|e| self.database(e))?;
+        }
+        self.commit(tx).await?;
+        Ok(moved)
+    }
+
+    /// Verified → Registered. Returns the rows that moved.
+    pub async fn registered(&self, files: &[Registration]) -> Result<Vec<i64>, Error> {
+        let mut tx = self.begin().await?;
+        let mut moved = Vec::with_capacity(files.len());
+        for file in files {
+            if self.step(&mut tx, &file.row, State::Registered, "registered", None).await? {
+                sqlx::query(
+                    "UPDATE files SET rule_c = $1, rule_b = NULL, first_rse = NULL, first_look = NULL,
+                         last_evidence = NULL, release_ordered_at = NULL, replica_gone_at = NULL WHERE id = $2",
+                )
+                .bind(&file.rule_c)
+                .bind(file.row.id)
+                .execute(&mut *tx)
+                .await
+                .map_err(|e| self.database(e))?;
+                moved.push(file.row.id);
+            }
+        }
+        self.commit(tx).await?;
+        Ok(moved)
+    }
+
+    /// Records that triggers were removed.
+    pub async fn triggers_gone(&self, ids: &[i64]) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        for id in ids {
+            self.set_trigger_gone(&mut tx, *id).await?;
+        }
+        self.commit(tx).await
+    }
+
+    /// Registered → Replicated: (row, RSE of the first copy, rule B).
+    pub async fn replicated(&self, files: &[(FileRow, String, String)]) -> Result<usize, Error> {
+        let mut tx = self.begin().await?;
+        let mut moved = 0;
+        for (row, first_rse, rule_b) in files {
+            if self.step(&mut tx, row, State::Replicated, "replicated", Some(first_rse)).await? {
+                moved += 1;
+                sqlx::query("UPDATE files SET first_rse = $1, rule_b = $2 WHERE id = $3")
+                    .bind(first_rse)
+                    .bind(rule_b)
+                    .bind(row.id)
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(|e| self.database(e))?;
+            }
+        }
+        self.commit(tx).await?;
+        Ok(moved)
+    }
+
+    /// A first complete look; the second may come after `due`.
+    pub async fn looked(&self, row: &FileRow, first_look: &str, due: UnixMillis) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "UPDATE files SET first_look = $1, next_attempt = $2, waits_for = $3, claimed_by = NULL,
+                 claimed_until = NULL WHERE id = $4 AND state = $5 AND delivery = $6",
+        )
+        .bind(first_look)
+        .bind(due)
+        .bind("all copies are proven; waiting for the hold time before the second look")
+        .bind(row.id)
+        .bind(row.state.as_str())
+        .bind(row.delivery)
+        .execute(&mut *tx)
+        .await
+        .map_err(|e| self.database(e))?;
+        self.event(&mut tx, row.id, "first-look", None, Some(first_look)).await?;
+        self.commit(tx).await
+    }
+
+    /// Replicated → Confirmed, on the evidence of the second look.
+    pub async fn confirmed(&self, row: &FileRow, evidence: &str) -> Result<bool, Error> {
+        self.step_with_evidence(row, State::Confirmed, "confirmed", evidence).await
+    }
+
+    /// Confirmed → Releasing: the durable intent, with the evidence it rests on.
+    pub async fn releasing(&self, row: &FileRow, evidence: &str) -> Result<bool, Error> {
+        self.step_with_evidence(row, State::Releasing, "releasing", evidence).await
+    }
+
+    async fn step_with_evidence(&self, row: &FileRow, to: State, kind: &str, evidence: &str) -> Result<bool, Error> {
+        let mut tx = self.begin().await?;
+        let moved = self.step(&mut tx, row, to, kind, Some(evidence)).await?;
+        if moved {
+            sqlx::query("UPDATE files SET last_evidence = $1 WHERE id = $2")
+                .bind(evidence)
+                .bind(row.id)
+                .execute(&mut *tx)
+                .await
+                .map_err(|e| self.database(e))?;
+        }
+        self.commit(tx).await?;
+        Ok(moved)
+    }
+
+    /// Rule C was ended in Rucio.
+    pub async fn release_ordered(&self, row: &FileRow) -> Result<(), Error> {
+        self.note(row, "release-ordered", "UPDATE files SET release_ordered_at = $1 WHERE id = $2").await
+    }
+
+    /// Rucio has no on-site replica any more.
+    pub async fn replica_gone(&self, row: &FileRow) -> Result<(), Error> {
+        self.note(row, "replica-gone", "UPDATE files SET replica_gone_at = $1 WHERE id = $2").await
+    }
+
+    async fn note(&self, row: &FileRow, kind: &str, update: &'static str) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        sqlx::query(update).bind(now()).bind(row.id).execute(&mut *tx).await.map_err(|e| self.database(e))?;
+        self.event(&mut tx, row.id, kind, None, None).await?;
+        self.commit(tx).await
+    }
+
+    /// Releasing → Released: replica and file are gone.
+    pub async fn released(&self, row: &FileRow) -> Result<bool, Error> {
+        let mut tx = self.begin().await?;
+        let moved = self.step(&mut tx, row, State::Released, "released", None).await?;
+        self.commit(tx).await?;
+        Ok(moved)
+    }
+
+    /// Records something that happened without a move.
+    pub async fn remark(&self, row: &FileRow, kind: &str, detail: &str) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        self.event(&mut tx, row.id, kind, None, Some(detail)).await?;
+        self.commit(tx).await
+    }
+
+    /// One move with its event. `false`: the row is no longer as claimed, and nothing was written.
+    pub(super) async fn step(
+        &self,
+        tx: &mut Transaction<'static, Sqlite>,
+        row: &FileRow,
+        to: State,
+        kind: &str,
+        detail: Option<&str>,
+    ) -> Result<bool, Error> {
+        row.state.moving_to(to)?;
+        let done = sqlx::query(
+            "UPDATE files SET state = $1, state_since = $2, next_attempt = $2, attempts = 0, waits_for = NULL,
+                 claimed_by = NULL, claimed_until = NULL
+             WHERE id = $3 AND state = $4 AND delivery = $5",
+        )
+        .bind(to.as_str())
+        .bind(now())
+        .bind(row.id)
+        .bind(row.state.as_str())
+        .bind(row.delivery)
+        .execute(&mut **tx)
+        .await
+        .map_err(|e| self.database(e))?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.event(tx, row.id, kind, Some((row.state, to)), detail).await?;
+        Ok(true)
+    }
+
+    pub(super) async fn event(
+        &self,
+        tx: &mut Transaction<'static, Sqlite>,
+        file: i64,
+        kind: &str,
+        moved: Option<(State, State)>,
+        detail: Option<&str>,
+    ) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO events (file_id, at, kind, from_state, to_state, detail) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(file)
+        .bind(now())
+        .bind(kind)
+        .bind(moved.map(|(from, _)| from.as_str()))
+        .bind(moved.map(|(_, to)| to.as_str()))
+        .bind(detail)
+        .execute(&mut **tx)
+        .await
+        .map(|_| ())
+        .map_err(|e| self.database(e))
+    }
+
+    pub(super) async fn new_delivery(
+        &self,
+        tx: &mut Transaction<'static, Sqlite>,
+        id: i64,
+        found: FileIdentity,
+    ) -> Result<(), Error> {
+        sqlx::query(
+            "UPDATE files SET delivery = delivery + 1, bytes = $1, mtime_ns = $2, inode = $3, adler32 = NULL,
+                 crc32c = NULL, blake3 = NULL, metadata = NULL, valid_fits_checksum = NULL, reason_code = NULL,
+                 reason = NULL, invalid_path = NULL, held_from = NULL, trigger_pending = 1 WHERE id = $4",
+        )
+        .bind(found.bytes.cast_signed())
+        .bind(found.mtime_ns)
+        .bind(found.inode.cast_signed())
+        .bind(id)
+        .execute(&mut **tx)
+        .await
+        .map(|_| ())
+        .map_err(|e| self.database(e))
+    }
+
+    async fn set_trigger_gone(&self, tx: &mut Transaction<'static, Sqlite>, id: i64) -> Result<(), Error> {
+        sqlx::query("UPDATE files SET trigger_pending = 0 WHERE id = $1")
+            .bind(id)
+            .execute(&mut **tx)
+            .await
+            .map(|_| ())
+            .map_err(|e| self.database(e))
+    }
+}

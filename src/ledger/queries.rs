@@ -1,0 +1,105 @@
+//! Questions that operators and the daemon's own book-keeping ask.
+
+use sqlx::FromRow;
+
+use crate::custody::{State, UnixMillis};
+
+use super::{Error, EventRow, FileRow, Ledger, WrongTrigger};
+
+/// How much stands in one state.
+#[derive(Clone, Debug, FromRow, serde::Serialize)]
+pub struct StateSummary {
+    /// The state.
+    #[sqlx(try_from = "String")]
+    #[serde(serialize_with = "as_name")]
+    pub state: State,
+    /// Files in it.
+    pub files: i64,
+    /// Their bytes.
+    pub bytes: i64,
+    /// Since when the oldest of them is in it.
+    pub oldest: UnixMillis,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature is serde's
+fn as_name<S: serde::Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(state.as_str())
+}
+
+/// What to list.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only this state.
+    pub state: Option<State>,
+    /// At most this many.
+    pub limit: Option<u32>,
+}
+
+impl Ledger {
+    /// Files, bytes and age per state; states without files are absent.
+    pub async fn summary(&self) -> Result<Vec<StateSummary>, Error> {
+        sqlx::query_as(
+            "SELECT state, COUNT(*) AS files, CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes,
+                 MIN(state_since) AS oldest FROM files GROUP BY state",
+        )
+        .fetch_all(&self.reader)
+        .await
+        .map_err(|e| self.database(e))
+    }
+
+    /// Files in the order of their delivery.
+    pub async fn list(&self, filter: &Filter) -> Result<Vec<FileRow>, Error> {
+        sqlx::query_as("SELECT * FROM files WHERE ($1 IS NULL OR state = $1) ORDER BY id LIMIT $2")
+            .bind(filter.state.map(State::as_str))
+            .bind(filter.limit.map_or(i64::MAX, i64::from))
+            .fetch_all(&self.reader)
+            .await
+            .map_err(|e| self.database(e))
+    }
+
+    /// The file of that LFN.
+    pub async fn by_lfn(&self, lfn: &str) -> Result<Option<FileRow>, Error> {
+        sqlx::query_as("SELECT * FROM files WHERE lfn = $1")
+            .bind(lfn)
+            .fetch_optional(&self.reader)
+            .await
+            .map_err(|e| self.database(e))
+    }
+
+    pub(super) async fn by_id(&self, id: i64) -> Result<Option<FileRow>, Error> {
+        sqlx::query_as("SELECT * FROM files WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.reader)
+            .await
+            .map_err(|e| self.database(e))
+    }
+
+    /// What happened to a file, oldest first.
+    pub async fn events(&self, file: &FileRow) -> Result<Vec<EventRow>, Error> {
+        sqlx::query_as("SELECT at, kind, from_state, to_state, detail FROM events WHERE file_id = $1 ORDER BY id")
+            .bind(file.id)
+            .fetch_all(&self.reader)
+            .await
+            .map_err(|e| self.database(e))
+    }
+
+    /// Registered files whose trigger is still to be removed.
+    pub async fn triggers_to_remove(&self, most: i64) -> Result<Vec<FileRow>, Error> {
+        sqlx::query_as(
+            "SELECT * FROM files WHERE trigger_pending = 1
+                 AND state IN ('registered', 'replicated', 'confirmed', 'releasing', 'released') ORDER BY id LIMIT $1",
+        )
+        .bind(most)
+        .fetch_all(&self.reader)
+        .await
+        .map_err(|e| self.database(e))
+    }
+
+    /// Triggers that cannot be taken, by path.
+    pub async fn wrong_triggers(&self) -> Result<Vec<WrongTrigger>, Error> {
+        sqlx::query_as("SELECT path, reason, message, signature, since FROM wrong_triggers ORDER BY path")
+            .fetch_all(&self.reader)
+            .await
+            .map_err(|e| self.database(e))
+    }
+}
