@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod config;
 pub mod custody;
+pub mod datadir;
 pub mod embedded;
 pub mod fits;
 pub mod fixity;
