@@ -16,3 +16,4 @@ pub mod product;
 pub mod rucio;
 pub mod storage;
 pub mod telemetry;
+mod tls;

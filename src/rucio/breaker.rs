@@ -1,0 +1,153 @@
+//! Turns "Rucio is down" into one log line, a metric and waiting.
+//!
+//! A few failures in a row only raise the suspicion; a probe decides. So one poisonous request cannot shut out the
+//! others, and an outage is noticed within milliseconds rather than after everybody's patience. While the breaker is
+//! open, calls fail at once and a single probe asks until Rucio is back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Observer;
+use super::errors::{Error, Kind, Outlook};
+
+/// Failures in a row, over all callers, that raise the suspicion of an outage.
+const SUSPICIOUS: u32 = 3;
+
+#[derive(Clone, Debug)]
+enum State {
+    Closed,
+    Open { since: SystemTime, begun: Instant, reason: String },
+}
+
+/// Whether Rucio is worth calling.
+pub struct Breaker {
+    rucio: String,
+    observer: Arc<dyn Observer>,
+    state: watch::Sender<State>,
+    failures: AtomicU32,
+    watched: AtomicBool,
+}
+
+impl Breaker {
+    pub(super) fn new(rucio: String, observer: Arc<dyn Observer>) -> Self {
+        Self {
+            rucio,
+            observer,
+            state: watch::Sender::new(State::Closed),
+            failures: AtomicU32::new(0),
+            watched: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether calls fail at once because Rucio is known to be down.
+    pub fn is_open(&self) -> bool {
+        matches!(*self.state.borrow(), State::Open { .. })
+    }
+
+    /// Since when Rucio is known to be down.
+    pub fn since(&self) -> Option<SystemTime> {
+        match *self.state.borrow() {
+            State::Closed => None,
+            State::Open { since, .. } => Some(since),
+        }
+    }
+
+    /// What the probe said when the breaker opened, in words.
+    pub fn reason(&self) -> Option<String> {
+        match &*self.state.borrow() {
+            State::Closed => None,
+            State::Open { reason, .. } => Some(reason.clone()),
+        }
+    }
+
+    /// Waits until calls make sense; at once while the breaker is closed.
+    pub async fn closed(&self) {
+        // the sender lives in self, so waiting cannot fail
+        let _ = self.state.subscribe().wait_for(|state| matches!(state, State::Closed)).await;
+    }
+
+    /// The error for a call that is not even tried, while the breaker is open.
+    pub(super) fn refusal(&self) -> Option<Error> {
+        let State::Open { since, ref reason, .. } = *self.state.borrow() else { return None };
+        let message =
+            format!("Rucio at {} has been out of reach since {}: {reason}", self.rucio, httpdate::fmt_http_date(since));
+        Some(Error::new(Kind::Unreachable, Outlook::Later, message).never_sent())
+    }
+
+    /// Counts the outcome of an attempt. A returned [`Watch`] asks its one receiver to probe and report.
+    pub(super) fn note(self: &Arc<Self>, failure: Option<&Error>) -> Option<Watch> {
+        if !failure.is_some_and(speaks_of_an_outage) {
+            self.failures.store(0, Ordering::Relaxed);
+            return None;
+        }
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let wanted = failures >= SUSPICIOUS && !self.watched.swap(true, Ordering::AcqRel);
+        wanted.then(|| Watch { breaker: Arc::clone(self) })
+    }
+}
+
+/// Whether `error` may mean that nobody's calls get through.
+fn speaks_of_an_outage(error: &Error) -> bool {
+    match error.kind() {
+        Kind::Unreachable | Kind::Login | Kind::Tls | Kind::Protocol => true,
+        Kind::Transient => error.outlook() == Outlook::Soon,
+        _ => false,
+    }
+}
+
+/// The right to probe Rucio and to open and close the breaker; there is at most one at a time.
+pub(super) struct Watch {
+    breaker: Arc<Breaker>,
+}
+
+impl Watch {
+    /// Takes what a probe found; true when the watch is over because Rucio answers.
+    pub(super) fn report(&self, failure: Option<&Error>) -> bool {
+        if let Some(error) = failure.filter(|error| speaks_of_an_outage(error)) {
+            self.open(error);
+            false
+        } else {
+            self.close();
+            true
+        }
+    }
+
+    fn open(&self, error: &Error) {
+        let breaker = &self.breaker;
+        if breaker.is_open() {
+            return;
+        }
+        let reason = error.to_string();
+        tracing::warn!(
+            rucio = breaker.rucio,
+            kind = error.kind().as_str(),
+            reason,
+            "Rucio is out of reach; everything that needs it waits"
+        );
+        breaker.state.send_replace(State::Open { since: SystemTime::now(), begun: Instant::now(), reason });
+        breaker.observer.breaker(true);
+    }
+
+    fn close(&self) {
+        let breaker = &self.breaker;
+        breaker.failures.store(0, Ordering::Relaxed);
+        if let State::Open { begun, .. } = breaker.state.send_replace(State::Closed) {
+            tracing::info!(
+                rucio = breaker.rucio,
+                outage_seconds = begun.elapsed().as_secs_f64(),
+                "Rucio answers again; work goes on"
+            );
+            breaker.observer.breaker(false);
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.breaker.watched.store(false, Ordering::Release);
+    }
+}

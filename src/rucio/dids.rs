@@ -1,0 +1,68 @@
+//! Files, datasets and containers.
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::metadata::check_keys;
+use super::retry::Repeat;
+use super::transport::{Json, Lines, Request, path};
+use super::{Attachment, Client, DidInfo, Error, NewCollection};
+use crate::names::Did;
+
+impl Client {
+    /// Creates datasets and containers, all or none (`POST /dids`); at most 1000.
+    ///
+    /// If one exists, none is created: [`AlreadyExists`](super::Kind::AlreadyExists). Repeated only if it was never
+    /// sent, so after a broken connection the caller looks what is there.
+    pub async fn add_collections(&self, new: &[NewCollection]) -> Result<(), Error> {
+        let [first, ..] = new else { return Ok(()) };
+        let request = Request::new("add_collections", Method::POST, "/dids".to_owned())
+            .json(&json!(new))
+            .about(several(&first.did, new.len()));
+        self.call(Repeat::OnlyIfNotSent, request).await
+    }
+
+    /// Attaches children to parents, all or none; what is attached already is left alone (`POST /dids/attachments`).
+    ///
+    /// With an RSE, new files get their replica and their metadata in the same transaction. A file registered with
+    /// another size or checksum is [`ConsistencyMismatch`](super::Kind::ConsistencyMismatch), a missing parent
+    /// [`NotFound`](super::Kind::NotFound), a closed one [`Unsupported`](super::Kind::Unsupported), and a metadata key
+    /// that Rucio would misread [`UnsafeMetadataKey`](super::Kind::UnsafeMetadataKey) before anything is sent.
+    pub async fn attach(&self, attachments: &[Attachment]) -> Result<(), Error> {
+        for child in attachments.iter().flat_map(|attachment| &attachment.children) {
+            check_keys(&child.did, &child.meta)?;
+        }
+        // Rucio's database refuses an empty list of children
+        let filled: Vec<&Attachment> =
+            attachments.iter().filter(|attachment| !attachment.children.is_empty()).collect();
+        let Some(first) = filled.first().and_then(|attachment| attachment.children.first()) else { return Ok(()) };
+        let children = filled.iter().map(|attachment| attachment.children.len()).sum();
+        let request = Request::new("attach", Method::POST, "/dids/attachments".to_owned())
+            .json(&json!({ "ignore_duplicate": true, "attachments": filled }))
+            .about(several(&first.did, children));
+        self.call(Repeat::Safe, request).await
+    }
+
+    /// What Rucio knows of a DID (`GET /dids/{scope}/{name}`).
+    pub async fn did(&self, did: &Did) -> Result<DidInfo, Error> {
+        let request = Request::new("did", Method::GET, path(&["dids", &did.scope, &did.name])).about(did.to_string());
+        let Json(info) = self.call(Repeat::Safe, request).await?;
+        Ok(info)
+    }
+
+    /// The direct children of a dataset or container (`GET /dids/{scope}/{name}/dids`), in no order.
+    pub async fn content(&self, did: &Did) -> Result<Vec<Did>, Error> {
+        let request =
+            Request::new("content", Method::GET, path(&["dids", &did.scope, &did.name, "dids"])).about(did.to_string());
+        let Lines(children) = self.call(Repeat::Safe, request).await?;
+        Ok(children)
+    }
+}
+
+/// "a:b", or "a:b and 9 more".
+pub(super) fn several(first: &Did, count: usize) -> String {
+    match count {
+        0 | 1 => first.to_string(),
+        _ => format!("{first} and {} more", count - 1),
+    }
+}

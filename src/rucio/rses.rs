@@ -1,0 +1,39 @@
+//! Storage elements: which match an expression, and what they are like.
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::retry::Repeat;
+use super::transport::{Json, Lines, Request, path};
+use super::{Client, Error};
+
+#[derive(Deserialize)]
+struct Listed {
+    rse: String,
+}
+
+impl Client {
+    /// The names of the RSEs that match an expression (`GET /rses/?expression=…`), in alphabetical order.
+    ///
+    /// An expression that is malformed or matches nothing is [`NoTarget`](super::Kind::NoTarget).
+    pub async fn list_rses(&self, expression: &str) -> Result<Vec<String>, Error> {
+        let request = Request::new("list_rses", Method::GET, path(&["rses", ""]))
+            .query("expression", expression)
+            .about(format!("expression '{expression}'"));
+        let Lines(listed): Lines<Listed> = self.call(Repeat::Safe, request).await?;
+        let mut names: Vec<String> = listed.into_iter().map(|listed| listed.rse).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// The attributes of an RSE (`GET /rses/{rse}/attr/`); values are strings, numbers or booleans.
+    pub async fn rse_attributes(&self, rse: &str) -> Result<BTreeMap<String, Value>, Error> {
+        let request =
+            Request::new("rse_attributes", Method::GET, path(&["rses", rse, "attr", ""])).about(format!("RSE '{rse}'"));
+        let Json(attributes) = self.call(Repeat::Safe, request).await?;
+        Ok(attributes)
+    }
+}

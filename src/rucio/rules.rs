@@ -1,0 +1,87 @@
+//! Replication rules and their locks.
+
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::dids::several;
+use super::errors::{Kind, Outlook};
+use super::retry::Repeat;
+use super::transport::{Json, Lines, Request, path};
+use super::{Client, Error, Lock, NewRule, Rule, RuleId};
+use crate::names::Did;
+
+impl Client {
+    /// Places one rule on each DID, all or none, and gives their ids in the order of the DIDs (`POST /rules/`).
+    ///
+    /// If one DID has such a rule (same account, expression and copies), none is placed:
+    /// [`DuplicateRule`](Kind::DuplicateRule). Repeated only if it was never sent, so after a broken connection the
+    /// caller looks what is there.
+    pub async fn add_rules(&self, rule: &NewRule) -> Result<Vec<RuleId>, Error> {
+        let [first, ..] = rule.dids.as_slice() else { return Ok(Vec::new()) };
+        let mut body = Map::new();
+        body.insert("dids".to_owned(), json!(rule.dids));
+        body.insert("account".to_owned(), json!(self.inner.account));
+        body.insert("copies".to_owned(), json!(rule.copies));
+        body.insert("rse_expression".to_owned(), json!(rule.rse_expression));
+        body.insert("grouping".to_owned(), json!(rule.grouping));
+        let optional = [
+            ("source_replica_expression", rule.source_replica_expression.as_ref().map(|text| json!(text))),
+            ("lifetime", rule.lifetime.map(|seconds| json!(seconds))),
+            ("activity", rule.activity.as_ref().map(|text| json!(text))),
+            ("comment", rule.comment.as_ref().map(|text| json!(text))),
+        ];
+        body.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+        let about = several(first, rule.dids.len());
+        let request =
+            Request::new("add_rules", Method::POST, "/rules/".to_owned()).json(&body.into()).about(about.clone());
+        let Json(ids): Json<Vec<RuleId>> = self.call(Repeat::OnlyIfNotSent, request).await?;
+        if ids.len() == rule.dids.len() {
+            return Ok(ids);
+        }
+        let message =
+            format!("Rucio answered add_rules of {about} with {} ids for {} DIDs", ids.len(), rule.dids.len());
+        Err(Error::new(Kind::Protocol, Outlook::Later, message))
+    }
+
+    /// A rule (`GET /rules/{id}`); one that has ended is [`NotFound`](Kind::NotFound).
+    pub async fn rule(&self, id: &str) -> Result<Rule, Error> {
+        let request = Request::new("rule", Method::GET, path(&["rules", id])).about(format!("rule {id}"));
+        let Json(rule) = self.call(Repeat::Safe, request).await?;
+        Ok(rule)
+    }
+
+    /// The locks of a rule, one per file and copy (`GET /rules/{id}/locks`). A rule that does not exist has none.
+    pub async fn rule_locks(&self, id: &str) -> Result<Vec<Lock>, Error> {
+        let request =
+            Request::new("rule_locks", Method::GET, path(&["rules", id, "locks"])).about(format!("rule {id}"));
+        let Lines(locks) = self.call(Repeat::Safe, request).await?;
+        Ok(locks)
+    }
+
+    /// The rules on a DID itself, whosever they are (`GET /dids/{scope}/{name}/rules`).
+    pub async fn did_rules(&self, did: &Did) -> Result<Vec<Rule>, Error> {
+        let request = Request::new("did_rules", Method::GET, path(&["dids", &did.scope, &did.name, "rules"]))
+            .about(did.to_string());
+        let Lines(rules) = self.call(Repeat::Safe, request).await?;
+        Ok(rules)
+    }
+
+    /// Ends a rule now and has the replicas that nothing else holds deleted at once (`PUT /rules/{id}` with lifetime 0
+    /// and `purge_replicas`; `DELETE` would wait for an hour). Ending it twice is the same as once, until Rucio has
+    /// removed it: then it is [`NotFound`](Kind::NotFound).
+    pub async fn end_rule(&self, id: &str) -> Result<(), Error> {
+        self.update_rule("end_rule", id, &json!({ "lifetime": 0, "purge_replicas": true })).await
+    }
+
+    /// Asks Rucio to try the stuck transfers of a rule again now (`PUT /rules/{id}` with `boost_rule`).
+    pub async fn boost_rule(&self, id: &str) -> Result<(), Error> {
+        self.update_rule("boost_rule", id, &json!({ "boost_rule": true })).await
+    }
+
+    async fn update_rule(&self, endpoint: &'static str, id: &str, options: &Value) -> Result<(), Error> {
+        let request = Request::new(endpoint, Method::PUT, path(&["rules", id]))
+            .json(&json!({ "options": options }))
+            .about(format!("rule {id}"));
+        self.call(Repeat::Safe, request).await
+    }
+}

@@ -1,0 +1,352 @@
+//! One HTTP exchange with Rucio: bounded in number, time and size, judged and counted, never repeated here.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Response, StatusCode};
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+
+use super::auth::{Auth, TOKEN};
+use super::errors::{Error, Kind, Outlook, classify};
+use super::ndjson::{LineParser, StreamError};
+use super::{Observer, Settings};
+use crate::tls::{self, root_cause};
+
+/// Largest list taken; the content of a dataset of a million files has about 200 MB.
+const LIST_MAX: u64 = 256 * 1024 * 1024;
+/// Largest single JSON value taken.
+const JSON_MAX: u64 = 16 * 1024 * 1024;
+/// How much of a failure's body is looked at.
+const FAILURE_MAX: u64 = 64 * 1024;
+/// How much of a server's words goes into an error, in characters.
+const WORDS_MAX: usize = 400;
+
+/// Idle connections are dropped before the server does (gunicorn after 2 s, Apache after 5 s), so that a request that
+/// must not be repeated is not written into a closing connection.
+const IDLE: Duration = Duration::from_millis(1500);
+
+/// Everything but RFC 3986's unreserved characters is escaped: above all `/`, which every CTAO name begins with.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A path of which each part is one segment, whatever it contains. An empty last part gives a final slash.
+pub(super) fn path(parts: &[&str]) -> String {
+    parts.iter().flat_map(|part| ["/".to_owned(), utf8_percent_encode(part, SEGMENT).to_string()]).collect()
+}
+
+/// A request, ready to be made any number of times.
+pub(super) struct Request {
+    /// Names the call in metrics and errors.
+    endpoint: &'static str,
+    method: Method,
+    path: String,
+    query: Option<String>,
+    body: Option<Bytes>,
+    /// What it is about, for errors.
+    about: String,
+}
+
+impl Request {
+    pub(super) fn new(endpoint: &'static str, method: Method, path: String) -> Self {
+        Self { endpoint, method, path, query: None, body: None, about: String::new() }
+    }
+
+    pub(super) fn query(mut self, key: &str, value: &str) -> Self {
+        self.query = Some(format!("{key}={}", utf8_percent_encode(value, SEGMENT)));
+        self
+    }
+
+    pub(super) fn json(mut self, body: &serde_json::Value) -> Self {
+        self.body = Some(Bytes::from(body.to_string()));
+        self
+    }
+
+    pub(super) fn about(mut self, about: impl Into<String>) -> Self {
+        self.about = about.into();
+        self
+    }
+
+    fn describe(&self) -> String {
+        if self.about.is_empty() { self.endpoint.to_owned() } else { format!("{} of {}", self.endpoint, self.about) }
+    }
+}
+
+/// The HTTP side of a client.
+pub(super) struct Transport {
+    http: reqwest::Client,
+    base: String,
+    account: String,
+    auth: Auth,
+    timeout: Duration,
+    permits: Semaphore,
+    observer: Arc<dyn Observer>,
+}
+
+impl Transport {
+    pub(super) fn new(settings: &Settings, observer: Arc<dyn Observer>) -> Result<Self, Error> {
+        let useless = |message: String| Error::new(Kind::Settings, Outlook::Never, message);
+        let url = &settings.url;
+        let trust = match url.scheme() {
+            "https" => tls::client_config(settings.ca_file.as_deref()),
+            "http" => tls::config_without_trust(),
+            scheme => return Err(useless(format!("rucio.url has the scheme '{scheme}'; write https://…"))),
+        };
+        let trust = trust.map_err(|error| useless(format!("{error} (rucio.ca_file)")))?;
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+            return Err(useless(
+                "rucio.url holds a user, password or query; credentials go into rucio.auth".to_owned(),
+            ));
+        }
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(trust)
+            .user_agent(concat!("dl0-ingest/", env!("CARGO_PKG_VERSION")))
+            // Rucio's API never redirects what is called here, and a token must not follow one to another host
+            .redirect(reqwest::redirect::Policy::none())
+            // the environment must not decide who sees the password
+            .no_proxy()
+            .connect_timeout(settings.connect_timeout)
+            .timeout(settings.timeout)
+            .pool_idle_timeout(IDLE)
+            .build()
+            .map_err(|error| useless(format!("the HTTP client cannot be set up: {}", root_cause(&error))))?;
+        Ok(Self {
+            http,
+            base: url.as_str().trim_end_matches('/').to_owned(),
+            account: settings.account.clone(),
+            auth: settings.auth.clone(),
+            timeout: settings.timeout,
+            permits: Semaphore::new(settings.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
+            observer,
+        })
+    }
+
+    /// The server, for messages.
+    pub(super) fn rucio(&self) -> &str {
+        &self.base
+    }
+
+    pub(super) fn observer(&self) -> &dyn Observer {
+        &*self.observer
+    }
+
+    /// Makes the request once and reads the whole answer.
+    pub(super) async fn exchange<A: Answer>(&self, request: &Request, headers: HeaderMap) -> Result<A, Error> {
+        // the semaphore is never closed; a permit lasts until the answer is read
+        let _permit = self.permits.acquire().await;
+        let begun = Instant::now();
+        let result = self.exchange_now(request, headers).await;
+        let outcome = result.as_ref().map_or_else(|error| error.kind().as_str(), |_| "ok");
+        self.observer.request(request.endpoint, outcome, begun.elapsed().as_secs_f64());
+        result
+    }
+
+    async fn exchange_now<A: Answer>(&self, request: &Request, headers: HeaderMap) -> Result<A, Error> {
+        let mut url = format!("{}{}", self.base, request.path);
+        if let Some(query) = &request.query {
+            url.push('?');
+            url.push_str(query);
+        }
+        let token = headers.get(TOKEN).cloned();
+        let mut builder = self.http.request(request.method.clone(), url).headers(headers);
+        if let Some(body) = &request.body {
+            builder = builder.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body.clone());
+        }
+        let response = builder.send().await.map_err(|error| self.no_answer(request, error))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(self.failure(request, response, token.as_ref()).await);
+        }
+        A::read(response).await.map_err(|error| self.bad_answer(request, status, error))
+    }
+
+    /// What a call that got no answer means.
+    fn no_answer(&self, request: &Request, error: reqwest::Error) -> Error {
+        let what = request.describe();
+        let rucio = &self.base;
+        let error = error.without_url();
+        if let Some(fault) = tls::fault(&error) {
+            let message = format!("Rucio at {rucio} cannot be trusted: {fault} (rucio.url, rucio.ca_file)");
+            return Error::new(Kind::Tls, Outlook::Never, message).never_sent().with_source(error);
+        }
+        let reason = root_cause(&error);
+        if error.is_builder() {
+            let message = format!("{what} cannot be put into a request: {reason}");
+            return Error::new(Kind::Invalid, Outlook::Never, message).never_sent();
+        }
+        if error.is_connect() {
+            let message = if error.is_timeout() {
+                format!("Rucio at {rucio} does not accept connections in time; check rucio.url and the network")
+            } else {
+                format!("Rucio at {rucio} cannot be reached: {reason}")
+            };
+            return Error::new(Kind::Unreachable, Outlook::Soon, message).never_sent().with_source(error);
+        }
+        let message = if error.is_timeout() {
+            format!("Rucio at {rucio} did not answer {what} within {} s", self.timeout.as_secs_f64())
+        } else {
+            format!("Rucio at {rucio} broke off during {what}: {reason}")
+        };
+        Error::new(Kind::Unreachable, Outlook::Soon, message).with_source(error)
+    }
+
+    /// What a success whose content is not as expected means.
+    fn bad_answer(&self, request: &Request, status: StatusCode, error: BodyError) -> Error {
+        let rucio = &self.base;
+        let what = request.describe();
+        match error {
+            BodyError::Broken(error) if error.is_timeout() => {
+                let message =
+                    format!("Rucio at {rucio} did not finish answering {what} within {} s", self.timeout.as_secs_f64());
+                Error::new(Kind::Unreachable, Outlook::Soon, message).with_source(error.without_url())
+            }
+            error => {
+                let message = format!("Rucio at {rucio} answered {what} with {status}, but {error}");
+                Error::new(Kind::Protocol, Outlook::Soon, message)
+            }
+        }
+    }
+
+    /// What an answer other than success means.
+    async fn failure(&self, request: &Request, response: Response, token: Option<&HeaderValue>) -> Error {
+        let status = response.status();
+        let header = |name: &str| {
+            response.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        let mut class = header("ExceptionClass");
+        let mut words = header("ExceptionMessage");
+        let location = header("Location");
+        // the header's message is cut to 125 characters, the body has all of it
+        let body = read_all(response, FAILURE_MAX).await.unwrap_or_default();
+        if let Ok(said) = serde_json::from_slice::<Said>(&body) {
+            class = class.or(Some(said.class));
+            words = Some(said.message);
+        }
+        let (kind, outlook) = classify(class.as_deref(), status.as_u16());
+        let words = words.map(|words| self.clean(&words, token)).filter(|words| !words.is_empty());
+        let said = match (&class, words) {
+            (Some(class), Some(words)) => format!("{class}: {words}"),
+            (Some(class), None) => class.clone(),
+            (None, _) => format!("{status}, not in Rucio's words"),
+        };
+        let (rucio, account, what) = (&self.base, &self.account, request.describe());
+        let message = match kind {
+            Kind::Login if request.endpoint == "login" => format!(
+                "Rucio at {rucio} refused {} of account '{account}' ({said}); check rucio.auth and rucio.account",
+                self.auth.what_is_refused()
+            ),
+            Kind::Login => format!("Rucio at {rucio} refused the token of account '{account}' for {what} ({said})"),
+            Kind::Forbidden => format!(
+                "Rucio at {rucio} does not let account '{account}' do {what} ({said}); give the account the right to it"
+            ),
+            Kind::Protocol if status.is_redirection() => format!(
+                "Rucio at {rucio} sends {what} elsewhere{}, which is not followed; check rucio.url",
+                location.map(|to| format!(" ({})", self.clean(&to, token))).unwrap_or_default()
+            ),
+            Kind::Protocol => {
+                format!(
+                    "the answer to {what} is not from Rucio ({said}); check that {rucio} is the API of a Rucio server"
+                )
+            }
+            Kind::Unreachable | Kind::Transient => format!("Rucio at {rucio} cannot do {what} just now ({said})"),
+            _ => format!("Rucio at {rucio} refused {what} ({said})"),
+        };
+        Error::new(kind, outlook, message).with_class(class)
+    }
+
+    /// A server's words, fit for a log line: one line, bounded, without our secrets should it quote them.
+    fn clean(&self, words: &str, token: Option<&HeaderValue>) -> String {
+        let mut text: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX).collect();
+        if words.chars().nth(WORDS_MAX).is_some() {
+            text.push('…');
+        }
+        let secrets = [Some(self.auth.secret().expose()), token.and_then(|token| token.to_str().ok())];
+        for secret in secrets.into_iter().flatten().filter(|secret| !secret.is_empty()) {
+            text = text.replace(secret, "…");
+        }
+        text.trim().to_owned()
+    }
+}
+
+/// The JSON body of a failure.
+#[derive(serde::Deserialize)]
+struct Said {
+    #[serde(rename = "ExceptionClass")]
+    class: String,
+    #[serde(rename = "ExceptionMessage")]
+    message: String,
+}
+
+/// Why a body is of no use.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    #[error("the answer broke off: {}", root_cause(.0))]
+    Broken(#[from] reqwest::Error),
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(u64),
+    #[error("the answer cannot be understood: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("{0}")]
+    Stream(#[from] StreamError),
+}
+
+/// What can be read from a successful answer.
+pub(super) trait Answer: Sized {
+    async fn read(response: Response) -> Result<Self, BodyError>;
+}
+
+/// Nothing but the success matters.
+impl Answer for () {
+    async fn read(response: Response) -> Result<Self, BodyError> {
+        // read to the end, so that the connection can be used again
+        read_all(response, JSON_MAX).await.map(drop)
+    }
+}
+
+/// The headers matter.
+pub(super) struct Headers(pub(super) HeaderMap);
+
+impl Answer for Headers {
+    async fn read(mut response: Response) -> Result<Self, BodyError> {
+        let headers = std::mem::take(response.headers_mut());
+        <()>::read(response).await?;
+        Ok(Self(headers))
+    }
+}
+
+/// One JSON value.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned> Answer for Json<T> {
+    async fn read(response: Response) -> Result<Self, BodyError> {
+        Ok(Self(serde_json::from_slice(&read_all(response, JSON_MAX).await?)?))
+    }
+}
+
+/// One JSON value a line, parsed while they arrive.
+pub(super) struct Lines<T>(pub(super) Vec<T>);
+
+impl<T: DeserializeOwned> Answer for Lines<T> {
+    async fn read(mut response: Response) -> Result<Self, BodyError> {
+        let (mut parser, mut items, mut left) = (LineParser::default(), Vec::new(), LIST_MAX);
+        while let Some(chunk) = response.chunk().await? {
+            left = left.checked_sub(chunk.len() as u64).ok_or(BodyError::TooLong(LIST_MAX))?;
+            parser.push(&chunk, &mut items)?;
+        }
+        parser.finish(&mut items)?;
+        Ok(Self(items))
+    }
+}
+
+async fn read_all(mut response: Response, max: u64) -> Result<Vec<u8>, BodyError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if (body.len() + chunk.len()) as u64 > max {
+            return Err(BodyError::TooLong(max));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

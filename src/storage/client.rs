@@ -1,0 +1,207 @@
+//! Asks one storage about one file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, LOCATION};
+use reqwest::{Method, Response, StatusCode, Url};
+
+use super::digest::{Algorithm, Said, find};
+use super::{Error, digest};
+use crate::tls;
+
+const WANT_DIGEST: HeaderName = HeaderName::from_static("want-digest");
+const DIGEST: HeaderName = HeaderName::from_static("digest");
+
+/// Redirects followed for one question; a storage sends from its door to the server that has the file.
+const REDIRECTS_MAX: usize = 5;
+
+/// How to ask.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// PEM file of the only CAs to trust; none: those of the machine.
+    pub ca_file: Option<PathBuf>,
+    /// Longest wait for an answer. A storage that has to read the file for its digest answers when it is done.
+    pub timeout: Duration,
+    /// Longest time for connecting, TLS included.
+    pub connect_timeout: Duration,
+}
+
+/// What a storage says about a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Size in bytes, as the file is now.
+    pub bytes: u64,
+    /// A digest of one of the algorithms asked for, in lower-case hexadecimal digits; none if the storage knows none.
+    pub digest: Option<(Algorithm, String)>,
+}
+
+/// A client of any number of storages. Clones share everything.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    timeout: Duration,
+}
+
+impl Client {
+    /// Sets up a client; nothing is sent yet. Fails with [`Error::Settings`] if the CA file is of no use.
+    pub fn new(settings: &Settings) -> Result<Self, Error> {
+        let useless = |reason: String| Error::Settings { reason };
+        let trust = match tls::client_config(settings.ca_file.as_deref()) {
+            // a site with plain HTTP storages alone needs no CAs; with others it hears of it at the first question
+            Err(tls::TrustError::NoSystemStore) => tls::config_without_trust(),
+            other => other,
+        };
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(trust.map_err(|error| useless(error.to_string()))?)
+            .user_agent(concat!("dl0-ingest/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .no_proxy()
+            .connect_timeout(settings.connect_timeout)
+            .timeout(settings.timeout)
+            .build()
+            .map_err(|error| useless(format!("the HTTP client cannot be set up: {error}")))?;
+        Ok(Self { http, timeout: settings.timeout })
+    }
+
+    /// Asks for size and digest of the file with this physical name (`HEAD` with `Want-Digest`), for one algorithm
+    /// after the other until the answer has that algorithm's own name in it. Nothing is repeated here.
+    pub async fn examine(&self, pfn: &str, prefer: &[Algorithm]) -> Result<Found, Error> {
+        let url = http_url(pfn)?;
+        let mut bytes = None;
+        for &algorithm in prefer {
+            let headers = self.head(&url, Some(algorithm)).await?;
+            let found = size(&url, &headers)?;
+            match said(&headers, algorithm) {
+                Said::Digest(digest) => return Ok(Found { bytes: found, digest: Some((algorithm, digest)) }),
+                Said::Nothing => bytes = Some(found),
+                Said::Nonsense(written) => {
+                    let reason = format!("'{}' is not a digest of {algorithm}", written.escape_default());
+                    return Err(Error::Protocol { url: shown(&url), reason });
+                }
+            }
+        }
+        let bytes = match bytes {
+            Some(bytes) => bytes,
+            None => size(&url, &self.head(&url, None).await?)?,
+        };
+        Ok(Found { bytes, digest: None })
+    }
+
+    /// The headers of the final answer, behind redirects.
+    async fn head(&self, url: &Url, want: Option<Algorithm>) -> Result<HeaderMap, Error> {
+        let mut at = url.clone();
+        for _ in 0..=REDIRECTS_MAX {
+            let mut request = self.http.request(Method::HEAD, at.clone());
+            if let Some(algorithm) = want {
+                request = request.header(WANT_DIGEST, algorithm.as_str());
+            }
+            let response = request.send().await.map_err(|error| self.no_answer(&at, error))?;
+            if !response.status().is_redirection() {
+                return judge(&at, &response);
+            }
+            at = redirected(&at, response.headers())?;
+        }
+        Err(Error::Protocol { url: shown(url), reason: format!("more than {REDIRECTS_MAX} redirects") })
+    }
+
+    fn no_answer(&self, url: &Url, error: reqwest::Error) -> Error {
+        let url = shown(url);
+        let error = error.without_url();
+        if let Some(reason) = tls::fault(&error) {
+            return Error::Tls { url, reason };
+        }
+        let reason = if error.is_timeout() && !error.is_connect() {
+            format!("no answer within {} s", self.timeout.as_secs_f64())
+        } else {
+            tls::root_cause(&error)
+        };
+        Error::Transient { url, reason }
+    }
+}
+
+/// The headers of a final answer, if it is one about the file.
+fn judge(url: &Url, response: &Response) -> Result<HeaderMap, Error> {
+    let url = shown(url);
+    match response.status() {
+        StatusCode::OK => Ok(response.headers().clone()),
+        StatusCode::NOT_FOUND | StatusCode::GONE => Err(Error::NotFound { url }),
+        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            Err(Error::Refused { url, status: status.as_u16() })
+        }
+        status
+            if status.is_server_error()
+                || [StatusCode::REQUEST_TIMEOUT, StatusCode::LOCKED, StatusCode::TOO_MANY_REQUESTS]
+                    .contains(&status) =>
+        {
+            Err(Error::Transient { url, reason: format!("status {status}") })
+        }
+        // XRootD's word for a directory
+        StatusCode::CONFLICT => Err(Error::Protocol { url, reason: "it is not a file (status 409)".to_owned() }),
+        status => Err(Error::Protocol { url, reason: format!("status {status}") }),
+    }
+}
+
+/// Where a redirect leads. Never from TLS to plain HTTP: nobody would vouch for the answer.
+fn redirected(from: &Url, headers: &HeaderMap) -> Result<Url, Error> {
+    let bad = |reason: &str| Error::Protocol { url: shown(from), reason: reason.to_owned() };
+    let location = headers
+        .get(LOCATION)
+        .and_then(|value| value.to_str().ok())
+        .ok_or_else(|| bad("a redirect without a target"))?;
+    let mut to = from.join(location).map_err(|_| bad("a redirect to something that is no URL"))?;
+    match (from.scheme(), to.scheme()) {
+        (_, "https") | ("http", "http") => {}
+        ("https", "http") => return Err(bad("a redirect from https to plain http, which is not followed")),
+        _ => return Err(bad("a redirect away from HTTP")),
+    }
+    forget_credentials(&mut to);
+    Ok(to)
+}
+
+/// The URL to ask for a physical name.
+fn http_url(pfn: &str) -> Result<Url, Error> {
+    let unsupported = || Error::Unsupported { pfn: pfn.split(['?', '#']).next().unwrap_or_default().to_owned() };
+    let (scheme, rest) = pfn.split_once("://").ok_or_else(unsupported)?;
+    let scheme = match scheme {
+        "davs" | "https" => "https",
+        "dav" | "http" => "http",
+        _ => return Err(unsupported()),
+    };
+    let mut url = Url::parse(&format!("{scheme}://{rest}")).map_err(|_| unsupported())?;
+    forget_credentials(&mut url);
+    Ok(url)
+}
+
+/// reqwest would turn them into a header.
+fn forget_credentials(url: &mut Url) {
+    // both fail only for URLs without a host, which have none
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+}
+
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
+}
+
+fn said(headers: &HeaderMap, algorithm: Algorithm) -> digest::Said {
+    headers
+        .get_all(DIGEST)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .map(|value| find(value, algorithm))
+        .find(|said| *said != Said::Nothing)
+        .unwrap_or(Said::Nothing)
+}
+
+/// The size a `HEAD` announces; there is no body to count.
+fn size(url: &Url, headers: &HeaderMap) -> Result<u64, Error> {
+    headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .ok_or_else(|| Error::Protocol { url: shown(url), reason: "it does not tell the size".to_owned() })
+}
