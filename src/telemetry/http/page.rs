@@ -1,0 +1,134 @@
+//! The page for humans.
+
+use std::fmt::Write;
+
+use crate::telemetry::health::Complaint;
+
+/// What the page shows beside health.
+#[derive(Clone, Debug, Default)]
+pub struct StatusPage {
+    /// States in the order of the road.
+    pub states: Vec<StateRow>,
+    /// Further facts, such as the mode of deletion: name and value.
+    pub facts: Vec<(&'static str, String)>,
+}
+
+/// One state of the road.
+#[derive(Clone, Debug)]
+pub struct StateRow {
+    /// Its name.
+    pub state: &'static str,
+    /// Files in it.
+    pub files: u64,
+    /// Their size.
+    pub bytes: u64,
+    /// How long the oldest has been there, in seconds.
+    pub oldest_seconds: Option<u64>,
+}
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}\
+table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.25rem .75rem .25rem 0;\
+border-bottom:1px solid #ccc}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.bad{color:#b00020}";
+
+pub(super) fn render(
+    status: &StatusPage,
+    ready: &Result<(), Vec<Complaint>>,
+    live: &Result<(), Vec<Complaint>>,
+) -> String {
+    let mut rows = String::new();
+    for row in &status.states {
+        let oldest = row.oldest_seconds.map_or_else(|| "–".to_owned(), age);
+        // writing to a String cannot fail
+        let _ = writeln!(
+            rows,
+            "<tr><td>{}</td><td class=n>{}</td><td class=n>{}</td><td class=n>{oldest}</td></tr>",
+            escape(row.state),
+            row.files,
+            size(row.bytes)
+        );
+    }
+    let mut facts = String::new();
+    for (name, value) in &status.facts {
+        let _ = writeln!(facts, "<tr><th>{}</th><td>{}</td></tr>", escape(name), escape(value));
+    }
+    format!(
+        "<!doctype html>\n<html lang=en><meta charset=utf-8><title>dl0-ingest</title>\n<style>{STYLE}</style>\n\
+         <h1>dl0-ingest {version}</h1>\n{health}\
+         <h2>Files</h2>\n<table>\n<tr><th>State</th><th class=n>Files</th><th class=n>Size</th>\
+         <th class=n>Oldest, for</th></tr>\n{rows}</table>\n\
+         <h2>Settings</h2>\n<table>\n{facts}</table>\n\
+         <p><a href=/metrics>metrics</a> · <a href=/healthz>health</a> · <a href=/readyz>readiness</a></p>\n",
+        version = env!("CARGO_PKG_VERSION"),
+        health = health(ready, live),
+    )
+}
+
+fn health(ready: &Result<(), Vec<Complaint>>, live: &Result<(), Vec<Complaint>>) -> String {
+    let complaints: Vec<&Complaint> =
+        [live, ready].into_iter().filter_map(|found| found.as_ref().err()).flatten().collect();
+    if complaints.is_empty() {
+        return "<p>Everything works.</p>\n".to_owned();
+    }
+    let mut items = String::new();
+    for complaint in complaints {
+        let _ = writeln!(items, "<li>{}: {}</li>", escape(complaint.about), escape(&complaint.reason));
+    }
+    format!("<p class=bad>Not everything works; files wait.</p>\n<ul class=bad>\n{items}</ul>\n")
+}
+
+/// A size with three digits at most and a decimal unit, as disks are sold.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for next in UNITS {
+        if value < 999.5 {
+            break;
+        }
+        value /= 1000.0;
+        unit = next;
+    }
+    let digits = usize::from(unit != "B" && value < 9.95);
+    format!("{value:.digits$} {unit}")
+}
+
+/// An age in its largest unit.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_ages_are_short() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(999), "999 B");
+        assert_eq!(size(1_500), "1.5 kB");
+        assert_eq!(size(999_999), "1.0 MB");
+        assert_eq!(size(43_000_000_000), "43 GB");
+        assert_eq!(size(u64::MAX), "18 EB");
+        assert_eq!(age(90), "90 s");
+        assert_eq!(age(7_300), "2 h");
+        assert_eq!(age(200_000), "2 d");
+    }
+
+    #[test]
+    fn nothing_reaches_the_page_as_markup() {
+        let reason = "<script>alert(\"1\")</script> & more".to_owned();
+        let complaint = Complaint { about: "rucio", reason };
+        let page = render(&StatusPage::default(), &Err(vec![complaint]), &Ok(()));
+        assert!(!page.contains("<script>"));
+        assert!(page.contains("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt; &amp; more"));
+    }
+}
