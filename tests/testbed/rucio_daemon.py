@@ -1,0 +1,48 @@
+"""Runs one of Rucio's daemons with waits shortened that are constants in its code.
+
+usage: rucio_daemon.py NAME [OPTION...]
+
+Production has minutes and hours for a transfer to be looked at again; a test has seconds:
+
+* a looping conveyor daemon looks at one request once per 600 s (``processed_at_delay``): here 2 s;
+* conveyor daemons wait 10 s at their start for others of their kind (``partition_wait_time``): here 0.2 s;
+* judge-repairer retries a lock whose transfer failed for good only after 2 h (then 4, 6, 8 h): here at once, unless
+  ``[repairer] updated_at_delta`` has its production value of 1800 s or more.
+"""
+
+import functools
+import runpy
+import sys
+from pathlib import Path
+
+import rucio.core.request
+import rucio.core.rule  # before rule_grouping, which it imports and which imports it
+import rucio.core.rule_grouping
+import rucio.daemons.common
+from rucio.common.config import config_get_int
+
+
+def force(module, function, only_if_given=True, **values):
+    """Make ``module.function`` ignore its caller's choice for these keyword arguments."""
+    original = getattr(module, function, None)
+    if original is None:  # not in this version of Rucio
+        return
+
+    @functools.wraps(original)
+    def with_values(*args, **kwargs):
+        kwargs.update({k: v for k, v in values.items() if k in kwargs or not only_if_given})
+        return original(*args, **kwargs)
+
+    setattr(module, function, with_values)
+
+
+for name in ("get_and_mark_next", "list_and_mark_transfer_requests_and_source_replicas"):
+    force(rucio.core.request, name, only_if_given=False, processed_at_delay=2)
+for name in ("run_daemon", "db_workqueue"):
+    force(rucio.daemons.common, name, partition_wait_time=0.2)
+if config_get_int("repairer", "updated_at_delta", check_config_table=False) < 1800:
+    setattr(rucio.core.rule_grouping, "__is_retry_required", lambda lock, activity: True)
+
+program = Path(sys.executable).with_name("rucio-" + sys.argv[1])
+sys.argv = [str(program), *sys.argv[2:]]
+runpy.run_path(str(program), run_name="__main__")
