@@ -56,6 +56,7 @@ class Rest:
 
         self.url = f"http://127.0.0.1:{os.environ['http_port']}"
         self.session = requests.Session()
+        self.session.trust_env = False  # no proxy between us and the loopback
         login = {"X-Rucio-Account": "root", "X-Rucio-Username": "root", "X-Rucio-Password": PASSWORDS["root"]}
         answer = self.session.get(self.url + "/auth/userpass", headers=login)
         answer.raise_for_status()
