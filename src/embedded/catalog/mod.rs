@@ -1,0 +1,188 @@
+//! The state of the miniature Rucio, and its rules of change. Pure: no files, no network, no clock of its own.
+//!
+//! Every change is checked in full before anything is written, which stands in for Rucio's database transactions.
+
+pub(crate) mod attach;
+pub(crate) mod deletion;
+pub(crate) mod dids;
+pub(crate) mod evaluation;
+pub(crate) mod metadata;
+pub(crate) mod records;
+pub(crate) mod replicas;
+pub(crate) mod rules;
+#[cfg(test)]
+mod tests;
+pub(crate) mod transfers;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::SystemTime;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use self::records::{Account, DidRecord, Kind, Progress, Replica, ReplicaState, Rse, Rule, Transfer};
+use super::expression::{Attributes, Expression};
+use super::journal::Event;
+use super::refusal::{Class, Refusal, refuse};
+use crate::names::Did;
+
+/// Where a lock sits: the file and the RSE.
+pub(crate) type Place = (Did, String);
+
+/// Everything the miniature Rucio knows.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    pub(crate) rses: BTreeMap<String, Rse>,
+    pub(crate) attributes: Attributes,
+    pub(crate) accounts: BTreeMap<String, Account>,
+    pub(crate) scopes: BTreeSet<String>,
+    pub(crate) dids: BTreeMap<Did, DidRecord>,
+    pub(crate) replicas: BTreeMap<Did, BTreeMap<String, Replica>>,
+    pub(crate) rules: BTreeMap<String, Rule>,
+    rules_on: BTreeMap<Did, BTreeSet<String>>,
+    locks: BTreeMap<String, BTreeMap<Place, Progress>>,
+    locks_at: BTreeMap<Place, BTreeSet<String>>,
+    /// Attachments the judge has not looked at yet: parent and new child.
+    attached: Vec<(Did, Did)>,
+    queue: VecDeque<Transfer>,
+    /// Transfers the conveyor has taken; a cancelled one is no longer here when it ends.
+    active: BTreeMap<Place, Transfer>,
+    /// Where transfers under way read from.
+    sources: BTreeMap<Place, u32>,
+    rng: StdRng,
+    events: Vec<Event>,
+}
+
+impl Catalog {
+    /// An empty catalogue; `seed` decides which RSE a rule picks when several serve.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            rses: BTreeMap::new(),
+            attributes: Attributes::new(),
+            accounts: BTreeMap::new(),
+            scopes: BTreeSet::new(),
+            dids: BTreeMap::new(),
+            replicas: BTreeMap::new(),
+            rules: BTreeMap::new(),
+            rules_on: BTreeMap::new(),
+            locks: BTreeMap::new(),
+            locks_at: BTreeMap::new(),
+            attached: Vec::new(),
+            queue: VecDeque::new(),
+            active: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            rng: StdRng::seed_from_u64(seed),
+            events: Vec::new(),
+        }
+    }
+
+    /// Adds a storage element. Its own name becomes an attribute, as in Rucio.
+    pub(crate) fn add_rse(&mut self, name: &str, rse: Rse, attributes: &BTreeMap<String, String>) {
+        let mut attributes = attributes.clone();
+        attributes.insert(name.to_owned(), "True".to_owned());
+        self.attributes.insert(name.to_owned(), attributes);
+        self.rses.insert(name.to_owned(), rse);
+    }
+
+    /// Adds an account that owns these scopes.
+    pub(crate) fn add_account(&mut self, name: &str, admin: bool, scopes: &[String], now: SystemTime) {
+        self.scopes.extend(scopes.iter().cloned());
+        let scopes = scopes.iter().cloned().collect();
+        self.accounts.insert(name.to_owned(), Account { admin, scopes, created: now });
+    }
+
+    /// Events since the last call, oldest first.
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// The RSEs selected by an expression.
+    pub(crate) fn resolve(&self, expression: &str) -> Result<BTreeSet<String>, Refusal> {
+        Expression::resolve(expression, &self.attributes)
+    }
+
+    /// Root and accounts with `admin=True` may everything.
+    pub(crate) fn is_admin(&self, account: &str) -> bool {
+        account == "root" || self.accounts.get(account).is_some_and(|a| a.admin)
+    }
+
+    /// May the account write into the scope?
+    pub(crate) fn owns(&self, account: &str, scope: &str) -> bool {
+        self.is_admin(account) || self.accounts.get(account).is_some_and(|a| a.scopes.contains(scope))
+    }
+
+    /// The record of a DID that must exist.
+    pub(crate) fn did(&self, did: &Did) -> Result<&DidRecord, Refusal> {
+        self.dids.get(did).ok_or_else(|| not_found(did))
+    }
+
+    /// The record of an RSE that must exist.
+    pub(crate) fn rse(&self, name: &str) -> Result<&Rse, Refusal> {
+        self.rses.get(name).ok_or_else(|| Refusal::new(Class::RseNotFound, format!("RSE '{name}' cannot be found")))
+    }
+
+    /// The record of a rule that must exist.
+    pub(crate) fn rule(&self, id: &str) -> Result<&Rule, Refusal> {
+        if id.len() != 32 || !id.chars().all(|c| c.is_ascii_hexdigit()) {
+            return refuse(Class::RucioException, format!("Badly formatted rule id ({id})"));
+        }
+        self.rules.get(id).ok_or_else(|| Refusal::new(Class::RuleNotFound, format!("No rule with the id {id} found")))
+    }
+
+    /// The rules placed on a DID itself.
+    pub(crate) fn rules_on(&self, did: &Did) -> impl Iterator<Item = &Rule> {
+        self.rules_on.get(did).into_iter().flatten().filter_map(|id| self.rules.get(id))
+    }
+
+    /// The locks of a rule.
+    pub(crate) fn locks(&self, rule: &str) -> impl Iterator<Item = (&Place, Progress)> {
+        self.locks.get(rule).into_iter().flatten().map(|(place, state)| (place, *state))
+    }
+
+    /// RSEs at which the file can be read.
+    pub(crate) fn available_at(&self, did: &Did) -> BTreeSet<String> {
+        self.replicas
+            .get(did)
+            .into_iter()
+            .flatten()
+            .filter(|(_, replica)| replica.state == ReplicaState::Available)
+            .map(|(rse, _)| rse.clone())
+            .collect()
+    }
+
+    fn replica_mut(&mut self, did: &Did, rse: &str) -> Option<&mut Replica> {
+        self.replicas.get_mut(did).and_then(|at| at.get_mut(rse))
+    }
+
+    /// All collections above a DID, nearest first.
+    fn ancestors(&self, did: &Did) -> Vec<Did> {
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut next = vec![did.clone()];
+        while let Some(child) = next.pop() {
+            for parent in self.dids.get(&child).into_iter().flat_map(|record| &record.parents) {
+                if seen.insert(parent.clone()) {
+                    found.push(parent.clone());
+                    next.push(parent.clone());
+                }
+            }
+        }
+        found
+    }
+
+    /// Files below a DID, each group one dataset (or the file itself when the DID is one).
+    fn files_below(&self, did: &Did) -> Vec<(Option<Did>, Vec<Did>)> {
+        match self.dids.get(did) {
+            None => Vec::new(),
+            Some(record) => match record.kind {
+                Kind::File => vec![(None, vec![did.clone()])],
+                Kind::Dataset => vec![(Some(did.clone()), record.children.iter().cloned().collect())],
+                Kind::Container => record.children.iter().flat_map(|child| self.files_below(child)).collect(),
+            },
+        }
+    }
+}
+
+fn not_found(did: &Did) -> Refusal {
+    Refusal::new(Class::DataIdentifierNotFound, format!("Data identifier '{did}' not found"))
+}

@@ -1,0 +1,223 @@
+//! What can be made to go wrong.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::watch;
+
+use super::http::Endpoint;
+
+/// How one answer goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// An error in Rucio's form; nothing is done.
+    Refuse {
+        /// HTTP status.
+        status: u16,
+        /// Value of `ExceptionClass`.
+        class: &'static str,
+        /// Value of `ExceptionMessage`.
+        message: &'static str,
+    },
+    /// A bare HTTP status as a proxy sends it, with an HTML body; nothing is done.
+    Status(u16),
+    /// Status 200 with a body that is not what the caller expects; nothing is done.
+    Garbage,
+    /// The work is done and half of the true body is sent, then the connection breaks.
+    Truncated,
+    /// The work is done and the connection breaks before any answer.
+    Lost,
+    /// The connection breaks; nothing is done.
+    HangUp,
+    /// The true answer, later.
+    Delay(Duration),
+}
+
+/// How a server is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// Connections are refused, and those that stand are reset.
+    Refuse,
+    /// Connections are accepted and nothing is answered.
+    Hang,
+    /// Everything is answered with 503, as by a proxy whose backend is gone.
+    Unavailable,
+}
+
+/// A part of Rucio that can stand still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Daemon {
+    /// Evaluation, cleaning and repair of rules.
+    Judge,
+    /// Transfers.
+    Conveyor,
+    /// Deletions.
+    Reaper,
+}
+
+#[derive(Debug, Default)]
+struct Knobs {
+    answers: BTreeMap<Endpoint, VecDeque<Answer>>,
+    judge_paused: bool,
+    conveyor_paused: bool,
+    reaper_paused: bool,
+    fail_transfers: u32,
+    fail_percent: Option<(u8, StdRng)>,
+    corrupt_copies: u32,
+    leave_files: bool,
+}
+
+/// A handle on everything that can be made to go wrong; clones act on the same server.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    knobs: Arc<Mutex<Knobs>>,
+    outages: Arc<BTreeMap<String, watch::Sender<Option<Outage>>>>,
+    changed: watch::Sender<u64>,
+}
+
+/// The name under which Rucio itself stands among the servers that can be away.
+pub(crate) const RUCIO: &str = "rucio";
+
+impl Faults {
+    pub(crate) fn new<'a>(rses: impl Iterator<Item = &'a str>) -> Self {
+        let servers = rses.chain(std::iter::once(RUCIO)).map(|name| (name.to_owned(), watch::Sender::new(None)));
+        Self { knobs: Arc::default(), outages: Arc::new(servers.collect()), changed: watch::Sender::new(0) }
+    }
+
+    fn knobs(&self) -> MutexGuard<'_, Knobs> {
+        self.knobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn touch(&self) {
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// The next `count` answers of an endpoint go wrong like this; calls add up in order.
+    pub fn answer(&self, endpoint: Endpoint, count: usize, answer: &Answer) {
+        self.knobs().answers.entry(endpoint).or_default().extend(std::iter::repeat_n(answer.clone(), count));
+    }
+
+    /// Rucio's REST server goes away. Its daemons go on.
+    pub fn rucio_down(&self, outage: Outage) {
+        self.set_outage(RUCIO, Some(outage));
+    }
+
+    /// Rucio's REST server comes back.
+    pub fn rucio_up(&self) {
+        self.set_outage(RUCIO, None);
+    }
+
+    /// A storage goes away, for clients and for transfers and deletions alike.
+    pub fn storage_down(&self, rse: &str, outage: Outage) {
+        self.set_outage(rse, Some(outage));
+    }
+
+    /// A storage comes back.
+    pub fn storage_up(&self, rse: &str) {
+        self.set_outage(rse, None);
+    }
+
+    /// A daemon stops working until [`Faults::resume`].
+    pub fn pause(&self, daemon: Daemon) {
+        self.set_paused(daemon, true);
+    }
+
+    /// A daemon works again.
+    pub fn resume(&self, daemon: Daemon) {
+        self.set_paused(daemon, false);
+    }
+
+    /// The next `count` transfers fail.
+    pub fn fail_transfers(&self, count: u32) {
+        self.knobs().fail_transfers = count;
+    }
+
+    /// This part of all transfers fails, by a generator started with `seed`; 0 ends it.
+    pub fn fail_transfers_percent(&self, percent: u8, seed: u64) {
+        self.knobs().fail_percent = (percent > 0).then(|| (percent, StdRng::seed_from_u64(seed)));
+    }
+
+    /// The next `count` copies get one byte changed after the transfer was verified, their mtime kept: the storage's
+    /// cached adler32 stays the right one, a crc32c or md5 tells.
+    pub fn corrupt_copies(&self, count: u32) {
+        self.knobs().corrupt_copies = count;
+    }
+
+    /// The reaper drops rows and leaves the files on disk.
+    pub fn leave_files(&self, leave: bool) {
+        self.knobs().leave_files = leave;
+    }
+
+    /// Everything that was made to go wrong from now on goes well again.
+    pub fn clear(&self) {
+        *self.knobs() = Knobs::default();
+        for outage in self.outages.values() {
+            outage.send_replace(None);
+        }
+        self.touch();
+    }
+
+    fn set_outage(&self, server: &str, outage: Option<Outage>) {
+        if let Some(sender) = self.outages.get(server) {
+            sender.send_replace(outage);
+        }
+        self.touch();
+    }
+
+    fn set_paused(&self, daemon: Daemon, paused: bool) {
+        *paused_flag(&mut self.knobs(), daemon) = paused;
+        self.touch();
+    }
+
+    pub(crate) fn outage(&self, server: &str) -> Option<Outage> {
+        self.outages.get(server).and_then(|sender| *sender.borrow())
+    }
+
+    pub(crate) fn watch_outage(&self, server: &str) -> Option<watch::Receiver<Option<Outage>>> {
+        self.outages.get(server).map(watch::Sender::subscribe)
+    }
+
+    /// Changes whenever a daemon may have to look again.
+    pub(crate) fn watch_changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub(crate) fn is_paused(&self, daemon: Daemon) -> bool {
+        *paused_flag(&mut self.knobs(), daemon)
+    }
+
+    pub(crate) fn next_answer(&self, endpoint: Endpoint) -> Option<Answer> {
+        self.knobs().answers.get_mut(&endpoint).and_then(VecDeque::pop_front)
+    }
+
+    pub(crate) fn transfer_fails(&self) -> bool {
+        let mut knobs = self.knobs();
+        if knobs.fail_transfers > 0 {
+            knobs.fail_transfers -= 1;
+            return true;
+        }
+        knobs.fail_percent.as_mut().is_some_and(|(percent, rng)| rng.random_range(0..100) < *percent)
+    }
+
+    pub(crate) fn copy_is_corrupted(&self) -> bool {
+        let mut knobs = self.knobs();
+        let corrupt = knobs.corrupt_copies > 0;
+        knobs.corrupt_copies = knobs.corrupt_copies.saturating_sub(1);
+        corrupt
+    }
+
+    pub(crate) fn leaves_files(&self) -> bool {
+        self.knobs().leave_files
+    }
+}
+
+fn paused_flag(knobs: &mut Knobs, daemon: Daemon) -> &mut bool {
+    match daemon {
+        Daemon::Judge => &mut knobs.judge_paused,
+        Daemon::Conveyor => &mut knobs.conveyor_paused,
+        Daemon::Reaper => &mut knobs.reaper_paused,
+    }
+}

@@ -1,0 +1,117 @@
+//! Answers as Rucio writes them.
+
+use std::io;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use futures_util::stream;
+use serde_json::{Value, json};
+
+/// Longest message in the `ExceptionMessage` header; the body has it whole.
+const MESSAGE_MAX: usize = 125;
+
+/// An answer before it is sent.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
+    /// Break the connection after this many bytes.
+    cut_at: Option<usize>,
+}
+
+impl Reply {
+    fn new(status: u16, kind: &str, body: impl Into<String>) -> Self {
+        let headers = vec![(header::CONTENT_TYPE.to_string(), kind.to_owned())];
+        Self { status, headers, body: body.into(), cut_at: None }
+    }
+
+    /// 200 without a body.
+    pub(crate) fn empty() -> Self {
+        Self::new(200, "text/html; charset=utf-8", "")
+    }
+
+    /// 201 with the word Rucio says.
+    pub(crate) fn created() -> Self {
+        Self::new(201, "text/html; charset=utf-8", "Created")
+    }
+
+    /// 201 with ids.
+    pub(crate) fn created_ids(ids: &[String]) -> Self {
+        Self::new(201, "text/html; charset=utf-8", json!(ids).to_string())
+    }
+
+    /// 200 with one JSON value.
+    pub(crate) fn json(value: &Value) -> Self {
+        Self::new(200, "application/json", value.to_string())
+    }
+
+    /// 200 with one JSON value a line.
+    pub(crate) fn lines(values: impl IntoIterator<Item = Value>) -> Self {
+        let body: String = values.into_iter().map(|value| format!("{value}\n")).collect();
+        Self::new(200, "application/x-json-stream", body)
+    }
+
+    /// 303 to another place.
+    pub(crate) fn see_other(location: &str) -> Self {
+        Self::new(303, "text/html; charset=utf-8", "").header("Location", location)
+    }
+
+    /// 404 of the web framework, without any exception class.
+    pub(crate) fn not_found() -> Self {
+        Self::new(404, "text/html; charset=utf-8", "<!doctype html>\n<title>404 Not Found</title>\n")
+    }
+
+    /// A refusal in Rucio's form.
+    pub(crate) fn error(status: u16, class: &str, message: &str) -> Self {
+        let body = json!({"ExceptionClass": class, "ExceptionMessage": message}).to_string();
+        let mut short: String = message.replace(['\n', '\r'], " ").chars().take(MESSAGE_MAX).collect();
+        if message.chars().count() > MESSAGE_MAX {
+            short.push_str("...");
+        }
+        Self::new(status, "application/octet-stream", body)
+            .header("ExceptionClass", class)
+            .header("ExceptionMessage", &short)
+    }
+
+    /// An error page of a proxy, which knows nothing of Rucio's exceptions.
+    pub(crate) fn proxy_error(status: u16) -> Self {
+        Self::new(status, "text/html", format!("<html><body><h1>{status}</h1>The proxy has no answer.</body></html>"))
+    }
+
+    /// Success that makes no sense.
+    pub(crate) fn garbage() -> Self {
+        Self::new(200, "application/json", "{\"half\": [1, <html>\n")
+    }
+
+    /// Adds a header.
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sends half of the body and breaks the connection.
+    pub(crate) fn truncated(mut self) -> Self {
+        self.cut_at = Some(self.body.len() / 2);
+        self
+    }
+
+    pub(crate) fn into_response(self) -> Response {
+        let body = match self.cut_at {
+            None => Body::from(self.body),
+            Some(at) => {
+                let half = Bytes::from(self.body.into_bytes()).slice(..at);
+                Body::from_stream(stream::iter([Ok(half), Err(io::Error::from(io::ErrorKind::BrokenPipe))]))
+            }
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        for (name, value) in self.headers {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
+    }
+}

@@ -1,0 +1,174 @@
+//! The REST face: reads requests, asks the catalogue, writes answers as Rucio does.
+
+mod answer;
+mod body;
+mod dids;
+mod endpoint;
+mod rses;
+mod rules;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::serve::IncomingStream;
+use tokio_util::sync::CancellationToken;
+
+use self::answer::Reply;
+pub use self::endpoint::Endpoint;
+use self::endpoint::Route;
+use super::dates;
+use super::faults::{Answer, Outage, RUCIO};
+use super::listener::Listener;
+use super::refusal::{Class, Refusal, refuse};
+use super::shared::Shared;
+
+/// Largest body read; 1000 files with their metadata take about a megabyte.
+const BODY_MAX: usize = 64 << 20;
+
+/// Serves until stopped.
+pub(crate) async fn serve(listener: Listener, shared: Arc<Shared>, stop: CancellationToken) {
+    let router = Router::new().fallback(answer).with_state(shared).into_make_service_with_connect_info::<Scissors>();
+    tokio::select! {
+        () = stop.cancelled() => {}
+        result = axum::serve(listener, router).into_future() => if let Err(error) = result {
+            tracing::warn!(%error, "the embedded Rucio stopped");
+        }
+    }
+}
+
+/// Cuts the connection a request came by.
+#[derive(Clone)]
+struct Scissors(CancellationToken);
+
+impl Connected<IncomingStream<'_, Listener>> for Scissors {
+    fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
+        Self(stream.io().scissors())
+    }
+}
+
+impl Scissors {
+    async fn cut(&self) -> Response {
+        self.0.cancel();
+        std::future::pending().await
+    }
+}
+
+/// One request: the faults that lie in its way, then the work.
+async fn answer(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(scissors): ConnectInfo<Scissors>,
+    request: Request,
+) -> Response {
+    let route = Route::of(request.method().as_str(), request.uri().path());
+    shared.count(route.endpoint);
+    match shared.faults.outage(RUCIO) {
+        Some(Outage::Hang) => std::future::pending().await,
+        Some(Outage::Unavailable) => return Reply::proxy_error(503).into_response(),
+        Some(Outage::Refuse) => return scissors.cut().await,
+        None => {}
+    }
+    let fault = shared.faults.next_answer(route.endpoint);
+    match fault {
+        Some(Answer::Refuse { status, class, message }) => return Reply::error(status, class, message).into_response(),
+        Some(Answer::Status(status)) => return Reply::proxy_error(status).into_response(),
+        Some(Answer::Garbage) => return Reply::garbage().into_response(),
+        Some(Answer::HangUp) => return scissors.cut().await,
+        Some(Answer::Delay(delay)) => tokio::time::sleep(delay).await,
+        Some(Answer::Truncated | Answer::Lost) | None => {}
+    }
+    let reply = work(&shared, &route, request).await;
+    match fault {
+        Some(Answer::Truncated) => reply.truncated().into_response(),
+        Some(Answer::Lost) => scissors.cut().await,
+        _ => reply.into_response(),
+    }
+}
+
+async fn work(shared: &Shared, route: &Route, request: Request) -> Reply {
+    let endpoint = route.endpoint;
+    let (head, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, BODY_MAX).await else { return Reply::proxy_error(413) };
+    let call = Call { route, query: head.uri.query().unwrap_or_default(), body: &body };
+    let result = match endpoint {
+        Endpoint::Ping => Ok(Reply::json(&serde_json::json!({"version": "embedded"}))),
+        Endpoint::AuthUserpass => log_in(shared, &head.headers),
+        Endpoint::Unknown => Ok(Reply::not_found()),
+        _ => issuer(shared, &head.headers).and_then(|issuer| dispatch(shared, &issuer, &call)),
+    };
+    result.unwrap_or_else(|Refusal { class, message }| Reply::error(endpoint.status_of(class), class.name(), &message))
+}
+
+/// A request after authentication.
+struct Call<'a> {
+    route: &'a Route,
+    query: &'a str,
+    body: &'a [u8],
+}
+
+impl Call<'_> {
+    /// The value of a query parameter.
+    fn parameter(&self, key: &str) -> Option<String> {
+        let mut pairs = url::form_urlencoded::parse(self.query.as_bytes());
+        pairs.find(|(k, _)| k == key).map(|(_, value)| value.into_owned())
+    }
+}
+
+fn dispatch(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<Reply, Refusal> {
+    match call.route.endpoint {
+        Endpoint::Account => rses::account(shared, issuer, call),
+        Endpoint::AccountAttributes => rses::account_attributes(shared, call),
+        Endpoint::Rses => rses::list(shared, call),
+        Endpoint::Rse => rses::one(shared, call),
+        Endpoint::RseAttributes => rses::attributes(shared, call),
+        Endpoint::AddDids => dids::add(shared, issuer, call),
+        Endpoint::Did => dids::one(shared, call),
+        Endpoint::Content => dids::content(shared, call),
+        Endpoint::Metadata => dids::metadata(shared, call),
+        Endpoint::SetMetadata => dids::set_metadata(shared, issuer, call),
+        Endpoint::SetStatus => dids::set_status(shared, issuer, call),
+        Endpoint::DidRules => rules::on_did(shared, call),
+        Endpoint::Attach => dids::attach(shared, issuer, call),
+        Endpoint::BulkMeta => dids::bulk_metadata(shared, call),
+        Endpoint::BulkDidsMeta => dids::set_bulk_metadata(shared, issuer, call),
+        Endpoint::Replicas => dids::replicas(shared, call),
+        Endpoint::AddRules => rules::add(shared, issuer, call),
+        Endpoint::Rules => rules::list(shared, call),
+        Endpoint::Rule => rules::one(shared, call),
+        Endpoint::RuleLocks => rules::locks(shared, call),
+        Endpoint::UpdateRule => rules::update(shared, issuer, call),
+        Endpoint::DeleteRule => rules::delete(shared, issuer, call),
+        Endpoint::Ping | Endpoint::AuthUserpass | Endpoint::Unknown => Ok(Reply::not_found()),
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// The account of the token, or what Rucio says without one and with a bad one.
+fn issuer(shared: &Shared, headers: &HeaderMap) -> Result<String, Refusal> {
+    let token = header(headers, "x-rucio-auth-token");
+    if token.is_empty() {
+        return refuse(Class::ValueError, "Token must be set.");
+    }
+    let account = shared.account_of(token);
+    account.ok_or_else(|| Refusal::new(Class::CannotAuthenticate, "Cannot authenticate with given credentials"))
+}
+
+fn log_in(shared: &Shared, headers: &HeaderMap) -> Result<Reply, Refusal> {
+    let user = header(headers, "x-rucio-username");
+    let account = match header(headers, "x-rucio-account") {
+        "" => user,
+        account => account,
+    };
+    let Some((token, expires)) = shared.log_in(account, user, header(headers, "x-rucio-password")) else {
+        let message = format!("Cannot authenticate to account {account} with given credentials");
+        return refuse(Class::CannotAuthenticate, message);
+    };
+    let reply = Reply::empty().header("X-Rucio-Auth-Account", account).header("X-Rucio-Auth-Token", &token);
+    Ok(reply.header("X-Rucio-Auth-Token-Expires", &dates::rucio(expires)))
+}

@@ -1,0 +1,126 @@
+//! `/rules`.
+
+use serde_json::{Value, json};
+
+use super::body::{BodyDid, Parameters};
+use super::{Call, Class, Refusal, Reply, Shared, refuse};
+use crate::embedded::catalog::records::{Grouping, Rule};
+use crate::embedded::catalog::rules::{NewRule, RuleChange};
+use crate::embedded::dates;
+
+/// `POST /rules/`
+pub(super) fn add(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<Reply, Refusal> {
+    let mut parameters = Parameters::read(call.body)?;
+    let dids: Vec<BodyDid> = parameters.required("dids")?;
+    let new = NewRule {
+        dids: dids.iter().map(BodyDid::did).collect(),
+        copies: parameters.required("copies")?,
+        rse_expression: parameters.required("rse_expression")?,
+        account: parameters.optional("account")?.unwrap_or_else(|| issuer.to_owned()),
+        source_replica_expression: parameters.optional("source_replica_expression")?,
+        grouping: grouping(parameters.optional::<String>("grouping")?.as_deref())?,
+        lifetime: parameters.optional("lifetime")?,
+        activity: parameters.optional("activity")?,
+        comment: parameters.optional("comment")?,
+        priority: parameters.optional("priority")?.unwrap_or(3),
+        locked: parameters.optional("locked")?.unwrap_or(false),
+        purge_replicas: parameters.optional("purge_replicas")?.unwrap_or(false),
+    };
+    let ids = shared.change(|catalog, now| catalog.add_rules(issuer, &new, now))?;
+    Ok(Reply::created_ids(&ids))
+}
+
+fn grouping(name: Option<&str>) -> Result<Grouping, Refusal> {
+    match name {
+        None | Some("DATASET") => Ok(Grouping::Dataset),
+        Some("NONE") => Ok(Grouping::None),
+        Some("ALL") => Ok(Grouping::All),
+        Some(other) => refuse(
+            Class::InvalidObject,
+            format!("Problem validating rule : '{other}' is not one of ['DATASET', 'NONE', 'ALL', None]"),
+        ),
+    }
+}
+
+fn describe(rule: &Rule) -> Value {
+    json!({
+        "id": rule.id, "subscription_id": null, "account": rule.account, "scope": rule.did.scope,
+        "name": rule.did.name, "did_type": rule.kind.name(), "state": rule.state.name(), "error": rule.error,
+        "rse_expression": rule.rse_expression, "copies": rule.copies,
+        "expires_at": rule.expires.map(dates::rucio), "weight": null, "locked": rule.locked,
+        "locks_ok_cnt": rule.locks_ok, "locks_replicating_cnt": rule.locks_replicating,
+        "locks_stuck_cnt": rule.locks_stuck, "source_replica_expression": rule.source_replica_expression,
+        "activity": rule.activity, "grouping": rule.grouping.name(), "notification": "NO",
+        "stuck_at": rule.stuck_at.map(dates::rucio), "purge_replicas": rule.purge_replicas,
+        "ignore_availability": false, "ignore_account_limit": false, "priority": rule.priority,
+        "comments": rule.comment, "child_rule_id": null, "eol_at": null, "split_container": false, "meta": null,
+        "created_at": dates::rucio(rule.created), "updated_at": dates::rucio(rule.updated),
+    })
+}
+
+/// `GET /rules/{id}`
+pub(super) fn one(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal> {
+    Ok(Reply::json(&describe(shared.catalog().rule(&call.route.key)?)))
+}
+
+/// `GET /rules/{id}/locks`: an unknown rule has no locks, and no error.
+pub(super) fn locks(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal> {
+    let catalog = shared.catalog();
+    let id = &call.route.key;
+    Ok(Reply::lines(catalog.locks(id).map(|((did, rse), state)| {
+        json!({
+            "scope": did.scope, "name": did.name, "rse": rse, "rse_id": catalog.rses.get(rse).map(|rse| &rse.id),
+            "state": state.name(), "rule_id": id,
+        })
+    })))
+}
+
+/// `GET /rules/?account=&scope=&name=&state=&rse_expression=`
+pub(super) fn list(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal> {
+    let wanted = |key: &str, value: &str| call.parameter(key).is_none_or(|wanted| wanted == "*" || wanted == value);
+    let catalog = shared.catalog();
+    let matching = catalog.rules.values().filter(|rule| {
+        wanted("account", &rule.account)
+            && wanted("scope", &rule.did.scope)
+            && wanted("name", &rule.did.name)
+            && wanted("rse_expression", &rule.rse_expression)
+            && wanted("state", rule.state.letter())
+    });
+    Ok(Reply::lines(matching.map(describe)))
+}
+
+/// `GET /dids/{scope}/{name}/rules`
+pub(super) fn on_did(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal> {
+    let catalog = shared.catalog();
+    let Some(did) = &call.route.did else { return Ok(Reply::not_found()) };
+    Ok(Reply::lines(catalog.did_rules(did)?.into_iter().map(describe)))
+}
+
+/// `PUT /rules/{id}`
+pub(super) fn update(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<Reply, Refusal> {
+    let options: Value = Parameters::read(call.body)?.required("options")?;
+    let mut options = Parameters::read(options.to_string().as_bytes())?;
+    let change = RuleChange {
+        lifetime: options.nullable("lifetime")?,
+        purge_replicas: options.optional("purge_replicas")?,
+        locked: options.optional("locked")?,
+        priority: options.optional("priority")?,
+        comment: options.nullable("comment")?,
+        boost: options.nullable::<Value>("boost_rule")?.is_some(),
+    };
+    if let Some(option) = options.rest().next() {
+        return refuse(Class::InputValidationError, format!("{option} is not a valid option to set."));
+    }
+    shared.change(|catalog, now| catalog.update_rule(issuer, &call.route.key, &change, now))?;
+    Ok(Reply::empty())
+}
+
+/// `DELETE /rules/{id}`
+pub(super) fn delete(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<Reply, Refusal> {
+    let purge = match call.body {
+        [] => None,
+        body => Parameters::read(body)?.optional("purge_replicas")?,
+    };
+    shared.change(|catalog, now| catalog.delete_rule(issuer, &call.route.key, purge, now))?;
+    Ok(Reply::empty())
+}
