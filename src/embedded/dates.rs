@@ -16,6 +16,11 @@ pub(crate) fn rucio(at: SystemTime) -> String {
     httpdate::fmt_http_date(at).replace("GMT", "UTC")
 }
 
+/// ISO 8601 without a zone, which a few of Rucio's answers have instead.
+pub(crate) fn iso(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at).map(|at| at.strftime("%Y-%m-%dT%H:%M:%S").to_string()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -48,7 +48,8 @@ impl Shared {
     pub(crate) fn new(options: &Options, storage: &BTreeMap<String, Url>, faults: Faults, now: SystemTime) -> Self {
         let mut catalog = Catalog::new(options.seed);
         for rse in &options.rses {
-            let prefix = storage.get(&rse.name).map(|url| url.as_str().replacen("http://", "dav://", 1));
+            let prefix =
+                storage.get(&rse.name).map(|url| url.as_str().trim_end_matches('/').replacen("http://", "dav://", 1));
             let record = Rse {
                 id: uuid::Uuid::new_v4().simple().to_string(),
                 directory: rse.directory.clone(),

@@ -88,7 +88,7 @@ impl Catalog {
                     return refuse(Class::ScopeNotFound, "Scope not found!");
                 }
                 if child.bytes.is_none() {
-                    return refuse(Class::InvalidObject, "'bytes' is a required property");
+                    return refuse(Class::Internal, "'bytes'");
                 }
                 metadata::check_keys(&child.meta)?;
                 new.entry(child.did.clone()).or_insert(child);
@@ -204,18 +204,18 @@ impl Catalog {
 fn check_schema(attachments: &[Attachment]) -> Result<(), Refusal> {
     let sound = |list: usize| (1..=LIST_MAX).contains(&list);
     if !sound(attachments.len()) || !attachments.iter().all(|a| sound(a.children.len())) {
-        return refuse(Class::InvalidObject, "Problem validating attachments : list is empty or too long");
+        return refuse(Class::InvalidObject, "Problem validating attachments: list is empty or too long");
     }
     let dids = attachments.iter().flat_map(|a| std::iter::once(&a.parent).chain(a.children.iter().map(|c| &c.did)));
     for did in dids {
         if !dids::is_name(&did.name) || !dids::is_scope(&did.scope) {
-            return refuse(Class::InvalidObject, format!("Problem validating attachments : '{did}' does not match"));
+            return refuse(Class::InvalidObject, format!("Problem validating attachments: '{did}' does not match"));
         }
     }
     let sums = attachments.iter().flat_map(|a| &a.children).filter_map(|child| child.adler32.as_ref());
     for sum in sums {
         if sum.len() != 8 || !sum.chars().all(|c| c.is_ascii_hexdigit()) {
-            return refuse(Class::InvalidObject, format!("Problem validating attachments : '{sum}' does not match"));
+            return refuse(Class::InvalidObject, format!("Problem validating attachments: '{sum}' does not match"));
         }
     }
     Ok(())

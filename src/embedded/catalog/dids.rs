@@ -57,7 +57,7 @@ impl Catalog {
         }
         let record = self.dids.get_mut(did).ok_or_else(|| super::not_found(did))?;
         if record.kind == Kind::File || record.open == open {
-            let message = format!("The status of the data identifier {did} cannot be changed");
+            let message = format!("The status of the data identifier '{did}' cannot be changed");
             return refuse(Class::UnsupportedOperation, message);
         }
         record.open = open;

@@ -4,50 +4,47 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
 
+use super::records::Kind;
 use super::{Catalog, Class, Did, Refusal, refuse};
 use crate::embedded::dates;
 
-/// Keys that are columns of Rucio's DID table: they never reach the JSON store.
-const COLUMNS: [&str; 38] = [
-    "name",
-    "hidden",
-    "is_new",
-    "is_archive",
-    "constituent",
-    "purge_replicas",
+/// Columns of Rucio's DID table that a client may write: keys of these names never reach the JSON store.
+const COLUMNS: [&str; 31] = [
     "access_cnt",
     "accessed_at",
+    "adler32",
+    "bytes",
+    "campaign",
     "closed_at",
-    "expired_at",
+    "constituent",
+    "datatype",
     "deleted_at",
     "eol_at",
-    "bytes",
-    "length",
-    "md5",
-    "adler32",
-    "guid",
     "events",
+    "expired_at",
+    "guid",
+    "hidden",
+    "is_archive",
+    "is_new",
+    "length",
+    "lumiblocknr",
+    "md5",
+    "name",
+    "panda_id",
+    "phys_group",
+    "prod_step",
     "project",
-    "datatype",
+    "provenance",
+    "purge_replicas",
     "run_number",
     "stream_name",
-    "prod_step",
-    "version",
-    "campaign",
     "task_id",
-    "panda_id",
-    "lumiblocknr",
-    "provenance",
-    "phys_group",
     "transient",
-    "is_transient",
-    "rule_evaluation_action",
-    "rule_evaluation_required",
-    "created_before",
-    "created_after",
-    "type",
-    "lifetime",
+    "version",
 ];
+
+/// Keys that go to the columns without being one; written, they vanish.
+const PSEUDO_COLUMNS: [&str; 3] = ["type", "created_before", "created_after"];
 
 /// Which store a question is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,15 +68,14 @@ impl Plugin {
 
 /// A key with a dot is refused with the whole set.
 pub(crate) fn check_keys(meta: &Map<String, Value>) -> Result<(), Refusal> {
-    if let Some(key) = meta.keys().find(|key| key.contains('.')) {
-        let message = format!(
-            "Restricted character \".\" found in metadata key. Reason: . is used in filters to separate key and operator. ({key})"
-        );
+    if meta.keys().any(|key| key.contains('.')) {
+        let message = "Restricted character \".\" found in metadata key. Reason: Used as a delimiter for key and \
+                       operator (<key>.<operator>) in filtering engine.";
         return refuse(Class::InvalidMetadata, message);
     }
     match meta.get("lifetime") {
         None | Some(Value::Null | Value::Number(_)) => Ok(()),
-        Some(_) => refuse(Class::InvalidValueForKey, "float() argument must be a string or a real number"),
+        Some(value) => refuse(Class::Internal, format!("could not convert string to float: '{value}'")),
     }
 }
 
@@ -115,23 +111,30 @@ impl Catalog {
                 record.expires = value.as_f64().map(|seconds| dates::after(now, seconds));
             } else if COLUMNS.contains(&key.as_str()) {
                 record.columns.insert(key.clone(), value.clone());
-            } else {
+            } else if !PSEUDO_COLUMNS.contains(&key.as_str()) {
                 record.json.insert(key.clone(), value.clone());
             }
         }
     }
 
-    /// The metadata of one DID.
+    /// The metadata of one DID. The JSON store alone does not care whether the DID exists.
     pub(crate) fn metadata(&self, did: &Did, plugin: Plugin) -> Result<Map<String, Value>, Refusal> {
-        let record = self.did(did)?;
+        let record = match self.did(did) {
+            Err(_) if plugin == Plugin::Json => return Ok(Map::new()),
+            known => known?,
+        };
         let mut found = Map::new();
         if plugin != Plugin::Json {
             found.extend(COLUMNS.iter().map(|key| ((*key).to_owned(), Value::Null)));
             found.extend(record.columns.clone());
+            let open = (record.kind != Kind::File).then_some(record.open);
             let own = json!({
                 "scope": did.scope, "name": did.name, "account": record.account, "did_type": record.kind.name(),
-                "bytes": record.bytes, "adler32": record.adler32, "md5": record.md5, "is_open": record.open,
+                "bytes": record.bytes, "adler32": record.adler32, "md5": record.md5, "is_open": open,
                 "expired_at": record.expires.map(dates::rucio), "created_at": dates::rucio(record.created),
+                "updated_at": dates::rucio(record.created), "availability": "AVAILABLE", "complete": null,
+                "hidden": false, "is_new": true, "monotonic": false, "obsolete": false, "purge_replicas": true,
+                "suppressed": false, "transient": false,
             });
             found.extend(own.as_object().cloned().unwrap_or_default());
         }

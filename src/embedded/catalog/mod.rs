@@ -118,12 +118,14 @@ impl Catalog {
 
     /// The record of an RSE that must exist.
     pub(crate) fn rse(&self, name: &str) -> Result<&Rse, Refusal> {
-        self.rses.get(name).ok_or_else(|| Refusal::new(Class::RseNotFound, format!("RSE '{name}' cannot be found")))
+        self.rses
+            .get(name)
+            .ok_or_else(|| Refusal::new(Class::RseNotFound, format!("RSE '{name}' cannot be found in vo 'def'")))
     }
 
     /// The record of a rule that must exist.
     pub(crate) fn rule(&self, id: &str) -> Result<&Rule, Refusal> {
-        if id.len() != 32 || !id.chars().all(|c| c.is_ascii_hexdigit()) {
+        if !rules::is_rule_id(id) {
             return refuse(Class::RucioException, format!("Badly formatted rule id ({id})"));
         }
         self.rules.get(id).ok_or_else(|| Refusal::new(Class::RuleNotFound, format!("No rule with the id {id} found")))

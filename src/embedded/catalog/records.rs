@@ -103,7 +103,7 @@ impl Grouping {
 pub(crate) struct Rse {
     pub(crate) id: String,
     pub(crate) directory: PathBuf,
-    /// Base of PFNs, `dav://127.0.0.1:<port>/`.
+    /// What PFNs begin with: `dav://127.0.0.1:<port>`.
     pub(crate) prefix: String,
 }
 

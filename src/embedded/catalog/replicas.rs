@@ -65,7 +65,7 @@ impl Catalog {
         Ok(found)
     }
 
-    /// Prefix and name, the double slash included. The only scheme offered is `dav`.
+    /// Prefix and name. The only scheme offered is `dav`, and it is what is shown when none is asked for.
     fn pfn(&self, did: &Did, rse: &str, schemes: Option<&[String]>) -> Option<String> {
         let offered = schemes.is_none_or(|schemes| schemes.iter().any(|scheme| scheme == "dav"));
         self.rses.get(rse).filter(|_| offered).map(|rse| format!("{}{}", rse.prefix, did.name))

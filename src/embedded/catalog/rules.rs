@@ -10,6 +10,9 @@ use crate::embedded::journal::Event;
 /// How long `DELETE /rules/{id}` leaves a rule alive.
 const DELETION_DELAY: Duration = Duration::from_hours(1);
 
+/// Activity of a rule that names none.
+const DEFAULT_ACTIVITY: &str = "User Subscriptions";
+
 /// Activities the policy's schema knows.
 const ACTIVITIES: [&str; 18] = [
     "Data Brokering",
@@ -76,10 +79,7 @@ impl Catalog {
         if let Some(source) = &new.source_replica_expression
             && self.resolve(source).is_err()
         {
-            return refuse(
-                Class::InvalidSourceReplicaExpression,
-                "Provided Source Replica expression is considered invalid.",
-            );
+            return refuse(Class::Internal, "Internal Server Error");
         }
         if targets.len() < new.copies as usize {
             let message = format!(
@@ -123,7 +123,7 @@ impl Catalog {
             rse_expression: new.rse_expression.clone(),
             source_replica_expression: new.source_replica_expression.clone(),
             grouping: new.grouping,
-            activity: new.activity.clone().unwrap_or_else(|| "default".to_owned()),
+            activity: new.activity.clone().unwrap_or_else(|| DEFAULT_ACTIVITY.to_owned()),
             comment: new.comment.clone(),
             priority: new.priority,
             locked: new.locked,
@@ -216,16 +216,21 @@ impl Catalog {
     }
 }
 
+/// 32 hexadecimal digits.
+pub(crate) fn is_rule_id(id: &str) -> bool {
+    id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit())
+}
+
 fn check_schema(new: &NewRule) -> Result<(), Refusal> {
     let unknown = new.activity.as_ref().filter(|activity| !ACTIVITIES.contains(&activity.as_str()));
     if let Some(activity) = unknown {
         return refuse(
             Class::InvalidObject,
-            format!("Problem validating rule : '{activity}' is not one of the activities"),
+            format!("Problem validating rule: '{activity}' is not one of the activities"),
         );
     }
     if new.comment.as_ref().is_some_and(|comment| comment.chars().count() > 250) {
-        return refuse(Class::InvalidObject, "Problem validating rule : comment is too long");
+        return refuse(Class::InvalidObject, "Problem validating rule: comment is too long");
     }
     Ok(())
 }

@@ -75,6 +75,11 @@ impl Reply {
             .header("ExceptionMessage", &short)
     }
 
+    /// 500 with the bare text of an exception nobody caught.
+    pub(crate) fn internal(message: &str) -> Self {
+        Self::new(500, "text/html; charset=utf-8", message)
+    }
+
     /// An error page of a proxy, which knows nothing of Rucio's exceptions.
     pub(crate) fn proxy_error(status: u16) -> Self {
         Self::new(status, "text/html", format!("<html><body><h1>{status}</h1>The proxy has no answer.</body></html>"))

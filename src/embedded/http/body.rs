@@ -27,7 +27,7 @@ pub(crate) fn list<T: DeserializeOwned>(body: &[u8]) -> Result<Vec<T>, Refusal> 
 /// A value that must fit Rucio's schema.
 fn convert<T: DeserializeOwned>(value: Value) -> Result<T, Refusal> {
     serde_json::from_value(value)
-        .map_err(|error| Refusal::new(Class::InvalidObject, format!("Problem validating object : {error}")))
+        .map_err(|error| Refusal::new(Class::InvalidObject, format!("Problem validating object: {error}")))
 }
 
 impl Parameters {

@@ -24,7 +24,7 @@ pub(super) fn add(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<Repl
             Some("DATASET") => Kind::Dataset,
             Some("CONTAINER") => Kind::Container,
             Some("FILE") => Kind::File,
-            other => return refuse(Class::KeyError, format!("'{}'", other.unwrap_or("type"))),
+            other => return refuse(Class::Internal, format!("'{}'", other.unwrap_or("type"))),
         };
         new.push((entry.did(), kind));
     }
@@ -134,10 +134,10 @@ pub(super) fn set_bulk_metadata(shared: &Shared, issuer: &str, call: &Call<'_>) 
     Ok(Reply::created())
 }
 
-/// A list of DIDs as long as the schema allows.
+/// A list of DIDs, at most as long as the schema allows. An empty one is answered with nothing.
 fn bounded(dids: &[BodyDid]) -> Result<Vec<Did>, Refusal> {
-    if !(1..=LIST_MAX).contains(&dids.len()) {
-        return refuse(Class::InvalidObject, "Problem validating dids : list is empty or too long");
+    if dids.len() > LIST_MAX {
+        return refuse(Class::InvalidObject, "Problem validating dids: the list is too long");
     }
     Ok(dids.iter().map(BodyDid::did).collect())
 }
@@ -149,6 +149,7 @@ pub(super) fn bulk_metadata(shared: &Shared, call: &Call<'_>) -> Result<Reply, R
     let plugin = plugin(parameters.optional("plugin")?)?;
     let catalog = shared.catalog();
     Ok(Reply::lines(dids.iter().filter_map(|did| {
+        catalog.did(did).ok()?;
         let mut line = catalog.metadata(did, plugin).ok()?;
         line.insert("scope".to_owned(), did.scope.clone().into());
         line.insert("name".to_owned(), did.name.clone().into());

@@ -99,7 +99,10 @@ async fn work(shared: &Shared, route: &Route, request: Request) -> Reply {
         Endpoint::Unknown => Ok(Reply::not_found()),
         _ => issuer(shared, &head.headers).and_then(|issuer| dispatch(shared, &issuer, &call)),
     };
-    result.unwrap_or_else(|Refusal { class, message }| Reply::error(endpoint.status_of(class), class.name(), &message))
+    result.unwrap_or_else(|Refusal { class, message }| match class {
+        Class::Internal => Reply::internal(&message),
+        _ => Reply::error(endpoint.status_of(class), class.name(), &message),
+    })
 }
 
 /// A request after authentication.
@@ -161,11 +164,16 @@ fn issuer(shared: &Shared, headers: &HeaderMap) -> Result<String, Refusal> {
 
 fn log_in(shared: &Shared, headers: &HeaderMap) -> Result<Reply, Refusal> {
     let user = header(headers, "x-rucio-username");
+    let password = header(headers, "x-rucio-password");
+    if user.is_empty() || password.is_empty() {
+        let message = "Cannot authenticate without passing all required arguments";
+        return refuse(Class::CannotAuthenticate, message);
+    }
     let account = match header(headers, "x-rucio-account") {
         "" => user,
         account => account,
     };
-    let Some((token, expires)) = shared.log_in(account, user, header(headers, "x-rucio-password")) else {
+    let Some((token, expires)) = shared.log_in(account, user, password) else {
         let message = format!("Cannot authenticate to account {account} with given credentials");
         return refuse(Class::CannotAuthenticate, message);
     };

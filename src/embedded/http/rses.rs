@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Call, Class, Refusal, Reply, Shared};
+use super::{Call, Class, Refusal, Reply, Shared, refuse};
 use crate::embedded::dates;
 
 /// Rucio stores the words True and False as booleans.
@@ -32,7 +32,7 @@ pub(super) fn one(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal> {
     Ok(Reply::json(&json!({
         "id": rse.id, "rse": name, "rse_type": "DISK", "deterministic": true, "volatile": false, "availability": 7,
         "availability_read": true, "availability_write": true, "availability_delete": true, "deleted": false,
-        "staging_area": false,
+        "staging_area": false, "verify_checksum": true, "protocols": [],
     })))
 }
 
@@ -58,10 +58,12 @@ pub(super) fn account(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<
         return Ok(Reply::see_other(issuer));
     }
     let catalog = shared.catalog();
-    let Some(account) = catalog.accounts.get(name) else { return Err(no_account(name)) };
+    let Some(account) = catalog.accounts.get(name) else {
+        return refuse(Class::AccountNotFound, format!("Account with ID '{name}' cannot be found"));
+    };
     Ok(Reply::json(&json!({
         "account": name, "account_type": "SERVICE", "status": "ACTIVE", "email": format!("{name}@localhost"),
-        "created_at": dates::rucio(account.created), "updated_at": dates::rucio(account.created),
+        "created_at": dates::iso(account.created), "updated_at": dates::iso(account.created),
         "suspended_at": null, "deleted_at": null,
     })))
 }
@@ -70,11 +72,8 @@ pub(super) fn account(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<
 pub(super) fn account_attributes(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal> {
     let name = &call.route.key;
     let catalog = shared.catalog();
-    let Some(account) = catalog.accounts.get(name) else { return Err(no_account(name)) };
-    let found = if account.admin { vec![json!({"key": "admin", "value": true})] } else { Vec::new() };
-    Ok(Reply::lines(found))
-}
-
-fn no_account(name: &str) -> Refusal {
-    Refusal::new(Class::AccountNotFound, format!("Account with ID '{name}' cannot be found"))
+    let Some(account) = catalog.accounts.get(name) else {
+        return refuse(Class::AccountNotFound, format!("Account ID '{name}' does not exist"));
+    };
+    Ok(Reply::json(&if account.admin { json!([{"key": "admin", "value": true}]) } else { json!([]) }))
 }

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::body::{BodyDid, Parameters};
 use super::{Call, Class, Refusal, Reply, Shared, refuse};
+use crate::embedded::catalog::Catalog;
 use crate::embedded::catalog::records::{Grouping, Rule};
-use crate::embedded::catalog::rules::{NewRule, RuleChange};
+use crate::embedded::catalog::rules::{NewRule, RuleChange, is_rule_id};
 use crate::embedded::dates;
 
 /// `POST /rules/`
@@ -37,7 +38,7 @@ fn grouping(name: Option<&str>) -> Result<Grouping, Refusal> {
         Some("ALL") => Ok(Grouping::All),
         Some(other) => refuse(
             Class::InvalidObject,
-            format!("Problem validating rule : '{other}' is not one of ['DATASET', 'NONE', 'ALL', None]"),
+            format!("Problem validating rule: '{other}' is not one of ['DATASET', 'NONE', 'ALL', None]"),
         ),
     }
 }
@@ -54,8 +55,15 @@ fn describe(rule: &Rule) -> Value {
         "stuck_at": rule.stuck_at.map(dates::rucio), "purge_replicas": rule.purge_replicas,
         "ignore_availability": false, "ignore_account_limit": false, "priority": rule.priority,
         "comments": rule.comment, "child_rule_id": null, "eol_at": null, "split_container": false, "meta": null,
-        "created_at": dates::rucio(rule.created), "updated_at": dates::rucio(rule.updated),
+        "deleted_at": null, "created_at": dates::rucio(rule.created), "updated_at": dates::rucio(rule.updated),
     })
+}
+
+/// In lists a rule also says how large its DID is.
+fn describe_with_size(catalog: &Catalog, rule: &Rule) -> Value {
+    let mut line = describe(rule);
+    line["bytes"] = json!(catalog.dids.get(&rule.did).and_then(|record| record.bytes));
+    line
 }
 
 /// `GET /rules/{id}`
@@ -65,8 +73,11 @@ pub(super) fn one(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal> {
 
 /// `GET /rules/{id}/locks`: an unknown rule has no locks, and no error.
 pub(super) fn locks(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal> {
-    let catalog = shared.catalog();
     let id = &call.route.key;
+    if !is_rule_id(id) {
+        return refuse(Class::DatabaseException, "An unknown Database Exception has occurred.");
+    }
+    let catalog = shared.catalog();
     Ok(Reply::lines(catalog.locks(id).map(|((did, rse), state)| {
         json!({
             "scope": did.scope, "name": did.name, "rse": rse, "rse_id": catalog.rses.get(rse).map(|rse| &rse.id),
@@ -86,14 +97,14 @@ pub(super) fn list(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal> {
             && wanted("rse_expression", &rule.rse_expression)
             && wanted("state", rule.state.letter())
     });
-    Ok(Reply::lines(matching.map(describe)))
+    Ok(Reply::lines(matching.map(|rule| describe_with_size(&catalog, rule))))
 }
 
 /// `GET /dids/{scope}/{name}/rules`
 pub(super) fn on_did(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal> {
     let catalog = shared.catalog();
     let Some(did) = &call.route.did else { return Ok(Reply::not_found()) };
-    Ok(Reply::lines(catalog.did_rules(did)?.into_iter().map(describe)))
+    Ok(Reply::lines(catalog.did_rules(did)?.into_iter().map(|rule| describe_with_size(&catalog, rule))))
 }
 
 /// `PUT /rules/{id}`
@@ -115,12 +126,9 @@ pub(super) fn update(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<R
     Ok(Reply::empty())
 }
 
-/// `DELETE /rules/{id}`
+/// `DELETE /rules/{id}`: wants a body, if only `{}`.
 pub(super) fn delete(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<Reply, Refusal> {
-    let purge = match call.body {
-        [] => None,
-        body => Parameters::read(body)?.optional("purge_replicas")?,
-    };
+    let purge = Parameters::read(call.body)?.optional("purge_replicas")?;
     shared.change(|catalog, now| catalog.delete_rule(issuer, &call.route.key, purge, now))?;
     Ok(Reply::empty())
 }
