@@ -1,0 +1,152 @@
+//! The 32-bit ones'-complement sum of FITS CHECKSUM and DATASUM (section 4.4.2.7, appendix J).
+
+/// Bytes that one pass sums before the 32-bit lanes are widened: each lane takes 0xff per word, so this is far from
+/// overflow, and it is a multiple of every vector width.
+const RUN: usize = 16 * 1024;
+
+/// A running ones'-complement sum of big-endian 32-bit words, fed in slices of any length.
+///
+/// Bytes are summed per position within the word and weighted only at the end. That needs no byte swap, so the inner
+/// loop is plain masks, shifts and additions which the compiler vectorises on any target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// Sum of the bytes at positions 0 to 3 (mod 4) of the stream.
+    columns: [u64; 4],
+    /// Bytes seen so far, modulo 4.
+    phase: usize,
+}
+
+impl Sum {
+    /// Adds the next bytes of the stream.
+    pub fn update(&mut self, mut bytes: &[u8]) {
+        while self.phase != 0 {
+            let Some((&first, rest)) = bytes.split_first() else { return };
+            self.push(first);
+            bytes = rest;
+        }
+        let (words, tail) = bytes.as_chunks::<4>();
+        for run in words.chunks(RUN / 4) {
+            for (column, sum) in self.columns.iter_mut().zip(column_sums(run)) {
+                *column += u64::from(sum);
+            }
+        }
+        for &byte in tail {
+            self.push(byte);
+        }
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(column) = self.columns.get_mut(self.phase) {
+            *column += u64::from(byte);
+        }
+        self.phase = (self.phase + 1) % 4;
+    }
+
+    /// The sum so far, a missing rest of the last word counting as zeros. All ones (`u32::MAX`) is minus zero.
+    pub fn value(&self) -> u32 {
+        let [a, b, c, d] = self.columns.map(u128::from);
+        fold((a << 24) + (b << 16) + (c << 8) + d)
+    }
+
+    /// The sum of this stream followed by another one. Both must be whole numbers of words.
+    #[must_use]
+    pub fn followed_by(&self, other: &Self) -> Self {
+        let mut columns = self.columns;
+        for (column, more) in columns.iter_mut().zip(other.columns) {
+            *column += more;
+        }
+        Self { columns, phase: other.phase }
+    }
+}
+
+/// Byte sums per position of up to `RUN / 4` words.
+fn column_sums(words: &[[u8; 4]]) -> [u32; 4] {
+    const LANES: usize = 8;
+    let mut even = [0_u32; LANES];
+    let mut odd = [0_u32; LANES];
+    let mut totals = [0_u32; 4];
+    // two 16-bit counters share a 32-bit lane: 256 additions of 0xff cannot overflow one
+    for group in words.chunks(LANES * 256) {
+        let (rows, rest) = group.as_chunks::<LANES>();
+        for row in rows {
+            for ((even, odd), word) in even.iter_mut().zip(&mut odd).zip(row) {
+                let word = u32::from_le_bytes(*word);
+                *even += word & 0x00ff_00ff;
+                *odd += (word >> 8) & 0x00ff_00ff;
+            }
+        }
+        for (even, odd) in even.iter_mut().zip(&mut odd) {
+            add(&mut totals, [*even & 0xffff, *odd & 0xffff, *even >> 16, *odd >> 16]);
+            (*even, *odd) = (0, 0);
+        }
+        for word in rest {
+            add(&mut totals, word.map(u32::from));
+        }
+    }
+    totals
+}
+
+fn add(totals: &mut [u32; 4], more: [u32; 4]) {
+    for (total, more) in totals.iter_mut().zip(more) {
+        *total += more;
+    }
+}
+
+/// Folds the carries back in until the sum fits 32 bits.
+fn fold(mut sum: u128) -> u32 {
+    loop {
+        let carry = sum >> 32;
+        if carry == 0 {
+            return u32::try_from(sum & u128::from(u32::MAX)).unwrap_or(u32::MAX);
+        }
+        sum = (sum & u128::from(u32::MAX)) + carry;
+    }
+}
+
+/// Whether two sums are the same number: in ones' complement all zeros and all ones both mean zero.
+pub(crate) fn same(a: u32, b: u32) -> bool {
+    let normal = |n: u32| if n == u32::MAX { 0 } else { n };
+    normal(a) == normal(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The definition, word by word with end-around carry.
+    fn plain(bytes: &[u8]) -> u32 {
+        let mut sum = 0_u64;
+        for chunk in bytes.chunks(4) {
+            let mut word = [0; 4];
+            word[..chunk.len()].copy_from_slice(chunk);
+            sum += u64::from(u32::from_be_bytes(word));
+            sum = (sum & 0xffff_ffff) + (sum >> 32);
+        }
+        u32::try_from(sum).unwrap_or(u32::MAX)
+    }
+
+    #[test]
+    fn ones_everywhere_is_minus_zero() {
+        let mut sum = Sum::default();
+        sum.update(&[0xff; 70_000]);
+        assert_eq!(sum.value(), u32::MAX);
+        assert!(same(u32::MAX, 0) && !same(1, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn equals_the_definition_for_any_split(bytes in proptest::collection::vec(any::<u8>(), 0..40_000), cuts in proptest::collection::vec(0_usize..5_000, 0..40)) {
+            let mut sum = Sum::default();
+            let mut rest = &bytes[..];
+            for cut in cuts {
+                let (head, tail) = rest.split_at(cut.min(rest.len()));
+                sum.update(head);
+                rest = tail;
+            }
+            sum.update(rest);
+            prop_assert_eq!(sum.value(), plain(&bytes));
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What is wrong with a file, and where.
+
+use std::fmt;
+
+/// An HDU as messages name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Index, 0 for the primary HDU.
+    pub index: usize,
+    /// EXTNAME, if it has one.
+    pub name: Option<String>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.name, self.index) {
+            (Some(name), index) => write!(f, "HDU {index} '{name}'"),
+            (None, 0) => write!(f, "HDU 0 (primary)"),
+            (None, index) => write!(f, "HDU {index}"),
+        }
+    }
+}
+
+/// One defect of a file: a stable code for programs, and a sentence for the person who has to act on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Stable, kebab-case.
+    pub code: &'static str,
+    /// The HDU, if the defect belongs to one.
+    pub place: Option<Place>,
+    /// The keyword, if the defect belongs to one.
+    pub keyword: Option<String>,
+    /// Byte offset in the file.
+    pub offset: Option<u64>,
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: &'static str,
+}
+
+impl Problem {
+    pub(crate) fn new(code: &'static str, what: impl Into<String>, remedy: &'static str) -> Self {
+        Self { code, place: None, keyword: None, offset: None, what: what.into(), remedy }
+    }
+
+    #[must_use]
+    pub(crate) fn in_hdu(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn of(mut self, keyword: impl Into<String>) -> Self {
+        self.keyword = Some(keyword.into());
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn at(mut self, offset: u64) -> Self {
+        self.offset = Some(offset);
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        if let Some(place) = &self.place {
+            write!(f, "{place}")?;
+            separator = ", ";
+        }
+        if let Some(keyword) = &self.keyword {
+            write!(f, "{separator}{keyword}")?;
+            separator = " ";
+        }
+        if let Some(offset) = self.offset {
+            write!(f, "{}at byte {offset}", if separator.is_empty() { "" } else { " " })?;
+            separator = ": ";
+        }
+        if !separator.is_empty() {
+            f.write_str(": ")?;
+        }
+        write!(f, "{}; {}", self.what, self.remedy)
+    }
+}

@@ -1,0 +1,131 @@
+//! Judgement over one HDU: its cards and its sums.
+
+use super::card::{Card, Content, Fault, Value};
+use super::checksum::{Sum, same};
+use super::header::Header;
+use super::problem::{Place, Problem};
+use super::walker::{Checksum, Hdu, Walk};
+
+const REDELIVER: &str = "have ACADA deliver the file again";
+const UNFINISHED: &str = "the writer did not finish; have ACADA deliver the file again";
+const TELL_WRITER: &str = "accepted; tell the writer of the file";
+/// What a writer puts into CHECKSUM until it knows the sum (appendix J).
+const CHECKSUM_PLACEHOLDER: &str = "0000000000000000";
+
+/// Looks for cards that no reader may be given.
+pub(super) fn cards(header: &Header, place: &Place, walk: &mut Walk) {
+    for card in header.cards() {
+        let problem = |code, what: String, remedy| {
+            let keyword = if card.keyword.is_empty() { "blank keyword".to_owned() } else { card.keyword.clone() };
+            Problem::new(code, what, remedy).in_hdu(place.clone()).of(keyword).at(card.offset)
+        };
+        match &card.content {
+            Content::Invalid(fault @ (Fault::ControlCharacter { .. } | Fault::UnterminatedString)) => {
+                walk.problems.push(problem("invalid-header", fault.to_string(), REDELIVER));
+            }
+            Content::Invalid(fault @ Fault::NotAValue(_)) => {
+                walk.warnings.push(problem("unreadable-value", fault.to_string(), TELL_WRITER));
+            }
+            Content::Value(_) | Content::Text(_) => {}
+        }
+        if let Some(byte) = card.non_ascii {
+            let what = format!("contains the byte 0x{byte:02x}, which is not ASCII (FITS 4.0, section 4.1.1)");
+            walk.warnings.push(problem("non-ascii", what, TELL_WRITER));
+        }
+    }
+}
+
+/// What a checksum keyword holds.
+enum Claim<'a> {
+    Absent,
+    /// There, but blank: undefined.
+    Blank,
+    Sum(&'a str),
+    /// Not a string: the standard wants one.
+    Other,
+}
+
+fn claim(card: Option<&Card>) -> Claim<'_> {
+    match card.map(|card| &card.content) {
+        None => Claim::Absent,
+        Some(Content::Value(Value::Undefined)) => Claim::Blank,
+        Some(Content::Value(Value::Text(text))) if text.trim().is_empty() => Claim::Blank,
+        Some(Content::Value(Value::Text(text))) => Claim::Sum(text.trim()),
+        Some(_) => Claim::Other,
+    }
+}
+
+/// Compares CHECKSUM and DATASUM with the bytes that went by. In an HDU that was cut short only the states are set:
+/// the cut is the reason, wrong sums are its consequence.
+pub(super) fn sums(hdu: &mut Hdu, header: &Header, head: &Sum, data: &Sum, complete: bool, walk: &mut Walk) {
+    let (checksum, datasum) = (header.get("CHECKSUM"), header.get("DATASUM"));
+    let total = head.followed_by(data).value();
+    let computed = data.value();
+    hdu.checksum = match checksum {
+        None => Checksum::Absent,
+        Some(_) if same(total, 0) => Checksum::Ok,
+        Some(_) => Checksum::Bad,
+    };
+    let stated = match claim(datasum) {
+        Claim::Sum(text) => text.parse::<u32>().ok(),
+        _ => None,
+    };
+    hdu.datasum = match (datasum, stated) {
+        (None, _) => Checksum::Absent,
+        (Some(_), Some(stated)) if same(stated, computed) => Checksum::Ok,
+        (Some(_), _) => Checksum::Bad,
+    };
+    if !complete {
+        return;
+    }
+    let place = hdu.place();
+    let problem = |code, card: Option<&Card>, what: String, remedy| {
+        let offset = card.map_or(hdu.header_offset, |card| card.offset);
+        let keyword = card.map(|card| card.keyword.clone());
+        let problem = Problem::new(code, what, remedy).in_hdu(place.clone()).at(offset);
+        if let Some(keyword) = keyword { problem.of(keyword) } else { problem }
+    };
+    let unfinished = hdu.checksum == Checksum::Bad && matches!(claim(checksum), Claim::Sum(CHECKSUM_PLACEHOLDER));
+    match (hdu.checksum, claim(checksum)) {
+        (Checksum::Ok, _) => {}
+        (Checksum::Absent, _) => {
+            let what = "no CHECKSUM: whether the HDU is as it was written cannot be known".to_owned();
+            walk.warnings.push(problem("checksum-absent", None, what, TELL_WRITER));
+        }
+        (Checksum::Bad, _) if unfinished => {
+            let what = "still holds the placeholder of zeros".to_owned();
+            walk.problems.push(problem("unfinished-writer", checksum, what, UNFINISHED));
+        }
+        (Checksum::Bad, Claim::Blank) => {
+            let what = "is blank, that is undefined: the writer never filled it in".to_owned();
+            walk.problems.push(problem("checksum-undefined", checksum, what, UNFINISHED));
+        }
+        (Checksum::Bad, _) => {
+            let what = format!("header and data sum to 0x{total:08x} and not to all ones: the HDU is not as it was written");
+            walk.problems.push(problem("checksum-mismatch", checksum, what, REDELIVER));
+        }
+    }
+    if hdu.datasum == Checksum::Bad && !unfinished {
+        let (code, what, remedy) = match claim(datasum) {
+            Claim::Blank => {
+                ("checksum-undefined", "is blank, that is undefined: the writer never filled it in".to_owned(), UNFINISHED)
+            }
+            Claim::Sum(text) if stated == Some(0) && hdu.checksum != Checksum::Ok => (
+                "unfinished-writer",
+                format!("still holds the placeholder {text:?}, but there are {} bytes of data", hdu.layout.data_bytes),
+                UNFINISHED,
+            ),
+            Claim::Sum(text) => {
+                ("datasum-mismatch", format!("says {text}, but the data sum to {computed}"), REDELIVER)
+            }
+            Claim::Other | Claim::Absent => {
+                ("datasum-mismatch", format!("is not a string with a number; the data sum to {computed}"), REDELIVER)
+            }
+        };
+        walk.problems.push(problem(code, datasum, what, remedy));
+    }
+    if hdu.datasum == Checksum::Absent && hdu.checksum != Checksum::Absent {
+        let what = "no DATASUM beside CHECKSUM".to_owned();
+        walk.warnings.push(problem("datasum-absent", None, what, TELL_WRITER));
+    }
+}

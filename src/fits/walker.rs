@@ -1,0 +1,322 @@
+//! The state machine that walks a file's HDUs while its bytes go by.
+
+use std::mem;
+
+use super::checksum::Sum;
+use super::header::{Header, is_end};
+use super::layout::{Kind, Layout};
+use super::problem::{Place, Problem};
+use super::verdict;
+use super::{BLOCK, CARD, HDUS_MAX, HEADER_MAX};
+
+const REDELIVER: &str = "have ACADA deliver the file again";
+const SUSPECT_WRITER: &str = "report it to the writer of the file, and have it delivered again";
+
+/// What a checksum keyword says about the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checksum {
+    /// The keyword is there and right.
+    Ok,
+    /// The keyword is there and does not agree with the bytes.
+    Bad,
+    /// There is no such keyword.
+    Absent,
+}
+
+/// What is known of one HDU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hdu {
+    /// Index, 0 for the primary HDU.
+    pub index: usize,
+    /// Kind, name and size.
+    pub layout: Layout,
+    /// Byte offset of the header.
+    pub header_offset: u64,
+    /// Byte offset of the data unit.
+    pub data_offset: u64,
+    /// CHECKSUM over header and data unit.
+    pub checksum: Checksum,
+    /// DATASUM over the data unit.
+    pub datasum: Checksum,
+}
+
+/// What a file holds, and what is wrong with it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Walk {
+    /// The HDUs in order, the last one perhaps cut short.
+    pub hdus: Vec<Hdu>,
+    /// The first header that has the keyword the walker was asked to look for, with its HDU's index.
+    pub kept: Option<(usize, Header)>,
+    /// Whether the walk came to the end of the file with every HDU seen whole.
+    pub complete: bool,
+    /// Bytes after the last HDU.
+    pub trailing_bytes: u64,
+    /// Unsafe: the file must not be accepted.
+    pub problems: Vec<Problem>,
+    /// Odd but safe.
+    pub warnings: Vec<Problem>,
+}
+
+/// Walks a FITS file fed in slices of any size; the result is the same for every split.
+#[derive(Debug)]
+pub struct Walker {
+    keep: &'static str,
+    /// Bytes fed so far.
+    position: u64,
+    stage: Stage,
+    walk: Walk,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Collecting a header, block by block.
+    Header { raw: Vec<u8>, offset: u64 },
+    /// Passing over a data unit and its padding.
+    Data(Box<Unit>),
+    /// Behind the last HDU.
+    Trailing,
+    /// The file cannot be followed any further; the problem has been noted.
+    Lost,
+}
+
+/// A data unit on its way through.
+#[derive(Debug)]
+struct Unit {
+    hdu: Hdu,
+    header: Header,
+    header_sum: Sum,
+    sum: Sum,
+    data_left: u64,
+    padding_left: u64,
+    dirty_padding: Option<u64>,
+}
+
+impl Walker {
+    /// A walker that keeps the first header in which the keyword `keep` occurs.
+    pub fn new(keep: &'static str) -> Self {
+        Self { keep, position: 0, stage: Stage::Header { raw: Vec::new(), offset: 0 }, walk: Walk::default() }
+    }
+
+    /// Takes the next bytes of the file.
+    pub fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let taken = match &mut self.stage {
+                Stage::Header { raw, .. } => {
+                    // first the card that tells what follows, then whole blocks
+                    let goal = if raw.len() < CARD { CARD } else { (raw.len() / BLOCK + 1) * BLOCK };
+                    let taken = bytes.len().min(goal - raw.len());
+                    raw.extend_from_slice(&bytes[..taken]);
+                    taken
+                }
+                Stage::Data(unit) => unit.feed(bytes, self.position),
+                Stage::Trailing => {
+                    self.walk.trailing_bytes += bytes.len() as u64;
+                    bytes.len()
+                }
+                Stage::Lost => bytes.len(),
+            };
+            self.position += taken as u64;
+            bytes = &bytes[taken..];
+            self.step();
+        }
+    }
+
+    /// Moves on to the next stage where the current one is complete.
+    fn step(&mut self) {
+        match mem::replace(&mut self.stage, Stage::Lost) {
+            Stage::Header { raw, offset } => self.stage = self.header(raw, offset),
+            Stage::Data(unit) if unit.data_left == 0 && unit.padding_left == 0 => {
+                self.close(*unit, true);
+                self.stage = Stage::Header { raw: Vec::new(), offset: self.position };
+            }
+            other => self.stage = other,
+        }
+    }
+
+    /// Decides what the header collected so far means.
+    fn header(&mut self, raw: Vec<u8>, offset: u64) -> Stage {
+        let index = self.walk.hdus.len();
+        if raw.len() < CARD {
+            return Stage::Header { raw, offset };
+        }
+        if raw.len() == CARD {
+            if index == 0 && !raw.starts_with(b"SIMPLE  = ") {
+                self.walk.problems.push(not_fits(&raw));
+                return Stage::Lost;
+            }
+            if index > 0 && !raw.starts_with(b"XTENSION") {
+                self.walk.trailing_bytes = raw.len() as u64;
+                return Stage::Trailing;
+            }
+            if index >= HDUS_MAX {
+                let what = format!("more than {HDUS_MAX} HDUs");
+                self.walk.problems.push(Problem::new("too-many-hdus", what, SUSPECT_WRITER).at(offset));
+                return Stage::Lost;
+            }
+        }
+        if raw.len() % BLOCK != 0 {
+            return Stage::Header { raw, offset };
+        }
+        let last_block = raw.len() - BLOCK;
+        let (cards, _) = raw[last_block..].as_chunks::<CARD>();
+        match cards.iter().position(is_end) {
+            Some(card) => self.open(&raw, offset, last_block + (card + 1) * CARD),
+            None if raw.len() >= HEADER_MAX => {
+                let place = Place { index, name: None };
+                let what = format!("no END card within the first {HEADER_MAX} bytes of the header");
+                self.walk.problems.push(Problem::new("invalid-header", what, REDELIVER).in_hdu(place).at(offset));
+                Stage::Lost
+            }
+            None => Stage::Header { raw, offset },
+        }
+    }
+
+    /// A whole header is there: works out what data unit follows it. `end` is the index behind the END card.
+    fn open(&mut self, raw: &[u8], offset: u64, end: usize) -> Stage {
+        let index = self.walk.hdus.len();
+        let header = Header::parse(raw, offset);
+        let name = header.text("EXTNAME").map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        let place = Place { index, name };
+        verdict::cards(&header, &place, &mut self.walk);
+        if let Some(dirty) = raw[end..].iter().position(|&byte| byte != b' ') {
+            let what = format!("byte 0x{:02x} in the padding after END, which must be blanks", raw[end + dirty]);
+            let at = offset + (end + dirty) as u64;
+            self.walk.problems.push(Problem::new("padding", what, REDELIVER).in_hdu(place.clone()).at(at));
+        }
+        let layout = match Layout::of(&header, index) {
+            Ok(layout) => layout,
+            Err(error) => {
+                let problem = Problem::new("invalid-header", error.what, SUSPECT_WRITER).in_hdu(place).of(error.keyword);
+                self.walk.problems.push(problem.at(error.offset.unwrap_or(offset)));
+                return Stage::Lost;
+            }
+        };
+        let mut header_sum = Sum::default();
+        header_sum.update(raw);
+        let data_offset = offset + raw.len() as u64;
+        let (data_left, padding_left) = (layout.data_bytes, layout.padding);
+        let hdu = Hdu { index, layout, header_offset: offset, data_offset, checksum: Checksum::Absent, datasum: Checksum::Absent };
+        let sum = Sum::default();
+        let unit = Unit { hdu, header, header_sum, sum, data_left, padding_left, dirty_padding: None };
+        if unit.data_left == 0 {
+            self.close(unit, true);
+            return Stage::Header { raw: Vec::new(), offset: data_offset };
+        }
+        Stage::Data(Box::new(unit))
+    }
+
+    /// An HDU is over: judges its checksums and files it.
+    fn close(&mut self, unit: Unit, complete: bool) {
+        let Unit { mut hdu, header, header_sum, sum, dirty_padding, .. } = unit;
+        let place = hdu.place();
+        if let Some(at) = dirty_padding {
+            let fill = if hdu.layout.kind == Kind::AsciiTable { "blanks" } else { "zeros" };
+            let what = format!("the padding after the data is not all {fill}");
+            self.walk.problems.push(Problem::new("padding", what, REDELIVER).in_hdu(place).at(at));
+        }
+        verdict::sums(&mut hdu, &header, &header_sum, &sum, complete, &mut self.walk);
+        if self.walk.kept.is_none() && header.get(self.keep).is_some() {
+            self.walk.kept = Some((hdu.index, header));
+        }
+        self.walk.hdus.push(hdu);
+    }
+
+    /// The file has ended: what was it?
+    pub fn finish(mut self) -> Walk {
+        match mem::replace(&mut self.stage, Stage::Lost) {
+            Stage::Header { raw, .. } if raw.is_empty() && self.position == 0 => {
+                let what = "the file is empty";
+                self.walk.problems.push(Problem::new("empty", what, REDELIVER));
+            }
+            Stage::Header { raw, .. } if raw.is_empty() => self.walk.complete = true,
+            Stage::Header { raw, offset } => self.cut_header(&raw, offset),
+            Stage::Data(unit) => self.cut_data(*unit),
+            Stage::Trailing => self.walk.complete = true,
+            Stage::Lost => {}
+        }
+        if self.walk.trailing_bytes > 0 {
+            let n = self.walk.trailing_bytes;
+            let what = format!("{n} bytes follow the last HDU and belong to none");
+            let problem = Problem::new("trailing-data", what, REDELIVER).at(self.position - n);
+            self.walk.problems.push(problem);
+        }
+        self.walk
+    }
+
+    fn cut_header(&mut self, raw: &[u8], offset: u64) {
+        let index = self.walk.hdus.len();
+        let expected: &[u8] = if index == 0 { b"SIMPLE  = " } else { b"XTENSION" };
+        let known = raw.len().min(expected.len());
+        if raw[..known] != expected[..known] {
+            if index == 0 {
+                self.walk.problems.push(not_fits(raw));
+            } else {
+                self.walk.trailing_bytes = raw.len() as u64;
+                self.walk.complete = true;
+            }
+            return;
+        }
+        let what = format!("the file ends {} bytes into the header, before its END card", raw.len());
+        let place = Place { index, name: None };
+        self.walk.problems.push(Problem::new("truncated", what, REDELIVER).in_hdu(place).at(offset));
+    }
+
+    fn cut_data(&mut self, unit: Unit) {
+        let place = unit.hdu.place();
+        let what = match (unit.data_left, unit.padding_left) {
+            (0, padding) => format!("the last {padding} bytes of padding are missing"),
+            (data, _) => format!(
+                "the file ends at byte {}, {data} bytes before the end of the {} bytes of data",
+                self.position, unit.hdu.layout.data_bytes
+            ),
+        };
+        let problem = Problem::new("truncated", what, REDELIVER).in_hdu(place).at(unit.hdu.data_offset);
+        self.walk.problems.push(problem);
+        self.close(unit, false);
+    }
+}
+
+impl Unit {
+    /// Takes what belongs to this unit, data first, and returns how many bytes that was.
+    fn feed(&mut self, bytes: &[u8], position: u64) -> usize {
+        let data = within(bytes, self.data_left);
+        self.sum.update(data);
+        self.data_left -= data.len() as u64;
+        let padding = within(&bytes[data.len()..], if self.data_left == 0 { self.padding_left } else { 0 });
+        self.sum.update(padding);
+        self.padding_left -= padding.len() as u64;
+        if self.dirty_padding.is_none() {
+            let fill = self.hdu.layout.fill();
+            let dirty = padding.iter().position(|&byte| byte != fill);
+            self.dirty_padding = dirty.map(|dirty| position + (data.len() + dirty) as u64);
+        }
+        data.len() + padding.len()
+    }
+}
+
+/// The first `limit` bytes of a slice, or all of it.
+fn within(bytes: &[u8], limit: u64) -> &[u8] {
+    &bytes[..usize::try_from(limit).unwrap_or(usize::MAX).min(bytes.len())]
+}
+
+impl Hdu {
+    /// The HDU as messages name it.
+    pub fn place(&self) -> Place {
+        Place { index: self.index, name: self.layout.name.clone() }
+    }
+}
+
+/// Says what the file is instead, where that is easy to see.
+fn not_fits(start: &[u8]) -> Problem {
+    let what = match start {
+        [0x1f, 0x8b, ..] => "it is compressed with gzip as a whole".to_owned(),
+        [b'B', b'Z', b'h', ..] => "it is compressed with bzip2 as a whole".to_owned(),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "it is compressed with zstd as a whole".to_owned(),
+        [0x89, b'H', b'D', b'F', ..] => "it is an HDF5 file".to_owned(),
+        _ if start.iter().all(|&byte| byte == 0) => "it begins with zeros".to_owned(),
+        _ => format!("it begins with {:?}", start[..start.len().min(16)].escape_ascii().to_string()),
+    };
+    let what = format!("this is not a FITS file: {what} where 'SIMPLE  =' must be");
+    Problem::new("not-fits", what, "deliver the FITS file itself under this name").at(0)
+}

@@ -1,0 +1,51 @@
+//! The functions that see every byte.
+
+use crc_fast::{CrcAlgorithm, Digest};
+use simd_adler32::Adler32;
+
+use crate::fits::{Walk, Walker};
+use crate::product;
+
+/// Everything that is computed on the reading thread: both Rucio's and the storages' checksum, and the FITS walk.
+pub(super) struct Digests {
+    bytes: u64,
+    adler32: Adler32,
+    crc32c: Digest,
+    walker: Walker,
+}
+
+/// Their results.
+pub(super) struct Sums {
+    pub(super) bytes: u64,
+    pub(super) adler32: u32,
+    pub(super) crc32c: u32,
+    pub(super) walk: Walk,
+}
+
+impl Digests {
+    pub(super) fn new() -> Self {
+        Self {
+            bytes: 0,
+            adler32: Adler32::new(),
+            crc32c: Digest::new(CrcAlgorithm::Crc32Iscsi),
+            walker: Walker::new(product::MARKER),
+        }
+    }
+
+    pub(super) fn update(&mut self, block: &[u8]) {
+        self.bytes += block.len() as u64;
+        self.adler32.write(block);
+        self.crc32c.update(block);
+        self.walker.feed(block);
+    }
+
+    pub(super) fn finish(self) -> Sums {
+        Sums {
+            bytes: self.bytes,
+            adler32: self.adler32.finish(),
+            // the crate widens every CRC to 64 bits
+            crc32c: u32::try_from(self.crc32c.finalize() & u64::from(u32::MAX)).unwrap_or_default(),
+            walk: self.walker.finish(),
+        }
+    }
+}
