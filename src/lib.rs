@@ -6,12 +6,14 @@
 pub mod cli;
 pub mod config;
 pub mod custody;
+pub mod daemon;
 pub mod datadir;
 pub mod embedded;
 pub mod fits;
 pub mod fixity;
 pub mod ledger;
 pub mod names;
+pub mod pipeline;
 pub mod product;
 pub mod rucio;
 pub mod storage;

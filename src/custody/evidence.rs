@@ -338,7 +338,7 @@ pub struct ReleaseOrder {
 
 impl ReleaseOrder {
     /// How old the last look may be when the order is built.
-    pub const FRESH: Duration = Duration::from_secs(60);
+    pub const FRESH: Duration = Duration::from_mins(1);
 
     /// Builds the order, or says why the copy must stay (invariant I2).
     pub fn new(
@@ -427,7 +427,8 @@ mod tests {
 
     #[test]
     fn each_missing_part_leaves_a_copy_unproven() {
-        let spoil: [(&str, fn(&mut CopyFacts)); 11] = [
+        type Spoil = fn(&mut CopyFacts);
+        let spoil: [(&str, Spoil); 11] = [
             ("unavailable", |c| c.available = false),
             ("no site", |c| c.site = None),
             ("catalogue size", |c| c.catalogue_bytes = 11),

@@ -23,9 +23,8 @@ fn broken(invariant: &'static str, why: impl Into<String>) -> Result<(), Violati
 /// itself has been set aside with its reason.
 pub fn trigger_may_go(state: State, protecting_rule: Option<&str>) -> Result<(), Violation> {
     match state {
-        State::Rejected => Ok(()),
-        // a released file has given its protecting rule up for a proven reason
-        State::Released | State::Releasing => Ok(()),
+        // set aside with its reason, or given up for a proven one: no protecting rule is needed any more
+        State::Rejected | State::Released | State::Releasing => Ok(()),
         _ if state.registered() && protecting_rule.is_some() => Ok(()),
         _ if state.registered() => broken("I1", "the on-site replica has no protecting rule on record"),
         _ => broken("I1", format!("the file is {state}, not registered")),

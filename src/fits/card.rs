@@ -34,7 +34,9 @@ pub enum Content {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// A byte below blank, or DEL.
-    #[error("contains the control character 0x{byte:02x} in column {column}, which a header must not (FITS 4.0, section 4.1.1)")]
+    #[error(
+        "contains the control character 0x{byte:02x} in column {column}, which a header must not (FITS 4.0, section 4.1.1)"
+    )]
     ControlCharacter {
         /// The byte.
         byte: u8,
@@ -249,10 +251,7 @@ mod tests {
         assert_eq!(card("X       = 'open").content, Content::Invalid(Fault::UnterminatedString));
         assert_eq!(card("X       = inf").content, Content::Invalid(Fault::NotAValue("inf".into())));
         assert_eq!(card("X       = 1e").content, Content::Invalid(Fault::NotAValue("1e".into())));
-        assert_eq!(
-            card("X       = 'a\tb'").content,
-            Content::Invalid(Fault::ControlCharacter { byte: 9, column: 13 })
-        );
+        assert_eq!(card("X       = 'a\tb'").content, Content::Invalid(Fault::ControlCharacter { byte: 9, column: 13 }));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A header: the cards up to END, with long strings put together (section 4.1 and 4.2.1.2).
 
-use super::card::{Card, Content, Value};
 use super::CARD;
+use super::card::{Card, Content, Value};
 
 /// The cards of one HDU, END and padding not included.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn continued_strings_are_joined() {
-        let header = header(&["TITLE   = 'first &'", "CONTINUE  'second&'", "CONTINUE  '' / end", "NEXT    = 1", "END"]);
+        let header =
+            header(&["TITLE   = 'first &'", "CONTINUE  'second&'", "CONTINUE  '' / end", "NEXT    = 1", "END"]);
         assert_eq!(header.text("TITLE"), Some("first second"));
         assert_eq!(header.get("NEXT").map(|card| card.offset), Some(2880 + 240));
     }

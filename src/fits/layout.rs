@@ -1,8 +1,8 @@
 //! What the mandatory keywords say about the data unit (section 4.4.1 and 7).
 
+use super::BLOCK;
 use super::card::{Card, Value};
 use super::header::Header;
-use super::BLOCK;
 
 /// What kind of HDU it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,20 +143,43 @@ mod tests {
 
     #[test]
     fn a_binary_table_with_heap() {
-        let table = ["XTENSION= 'BINTABLE'", "BITPIX  = 8", "NAXIS   = 2", "NAXIS1  = 64", "NAXIS2  = 2", "PCOUNT  = 456", "GCOUNT  = 1"];
+        let table = [
+            "XTENSION= 'BINTABLE'",
+            "BITPIX  = 8",
+            "NAXIS   = 2",
+            "NAXIS1  = 64",
+            "NAXIS2  = 2",
+            "PCOUNT  = 456",
+            "GCOUNT  = 1",
+        ];
         let layout = layout(&table).unwrap();
         assert_eq!((layout.kind, layout.data_bytes, layout.padding), (Kind::BinaryTable, 584, 2296));
     }
 
     #[test]
     fn groups_do_not_count_the_first_axis() {
-        let groups = ["XTENSION= 'IMAGE'", "BITPIX  = -32", "NAXIS   = 2", "NAXIS1  = 0", "NAXIS2  = 10", "GROUPS  = T", "PCOUNT  = 5", "GCOUNT  = 3"];
+        let groups = [
+            "XTENSION= 'IMAGE'",
+            "BITPIX  = -32",
+            "NAXIS   = 2",
+            "NAXIS1  = 0",
+            "NAXIS2  = 10",
+            "GROUPS  = T",
+            "PCOUNT  = 5",
+            "GCOUNT  = 3",
+        ];
         assert_eq!(layout(&groups).unwrap().data_bytes, 4 * 3 * 15);
     }
 
     #[test]
     fn impossible_sizes_are_errors_not_allocations() {
-        let huge = ["XTENSION= 'IMAGE'", "BITPIX  = 64", "NAXIS   = 2", "NAXIS1  = 9223372036854775807", "NAXIS2  = 9223372036854775807"];
+        let huge = [
+            "XTENSION= 'IMAGE'",
+            "BITPIX  = 64",
+            "NAXIS   = 2",
+            "NAXIS1  = 9223372036854775807",
+            "NAXIS2  = 9223372036854775807",
+        ];
         assert!(layout(&huge).unwrap_err().what.contains("2^63"));
         let negative = ["XTENSION= 'IMAGE'", "BITPIX  = 8", "NAXIS   = 1", "NAXIS1  = -1"];
         assert_eq!(layout(&negative).unwrap_err().keyword, "NAXIS1");

@@ -101,23 +101,24 @@ pub(super) fn sums(hdu: &mut Hdu, header: &Header, head: &Sum, data: &Sum, compl
             walk.problems.push(problem("checksum-undefined", checksum, what, UNFINISHED));
         }
         (Checksum::Bad, _) => {
-            let what = format!("header and data sum to 0x{total:08x} and not to all ones: the HDU is not as it was written");
+            let what =
+                format!("header and data sum to 0x{total:08x} and not to all ones: the HDU is not as it was written");
             walk.problems.push(problem("checksum-mismatch", checksum, what, REDELIVER));
         }
     }
     if hdu.datasum == Checksum::Bad && !unfinished {
         let (code, what, remedy) = match claim(datasum) {
-            Claim::Blank => {
-                ("checksum-undefined", "is blank, that is undefined: the writer never filled it in".to_owned(), UNFINISHED)
-            }
+            Claim::Blank => (
+                "checksum-undefined",
+                "is blank, that is undefined: the writer never filled it in".to_owned(),
+                UNFINISHED,
+            ),
             Claim::Sum(text) if stated == Some(0) && hdu.checksum != Checksum::Ok => (
                 "unfinished-writer",
                 format!("still holds the placeholder {text:?}, but there are {} bytes of data", hdu.layout.data_bytes),
                 UNFINISHED,
             ),
-            Claim::Sum(text) => {
-                ("datasum-mismatch", format!("says {text}, but the data sum to {computed}"), REDELIVER)
-            }
+            Claim::Sum(text) => ("datasum-mismatch", format!("says {text}, but the data sum to {computed}"), REDELIVER),
             Claim::Other | Claim::Absent => {
                 ("datasum-mismatch", format!("is not a string with a number; the data sum to {computed}"), REDELIVER)
             }

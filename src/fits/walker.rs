@@ -187,7 +187,8 @@ impl Walker {
         let layout = match Layout::of(&header, index) {
             Ok(layout) => layout,
             Err(error) => {
-                let problem = Problem::new("invalid-header", error.what, SUSPECT_WRITER).in_hdu(place).of(error.keyword);
+                let problem =
+                    Problem::new("invalid-header", error.what, SUSPECT_WRITER).in_hdu(place).of(error.keyword);
                 self.walk.problems.push(problem.at(error.offset.unwrap_or(offset)));
                 return Stage::Lost;
             }
@@ -196,7 +197,14 @@ impl Walker {
         header_sum.update(raw);
         let data_offset = offset + raw.len() as u64;
         let (data_left, padding_left) = (layout.data_bytes, layout.padding);
-        let hdu = Hdu { index, layout, header_offset: offset, data_offset, checksum: Checksum::Absent, datasum: Checksum::Absent };
+        let hdu = Hdu {
+            index,
+            layout,
+            header_offset: offset,
+            data_offset,
+            checksum: Checksum::Absent,
+            datasum: Checksum::Absent,
+        };
         let sum = Sum::default();
         let unit = Unit { hdu, header, header_sum, sum, data_left, padding_left, dirty_padding: None };
         if unit.data_left == 0 {

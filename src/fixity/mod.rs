@@ -167,7 +167,8 @@ fn report(fixity: Fixity, walk: &Walk, options: &Options) -> Report {
         checksum: hdu.checksum,
         datasum: hdu.datasum,
     });
-    let all_agree = |hdus: &[HduReport]| hdus.iter().all(|hdu| hdu.checksum != Checksum::Bad && hdu.datasum != Checksum::Bad);
+    let all_agree =
+        |hdus: &[HduReport]| hdus.iter().all(|hdu| hdu.checksum != Checksum::Bad && hdu.datasum != Checksum::Bad);
     let hdus: Vec<_> = hdus.collect();
     Report {
         fixity,

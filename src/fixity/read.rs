@@ -27,7 +27,8 @@ pub(super) fn digest(file: &File, options: &Options) -> io::Result<(Fixity, Walk
     }
     // only a hint: a file system that does not know it reads correctly all the same
     let _ = fadvise(file, 0, None, Advice::Sequential);
-    let (sums, blake3) = if options.parallel_blake3 { on_two_threads(file, options)? } else { on_one_thread(file, options)? };
+    let (sums, blake3) =
+        if options.parallel_blake3 { on_two_threads(file, options)? } else { on_one_thread(file, options)? };
     let sums = sums.finish();
     let blake3 = *blake3.finalize().as_bytes();
     Ok((Fixity { bytes: sums.bytes, adler32: sums.adler32, crc32c: sums.crc32c, blake3 }, sums.walk))

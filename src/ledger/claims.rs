@@ -64,6 +64,19 @@ impl Ledger {
             .map_err(|e| self.database(e))
     }
 
+    /// Notes on each file of a claim what its batch failed of. `count`: as a failure, which lengthens the next delay;
+    /// an outage is nobody's fault and does not.
+    pub async fn explain(&self, claim: &Claim, waits_for: &str, count: bool) -> Result<(), Error> {
+        sqlx::query("UPDATE files SET waits_for = $1, attempts = attempts + $2 WHERE claimed_by = $3")
+            .bind(waits_for)
+            .bind(i64::from(count))
+            .bind(&claim.token)
+            .execute(&self.writer)
+            .await
+            .map(|_| ())
+            .map_err(|e| self.database(e))
+    }
+
     /// When the next file of that state is due, if any waits unclaimed.
     pub async fn next_due(&self, state: State) -> Result<Option<UnixMillis>, Error> {
         sqlx::query_scalar("SELECT MIN(next_attempt) FROM files WHERE state = $1 AND claimed_until IS NULL")

@@ -186,6 +186,22 @@ impl Ledger {
             .map_err(|e| self.database(e))
     }
 
+    /// The second delivery changed while it was compared: compare what is there now.
+    pub async fn redelivery_changed(&self, row: &FileRow, found: FileIdentity) -> Result<(), Error> {
+        sqlx::query(
+            "UPDATE redeliveries SET bytes = $1, mtime_ns = $2, inode = $3, next_attempt = $4 WHERE file_id = $5",
+        )
+        .bind(found.bytes.cast_signed())
+        .bind(found.mtime_ns)
+        .bind(found.inode.cast_signed())
+        .bind(now() + 1000)
+        .bind(row.id)
+        .execute(&self.writer)
+        .await
+        .map(|_| ())
+        .map_err(|e| self.database(e))
+    }
+
     /// The second delivery is the same content: the file on disk is the one delivered now, and its trigger may go.
     /// A released file starts its road again with the copy that came back.
     pub async fn redelivery_identical(&self, redelivery: &Redelivery) -> Result<bool, Error> {

@@ -23,7 +23,7 @@ pub use claims::{Claim, Postpone};
 pub use deliveries::{Delivered, Delivery, Redelivery, WrongTrigger};
 pub use moves::{Registration, Sentence, Verified};
 pub use queries::{Filter, StateSummary};
-pub use rows::{EventRow, FileRow};
+pub use rows::{EventRow, FileRow, iso};
 
 use crate::custody::{IllegalMove, State, UnixMillis};
 
@@ -111,7 +111,7 @@ pub struct Ledger {
 
 /// How long a claim lasts. The embedded ledger has one daemon, which drops all claims at its start; the lease matters
 /// only for work that hangs.
-const LEASE: Duration = Duration::from_secs(3600);
+const LEASE: Duration = Duration::from_hours(1);
 
 impl Ledger {
     /// Opens (and creates) the ledger for the one daemon that writes it.

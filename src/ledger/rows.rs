@@ -199,7 +199,7 @@ impl TryFrom<String> for State {
 pub struct UnknownState(String);
 
 /// RFC 3339 in UTC with milliseconds.
-pub(crate) fn iso(at: UnixMillis) -> String {
+pub fn iso(at: UnixMillis) -> String {
     jiff::Timestamp::from_millisecond(at).map_or_else(|_| at.to_string(), |t| format!("{t:.3}"))
 }
 

@@ -37,7 +37,8 @@ fn one(kind: &Kind, value: &Value) -> Result<Json, String> {
         Kind::Date => time::date(text(value)?).map(Json::from),
         Kind::Time => Ok(time::instant(text(value)?)?.to_string().into()),
         Kind::Url => {
-            let url = Url::parse(text(value)?).map_err(|error| format!("not a URL ({error}); write it with its scheme"))?;
+            let url =
+                Url::parse(text(value)?).map_err(|error| format!("not a URL ({error}); write it with its scheme"))?;
             Ok(String::from(url).into())
         }
         Kind::Email => email::normalise(text(value)?).map(Json::from),
@@ -212,7 +213,9 @@ mod tests {
 
     #[test]
     fn data_sources_have_three_digits_at_least() {
-        for (text, expected) in [("SDH1", "SDH001"), ("SDH0001", "SDH001"), ("SDH1234", "SDH1234"), ("SWAT000", "SWAT000")] {
+        for (text, expected) in
+            [("SDH1", "SDH001"), ("SDH0001", "SDH001"), ("SDH1234", "SDH1234"), ("SWAT000", "SWAT000")]
+        {
             assert_eq!(data_source(text).as_deref(), Ok(expected));
         }
         for text in ["SDH", "001", "sdh1", "SDH-1", "SDH1x", ""] {

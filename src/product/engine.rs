@@ -115,7 +115,8 @@ impl Input {
                 "COMMENT" => Ok(comments(header)),
                 _ => first.lenient_value(),
             };
-            let given = |value| Given { keyword: card.keyword.clone(), offset: first.offset, value: Source::Card(value) };
+            let given =
+                |value| Given { keyword: card.keyword.clone(), offset: first.offset, value: Source::Card(value) };
             let given = match value {
                 Ok(Value::Text(text)) if !text.is_ascii() => {
                     let given = given(Value::Text(text));

@@ -200,7 +200,8 @@ pub(super) fn across(keys: &Map<String, Json>, input: &mut Input) {
     }
     let placed = keys.contains_key("instance__site_id") || input.has("observation__location");
     if input.has("simulation__node") && !placed {
-        let what = "describe a point of a simulation, which needs a place: INSTRUME, or OBSGEO-L, OBSGEO-B and OBSGEO-H";
+        let what =
+            "describe a point of a simulation, which needs a place: INSTRUME, or OBSGEO-L, OBSGEO-B and OBSGEO-H";
         input.defects.push(Defect::new("SIMZEN, SIMAZ", what));
     }
 }

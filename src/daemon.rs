@@ -1,0 +1,200 @@
+//! The daemon: start-up checks, wiring, signals, and an orderly end.
+
+mod book_keeping;
+pub mod preflight;
+mod signals;
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Auth, Config};
+use crate::custody::State;
+use crate::datadir::DataDir;
+use crate::ledger::Ledger;
+use crate::pipeline::confirm::Confirm;
+use crate::pipeline::register::Register;
+use crate::pipeline::release::{Departure, Release};
+use crate::pipeline::replicate::Replicate;
+use crate::pipeline::verify::Verify;
+use crate::pipeline::{self, Context, Parts, intake, redelivery};
+use crate::telemetry::{self, Health, Metrics};
+use crate::{ledger, rucio, storage};
+
+/// Why the daemon could not start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state directory cannot be made.
+    #[error(
+        "cannot make the state directory {path}: {source}; set state_dir to a local directory the daemon may write"
+    )]
+    StateDir {
+        /// As configured.
+        path: std::path::PathBuf,
+        /// From the system.
+        source: std::io::Error,
+    },
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// The interface directory cannot be used.
+    #[error("data directory: {0}")]
+    Data(#[from] crate::datadir::Error),
+    /// No password.
+    #[error(transparent)]
+    Password(#[from] config::PasswordError),
+    /// The clients cannot be set up.
+    #[error("Rucio client: {0}")]
+    Rucio(#[from] rucio::Error),
+    /// The storage client cannot be set up.
+    #[error("storage client: {0}")]
+    Storage(#[from] storage::Error),
+    /// The HTTP endpoint is taken.
+    #[error(
+        "cannot listen on {address} for metrics and health: {source}; set http.listen to a free address or to null"
+    )]
+    Listen {
+        /// As configured.
+        address: std::net::SocketAddr,
+        /// From the system.
+        source: std::io::Error,
+    },
+    /// Signals cannot be received.
+    #[error("cannot receive signals: {0}")]
+    Signals(std::io::Error),
+    /// Rucio is not as it must be.
+    #[error("start-up checks failed:\n{}", .0.iter().map(|p| format!("  - {p}")).collect::<Vec<_>>().join("\n"))]
+    Preflight(Vec<preflight::Problem>),
+}
+
+/// The clients the configuration asks for.
+pub fn clients(config: &Config, metrics: &Arc<Metrics>) -> Result<(rucio::Client, storage::Client), Error> {
+    let Auth::Userpass { username, .. } = &config.rucio.auth;
+    let password = rucio::Secret::new(config.rucio.auth.read_password()?);
+    let settings = rucio::Settings {
+        url: config.rucio.url.clone(),
+        account: config.rucio.account.clone(),
+        auth: rucio::Auth::Userpass { username: username.clone(), password },
+        ca_file: config.rucio.ca_file.clone(),
+        timeout: config.rucio.timeout,
+        connect_timeout: config.rucio.connect_timeout,
+        max_in_flight: config.rucio.max_in_flight,
+        retry: rucio::Retry { budget: config.rucio.retry_budget, ..rucio::Retry::default() },
+    };
+    let observer = Arc::new(Observed(Arc::clone(metrics)));
+    let storage = storage::Settings {
+        ca_file: config.offsite.ca_file.clone(),
+        timeout: config.rucio.timeout,
+        connect_timeout: config.rucio.connect_timeout,
+    };
+    Ok((rucio::Client::new(settings, observer)?, storage::Client::new(&storage)?))
+}
+
+struct Observed(Arc<Metrics>);
+
+impl rucio::Observer for Observed {
+    fn request(&self, endpoint: &'static str, outcome: &'static str, seconds: f64) {
+        self.0.rucio_request(endpoint, outcome, seconds);
+    }
+    fn breaker(&self, open: bool) {
+        self.0.rucio_up(!open);
+    }
+    fn token_expiry(&self, unix_seconds: f64) {
+        self.0.token_expiry(unix_seconds);
+    }
+}
+
+/// Where the configuration comes from when it is to be read again.
+pub type Reload = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
+
+/// Runs until SIGTERM or SIGINT, or until `stop` is cancelled.
+pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken) -> Result<(), Error> {
+    let shutdown = stop.child_token();
+    let metrics = Arc::new(Metrics::new());
+    let health = Arc::new(Health::new(&["data directory", "ledger", "rucio"]));
+    std::fs::create_dir_all(&config.state_dir)
+        .map_err(|source| Error::StateDir { path: config.state_dir.clone(), source })?;
+    let data = DataDir::new(&config.data_path, &config.vo);
+    data.check()?;
+    let ledger = Ledger::open(&config.ledger_path()).await?;
+    let (rucio, storage) = clients(&config, &metrics)?;
+    metrics.deletion_mode(config.release.deletion.as_str());
+    metrics.minimum_copies(config.offsite.copies.get());
+    let shutdown_timeout = config.shutdown_timeout;
+    let listener = listen(&config).await?;
+    let (gate, gate_seen) = watch::channel(false);
+    let (settings, settings_seen) = watch::channel(Arc::new(config));
+    let context = Context::new(Parts {
+        settings: settings_seen,
+        ledger: ledger.clone(),
+        data,
+        rucio,
+        storage,
+        metrics: Arc::clone(&metrics),
+        health: Arc::clone(&health),
+        shutdown: shutdown.clone(),
+        gate: gate_seen,
+    });
+    // what a dry run has looked at is looked at again, in case this run is none
+    ledger.hasten(State::Confirmed).await?;
+
+    signals::listen(&context, settings, reload).map_err(Error::Signals)?;
+    let intake_context = context.clone();
+    let intake = tokio::task::spawn_blocking(move || intake::run(&intake_context));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(pipeline::run(Verify::new(&context), context.clone()));
+    tasks.spawn(pipeline::run(Register, context.clone()));
+    tasks.spawn(pipeline::run(Replicate, context.clone()));
+    tasks.spawn(pipeline::run(Confirm, context.clone()));
+    tasks.spawn(pipeline::run(Release, context.clone()));
+    tasks.spawn(pipeline::run(Departure, context.clone()));
+    tasks.spawn(redelivery::run(context.clone()));
+    tasks.spawn(book_keeping::run(context.clone()));
+    if let Some(listener) = listener {
+        let (page, end) = (context.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            let status = move || book_keeping::page(page.clone());
+            let served = telemetry::http::serve(listener, metrics, health, status, end.cancelled_owned()).await;
+            if let Err(error) = served {
+                tracing::error!(%error, "the HTTP endpoint failed; metrics and health are not served any more");
+            }
+        });
+    }
+
+    let checked = tokio::select! {
+        checked = preflight::until_passed(&context) => checked,
+        () = shutdown.cancelled() => Ok(()),
+    };
+    if checked.is_ok() && !shutdown.is_cancelled() {
+        // the receivers live in the context
+        let _ = gate.send(true);
+        tracing::info!("ready");
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        shutdown.cancelled().await;
+    }
+    shutdown.cancel();
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("stopping");
+    let drained = tokio::time::timeout(shutdown_timeout, async {
+        while tasks.join_next().await.is_some() {}
+        // the thread's panic would have been logged by its hook
+        let _ = intake.await;
+    });
+    if drained.await.is_err() {
+        // what is under way is repeated after the next start: every step is safe to repeat
+        tracing::warn!("some work was still waiting for an answer; it is taken up again at the next start");
+        tasks.abort_all();
+    }
+    // closing folds the write-ahead log in; a ledger whose disk hangs must not keep us
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), ledger.close()).await;
+    tracing::info!("stopped");
+    checked.map_err(Error::Preflight)
+}
+
+async fn listen(config: &Config) -> Result<Option<TcpListener>, Error> {
+    let Some(address) = config.http.listen else { return Ok(None) };
+    TcpListener::bind(address).await.map(Some).map_err(|source| Error::Listen { address, source })
+}

@@ -1,0 +1,129 @@
+//! Start-up checks: is Rucio as the daemon needs it?
+//!
+//! What waiting may mend (Rucio is down) is waited for; what only a person can mend ends the daemon with plain words.
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::pipeline::Context;
+use crate::pipeline::offsite::Offsite;
+use crate::rucio::{self, Kind};
+
+/// Something a person must mend, in words: what, where, and the remedy.
+pub type Problem = String;
+
+/// Between two attempts while Rucio does not answer.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Checks until Rucio answers. Meanwhile files are taken in and verified.
+pub async fn until_passed(context: &Context) -> Result<(), Vec<Problem>> {
+    let mut said = false;
+    loop {
+        match check(&context.rucio, &context.config()).await {
+            Ok(problems) if problems.is_empty() => {
+                context.health.set_ready("rucio", Ok(()));
+                context.metrics.rucio_up(true);
+                return Ok(());
+            }
+            Ok(problems) => {
+                context.health.set_ready("rucio", Err(problems.join("; ")));
+                return Err(problems);
+            }
+            Err(error) => {
+                context.health.set_ready("rucio", Err(error.to_string()));
+                context.metrics.rucio_up(false);
+                if !said {
+                    said = true;
+                    tracing::warn!("{error}; files are taken in and verified meanwhile");
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
+/// All problems found, or the error that kept us from looking.
+pub async fn check(rucio: &rucio::Client, config: &Config) -> Result<Vec<Problem>, rucio::Error> {
+    match rucio.authenticate().await {
+        Ok(()) => {}
+        Err(error) if error.is_transient() => return Err(error),
+        // without a login there is nothing more to ask
+        Err(error) => return Ok(vec![error.to_string()]),
+    }
+    let mut problems = Vec::new();
+    on_site(rucio, config, &mut problems).await?;
+    rights(rucio, config, &mut problems).await?;
+    off_site(rucio, config, &mut problems).await?;
+    Ok(problems)
+}
+
+async fn on_site(rucio: &rucio::Client, config: &Config, problems: &mut Vec<Problem>) -> Result<(), rucio::Error> {
+    let rse = &config.onsite_rse;
+    match rucio.rse_attributes(rse).await {
+        Ok(attributes) => {
+            if let Some(delay) = attributes.get("tombstone_delay").filter(|value| !value.is_null()) {
+                problems.push(format!(
+                    "the on-site RSE {rse} has the attribute tombstone_delay = {delay}: Rucio would mark every file for \
+                     deletion at registration, before any copy exists; remove the attribute"
+                ));
+            }
+        }
+        Err(error) if error.kind() == Kind::NotFound => {
+            problems.push(format!("the on-site RSE '{rse}' does not exist in Rucio; check onsite_rse"));
+        }
+        Err(error) if error.is_transient() => return Err(error),
+        Err(error) => problems.push(error.to_string()),
+    }
+    Ok(())
+}
+
+async fn rights(rucio: &rucio::Client, config: &Config, problems: &mut Vec<Problem>) -> Result<(), rucio::Error> {
+    let account = &config.rucio.account;
+    match rucio.account_attributes(account).await {
+        Ok(attributes) => {
+            let admin = attributes.get("admin").is_some_and(|value| match value {
+                serde_json::Value::Bool(admin) => *admin,
+                serde_json::Value::String(text) => text.eq_ignore_ascii_case("true"),
+                _ => false,
+            });
+            if !admin && account != "root" {
+                problems.push(format!(
+                    "the Rucio account '{account}' lacks the attribute admin=True: without it Rucio refuses to end the \
+                     rules that protect on-site copies; have it set (rucio account attribute add)"
+                ));
+            }
+        }
+        Err(error) if error.is_transient() => return Err(error),
+        Err(error) => problems.push(error.to_string()),
+    }
+    Ok(())
+}
+
+async fn off_site(rucio: &rucio::Client, config: &Config, problems: &mut Vec<Problem>) -> Result<(), rucio::Error> {
+    let (expression, copies) = (&config.offsite.expression, config.offsite.copies.get());
+    let offsite = match Offsite::ask(rucio, config).await {
+        Ok(offsite) => offsite,
+        Err(error) if error.is_transient() => return Err(error),
+        Err(error) => {
+            problems.push(format!("offsite.expression '{expression}': {error}"));
+            return Ok(());
+        }
+    };
+    for rse in offsite.without_site() {
+        problems.push(format!(
+            "the off-site RSE {rse} has no attribute '{}', so its site is unknown; set it, or choose another \
+             offsite.distinct_by",
+            config.offsite.distinct_by
+        ));
+    }
+    let sites = offsite.distinct_sites();
+    if sites < copies as usize {
+        let rses: Vec<&str> = offsite.rses().collect();
+        problems.push(format!(
+            "offsite.expression '{expression}' matches {sites} site(s) besides the on-site RSE ({}), {copies} are needed \
+             before an on-site copy may go; mend the expression or the RSEs' attributes",
+            if rses.is_empty() { "no RSE".to_owned() } else { rses.join(", ") }
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! SIGTERM and SIGINT end the daemon, SIGHUP reads the configuration again.
+
+use std::sync::Arc;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::custody::State;
+use crate::pipeline::Context;
+
+use super::Reload;
+
+/// Listens until shutdown.
+pub(super) fn listen(
+    context: &Context,
+    settings: watch::Sender<Arc<Config>>,
+    reload: Option<Reload>,
+) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let context = context.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => { tracing::info!(signal = "SIGTERM", "asked to stop"); break }
+                _ = interrupt.recv() => { tracing::info!(signal = "SIGINT", "asked to stop"); break }
+                _ = hangup.recv() => read_again(&context, &settings, reload.as_ref()).await,
+                () = context.shutdown.cancelled() => break,
+            }
+        }
+        context.shutdown.cancel();
+    });
+    Ok(())
+}
+
+async fn read_again(context: &Context, settings: &watch::Sender<Arc<Config>>, reload: Option<&Reload>) {
+    let Some(reload) = reload else {
+        tracing::warn!("there is no configuration file to read again");
+        return;
+    };
+    // systemd wants to know when the reload began, by the clock that never jumps
+    if let Ok(began) = NotifyState::monotonic_usec_now() {
+        let _ = sd_notify::notify(&[NotifyState::Reloading, began]);
+    }
+    match reload() {
+        Ok(new) => apply(context, settings, new).await,
+        Err(problem) => {
+            context.metrics.config_reloaded(false);
+            tracing::error!("the new configuration is refused, the old one stays in force: {problem}");
+        }
+    }
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+}
+
+/// What the stages read afresh is taken over; what was built at the start is said to need a restart.
+async fn apply(context: &Context, settings: &watch::Sender<Arc<Config>>, new: Config) {
+    let old = context.config();
+    let mut taken = Config::clone(&old);
+    taken.release = new.release;
+    taken.confirm = new.confirm;
+    taken.replicate = new.replicate;
+    taken.register = new.register;
+    taken.retry = new.retry;
+    taken.intake.scan_interval = new.intake.scan_interval;
+    taken.intake.early_after = new.intake.early_after;
+    taken.verify.require_checksum = new.verify.require_checksum;
+    if taken != new {
+        tracing::warn!(
+            "the new configuration also changes settings that need a restart; of it, release, confirm, replicate, \
+             register, retry, intake.scan_interval, intake.early_after and verify.require_checksum are in force now"
+        );
+    }
+    context.metrics.deletion_mode(taken.release.deletion.as_str());
+    // only the receivers' end could refuse it
+    settings.send_replace(Arc::new(taken));
+    context.metrics.config_reloaded(true);
+    tracing::info!(deletion = new.release.deletion.as_str(), "configuration read again");
+    match context.ledger.hasten(State::Confirmed).await {
+        Ok(_) => context.wake(State::Confirmed),
+        Err(error) => tracing::error!(%error, "confirmed files keep their pace"),
+    }
+}

@@ -1,0 +1,84 @@
+//! Replicated → Confirmed: evidence for every copy, at two looks at least the hold time apart.
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::custody::{Doubt, Evidence, State};
+use crate::ledger::{FileRow, Postpone, now};
+
+use super::look::look;
+use super::{Context, Stage, StageError, backoff};
+
+/// Gathers evidence.
+pub struct Confirm;
+
+impl Stage for Confirm {
+    const NAME: &'static str = "confirm";
+    const STATE: State = State::Replicated;
+    const NEEDS_RUCIO: bool = true;
+
+    fn batch(&self, _config: &Config) -> usize {
+        // a look lists the locks of whole datasets, so files are looked at by the hundred
+        500
+    }
+
+    async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
+        let looks = look(context, &rows).await?;
+        let mut waiting = Vec::new();
+        for (row, look) in rows.into_iter().zip(looks) {
+            match look {
+                Ok(evidence) => seen(context, &row, &evidence, &mut waiting).await?,
+                Err(doubt) => unseen(context, &row, doubt, &mut waiting).await?,
+            }
+        }
+        Ok(context.ledger.postpone(&waiting).await?)
+    }
+}
+
+/// All copies are proven now: the first time, or long enough after it.
+async fn seen(
+    context: &Context,
+    row: &FileRow,
+    evidence: &Evidence,
+    waiting: &mut Vec<Postpone>,
+) -> Result<(), StageError> {
+    let hold = i64::try_from(context.config().confirm.hold.as_millis()).unwrap_or(i64::MAX / 2);
+    let Some(first) = row.first_look()? else {
+        let first_look = serde_json::json!(evidence.as_first_look()).to_string();
+        context.ledger.looked(row, &first_look, evidence.at() + hold).await?;
+        tracing::info!(lfn = row.lfn, copies = evidence.copies().len(), "off-site copies proven, first look");
+        return Ok(());
+    };
+    if let Some(lost) = first.rses.iter().find(|rse| !evidence.copies().iter().any(|copy| copy.rse() == *rse)) {
+        return context
+            .hold(row, "evidence", &format!("the copy at {lost} was proven at the first look and is not now"))
+            .await;
+    }
+    let due = first.at + hold;
+    if evidence.at() < due {
+        let delay = Duration::from_millis(u64::try_from(due - now()).unwrap_or(0));
+        let waits_for = "the hold time between the two looks".to_owned();
+        waiting.push(Postpone { id: row.id, delay, waits_for, failed: false });
+        return Ok(());
+    }
+    if context.ledger.confirmed(row, &serde_json::json!(evidence).to_string()).await? {
+        tracing::info!(lfn = row.lfn, "off-site copies proven again, file confirmed");
+        context.wake(State::Confirmed);
+    }
+    Ok(())
+}
+
+async fn unseen(context: &Context, row: &FileRow, doubt: Doubt, waiting: &mut Vec<Postpone>) -> Result<(), StageError> {
+    match doubt {
+        Doubt::Contradiction(reason) => context.hold(row, "evidence", &reason).await,
+        Doubt::NotYet(reason) if row.first_look.is_some() => {
+            context.hold(row, "evidence", &format!("evidence that was complete is not any more: {reason}")).await
+        }
+        Doubt::NotYet(waits_for) | Doubt::Unknown(waits_for) => {
+            let confirm = context.config().confirm;
+            let delay = backoff::patient(row.state_since, confirm.poll, confirm.poll_max);
+            waiting.push(Postpone { id: row.id, delay, waits_for, failed: false });
+            Ok(())
+        }
+    }
+}

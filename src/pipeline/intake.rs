@@ -1,0 +1,348 @@
+//! Intake: sees triggers, judges them, and records deliveries in the ledger.
+//!
+//! inotify is a hint that makes it fast; the periodic scan is the authority. Both end in the same judgement, and a
+//! delivery exists once the ledger says so.
+
+mod hints;
+mod judge;
+mod scanner;
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::custody::State;
+use crate::datadir;
+use crate::ledger::{Delivered, Delivery, WrongTrigger, now};
+
+use self::hints::{AFTER_LOSS, Hints};
+use self::judge::{Mistake, Verdict, announced, is_trigger, judge};
+use self::scanner::{Counts, Scanner, Visitor, is_invalid};
+use super::Context;
+
+/// Deliveries recorded in one transaction.
+const BATCH: usize = 500;
+/// Every directory is read this often, whatever the time stamps say.
+const FULL_SCAN: Duration = Duration::from_hours(1);
+
+/// Runs until shutdown. Blocking: give it a thread of its own.
+pub fn run(context: &Context) {
+    let hints = Hints::new(context.config().intake.inotify);
+    let interrupt = hints.interrupter();
+    let shutdown = context.shutdown.clone();
+    context.runtime.spawn(async move {
+        shutdown.cancelled().await;
+        interrupt();
+    });
+    Intake::new(context, hints).run();
+}
+
+/// A sound trigger on its way into the ledger.
+struct Sound {
+    trigger: PathBuf,
+    delivery: Delivery,
+    signature: String,
+    /// When inotify told of it; the scan does not know.
+    seen: Option<Instant>,
+}
+
+struct Intake<'c> {
+    context: &'c Context,
+    hints: Hints,
+    scanner: Scanner,
+    /// Per directory, the triggers that are settled and what that rests on.
+    settled: HashMap<PathBuf, HashMap<OsString, String>>,
+    /// Triggers whose data has not come, since when.
+    early: HashMap<PathBuf, Instant>,
+    /// Triggers reported as wrong.
+    wrong: HashSet<PathBuf>,
+    /// Deliveries not yet recorded.
+    sound: Vec<Sound>,
+    /// The last trouble, so that it is said once.
+    trouble: Option<String>,
+}
+
+impl<'c> Intake<'c> {
+    fn new(context: &'c Context, hints: Hints) -> Self {
+        Self {
+            context,
+            hints,
+            scanner: Scanner::default(),
+            settled: HashMap::new(),
+            early: HashMap::new(),
+            wrong: HashSet::new(),
+            sound: Vec::new(),
+            trouble: None,
+        }
+    }
+
+    fn run(mut self) {
+        match self.context.runtime.block_on(self.context.ledger.wrong_triggers()) {
+            Ok(known) => self.wrong = known.into_iter().map(|wrong| PathBuf::from(wrong.path)).collect(),
+            Err(error) => self.say(&error.to_string()),
+        }
+        let mut last_full = Instant::now();
+        let mut next_scan = Instant::now();
+        while !self.context.shutdown.is_cancelled() {
+            self.context.health.heartbeat("intake");
+            if self.hints.take_lost() {
+                self.scanner.forget_all();
+                next_scan = next_scan.min(Instant::now() + AFTER_LOSS);
+            }
+            if Instant::now() >= next_scan {
+                if last_full.elapsed() >= FULL_SCAN {
+                    last_full = Instant::now();
+                    self.scanner.forget_all();
+                    self.settled.clear();
+                }
+                self.scan();
+                next_scan = Instant::now() + self.context.config().intake.scan_interval;
+            }
+            for hint in self.hints.wait(next_scan) {
+                self.follow(&hint);
+            }
+            self.record();
+        }
+    }
+
+    fn scan(&mut self) {
+        let started = Instant::now();
+        let top = self.context.data.top().to_owned();
+        match self.scan_below(&top) {
+            Ok(counts) => {
+                self.context.metrics.scan(started.elapsed().as_secs_f64(), counts.read, counts.skipped);
+                self.context.health.set_ready("data directory", Ok(()));
+                if self.trouble.take().is_some() {
+                    tracing::info!("intake works again");
+                }
+            }
+            Err(error) => {
+                self.context.health.set_ready("data directory", Err(error.to_string()));
+                self.say(&error.to_string());
+            }
+        }
+        self.look_again();
+        self.record();
+    }
+
+    fn scan_below(&mut self, start: &Path) -> Result<Counts, datadir::Error> {
+        let mut scanner = std::mem::take(&mut self.scanner);
+        let counts = scanner.scan(&self.context.data, start, self);
+        self.scanner = scanner;
+        counts
+    }
+
+    /// Follows one hint: a trigger is judged, a new directory is scanned, a data file may be awaited.
+    fn follow(&mut self, hint: &hints::Hint) {
+        let Ok(path) = hint.path.strip_prefix(self.context.data.root()).map(Path::to_owned) else { return };
+        if is_invalid(&path) {
+            return;
+        }
+        if path.file_name().is_some_and(is_trigger) {
+            self.judge(&path, Some(hint.at));
+            return;
+        }
+        let mut trigger = path.clone().into_os_string();
+        trigger.push(crate::names::TRIGGER_SUFFIX);
+        let trigger = PathBuf::from(trigger);
+        if self.early.contains_key(&trigger) {
+            self.judge(&trigger, Some(hint.at));
+        } else if !self.scanner.knows(&path)
+            && self.context.data.absolute(&path).is_dir()
+            && let Err(error) = self.scan_below(&path)
+        {
+            self.say(&error.to_string());
+        }
+    }
+
+    /// Triggers whose data may have come, and wrong ones that may have been mended.
+    fn look_again(&mut self) {
+        let overdue = self.context.config().intake.early_after;
+        let waiting: Vec<(PathBuf, Instant)> = self.early.iter().map(|(path, since)| (path.clone(), *since)).collect();
+        for (trigger, since) in waiting {
+            self.judge(&trigger, None);
+            let unreported = self.early.contains_key(&trigger) && !self.wrong.contains(&trigger);
+            if unreported && since.elapsed() >= overdue {
+                let expected =
+                    announced(&trigger).and_then(|file| Some(file.file_name()?.to_string_lossy().into_owned()));
+                let mistake = Mistake::Dangling { expected: expected.unwrap_or_default() };
+                self.report(&trigger, &mistake, "no data file");
+            }
+        }
+        let wrong: Vec<PathBuf> = self.wrong.iter().cloned().collect();
+        for trigger in wrong {
+            self.judge(&trigger, None);
+        }
+    }
+
+    fn judge(&mut self, trigger: &Path, seen: Option<Instant>) {
+        let judged = match judge(&self.context.data, trigger) {
+            Ok(judged) => judged,
+            Err(error) => {
+                self.say(&error.to_string());
+                self.scanner.forget(trigger.parent().unwrap_or(Path::new("")));
+                return;
+            }
+        };
+        if !matches!(judged.verdict, Verdict::Early) {
+            self.early.remove(trigger);
+        }
+        match judged.verdict {
+            Verdict::Sound(delivery) => {
+                self.mended(trigger);
+                if self.settled_as(trigger) != Some(&judged.signature) {
+                    let signature = judged.signature;
+                    self.sound.push(Sound { trigger: trigger.to_owned(), delivery, signature, seen });
+                    if self.sound.len() >= BATCH {
+                        self.record();
+                    }
+                }
+            }
+            Verdict::Early => {
+                self.early.entry(trigger.to_owned()).or_insert_with(Instant::now);
+            }
+            Verdict::Gone => self.mended(trigger),
+            Verdict::Wrong(mistake) => {
+                if self.settled_as(trigger) != Some(&judged.signature) {
+                    self.report(trigger, &mistake, &judged.signature);
+                    self.settle(trigger, judged.signature);
+                }
+            }
+        }
+    }
+
+    /// Reports a wrong trigger once; the ledger knows whether it was said before.
+    fn report(&mut self, trigger: &Path, mistake: &Mistake, signature: &str) {
+        let wrong = WrongTrigger {
+            path: trigger.to_string_lossy().into_owned(),
+            reason: mistake.code().to_owned(),
+            message: mistake.to_string(),
+            signature: signature.to_owned(),
+            since: now(),
+        };
+        self.wrong.insert(trigger.to_owned());
+        match self.context.runtime.block_on(self.context.ledger.wrong_trigger(&wrong)) {
+            Ok(true) => {
+                self.context.metrics.trigger_judged(mistake.code());
+                tracing::warn!(trigger = %trigger.display(), reason = mistake.code(), "wrong trigger: {mistake}");
+            }
+            Ok(false) => {}
+            Err(error) => self.say(&error.to_string()),
+        }
+    }
+
+    fn mended(&mut self, trigger: &Path) {
+        if self.wrong.remove(trigger) {
+            let path = trigger.to_string_lossy().into_owned();
+            match self.context.runtime.block_on(self.context.ledger.trigger_mended(&path)) {
+                Ok(true) => tracing::info!(trigger = %path, "wrong trigger was mended or removed"),
+                Ok(false) => {}
+                Err(error) => self.say(&error.to_string()),
+            }
+        }
+    }
+
+    /// Commits the sound triggers gathered so far. What cannot be recorded is found again by the next scan.
+    fn record(&mut self) {
+        if self.sound.is_empty() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.sound);
+        let deliveries: Vec<Delivery> = batch.iter().map(|sound| sound.delivery.clone()).collect();
+        let answers = match self.context.runtime.block_on(self.context.ledger.deliver(&deliveries)) {
+            Ok(answers) => answers,
+            Err(error) => {
+                self.say(&error.to_string());
+                self.context.health.set_ready("ledger", Err(error.to_string()));
+                for Sound { trigger, .. } in &batch {
+                    self.scanner.forget(trigger.parent().unwrap_or(Path::new("")));
+                }
+                return;
+            }
+        };
+        self.context.health.set_ready("ledger", Ok(()));
+        for (Sound { trigger, delivery, signature, seen }, answer) in batch.into_iter().zip(answers) {
+            if let (Some(seen), Delivered::New) = (seen, answer) {
+                self.context.metrics.intake_latency(seen.elapsed().as_secs_f64());
+            }
+            tell(&delivery, answer, self.context);
+            self.settle(&trigger, signature);
+        }
+        self.context.wake(State::Discovered);
+    }
+
+    fn settled_as(&self, trigger: &Path) -> Option<&String> {
+        self.settled.get(trigger.parent()?)?.get(trigger.file_name()?)
+    }
+
+    fn settle(&mut self, trigger: &Path, signature: String) {
+        if let (Some(directory), Some(name)) = (trigger.parent(), trigger.file_name()) {
+            self.settled.entry(directory.to_owned()).or_default().insert(name.to_owned(), signature);
+        }
+    }
+
+    /// Says a trouble once, until it changes or ends.
+    fn say(&mut self, trouble: &str) {
+        if self.trouble.as_deref() != Some(trouble) {
+            tracing::error!(stage = "intake", "{trouble}");
+            self.trouble = Some(trouble.to_owned());
+        }
+    }
+}
+
+fn tell(delivery: &Delivery, answer: Delivered, context: &Context) {
+    let verdict = match answer {
+        Delivered::New => {
+            tracing::info!(lfn = %delivery.lfn, bytes = delivery.identity.bytes, "file discovered");
+            "new"
+        }
+        Delivered::Known => "known",
+        Delivered::Changed => {
+            tracing::warn!(lfn = %delivery.lfn, "file changed before it was registered, verifying it anew");
+            "changed"
+        }
+        Delivered::Replaced => {
+            tracing::info!(lfn = %delivery.lfn, "a new file came in place of a rejected one");
+            "replaced"
+        }
+        Delivered::Again => {
+            tracing::info!(lfn = %delivery.lfn, "file was delivered again, comparing it with what is registered");
+            "again"
+        }
+        Delivered::Held => "held",
+    };
+    context.metrics.trigger_judged(verdict);
+}
+
+impl Visitor for Intake<'_> {
+    fn entering(&mut self, directory: &Path) {
+        let absolute = self.context.data.absolute(directory);
+        self.hints.watch(&absolute);
+    }
+
+    fn triggers(&mut self, directory: &Path, names: Vec<OsString>) {
+        // what is not there any more is forgotten, so that it is looked at afresh when it comes back
+        if let Some(settled) = self.settled.get_mut(directory) {
+            let present: HashSet<&OsString> = names.iter().collect();
+            settled.retain(|name, _| present.contains(name));
+        }
+        for name in names {
+            self.judge(&directory.join(name), None);
+        }
+    }
+
+    fn unreadable(&mut self, directory: &Path, error: &datadir::Error) {
+        self.say(&format!("{error}; triggers in {} are not seen until this is mended", directory.display()));
+    }
+
+    fn gone(&mut self, directory: &Path) {
+        self.settled.remove(directory);
+        let absolute = self.context.data.absolute(directory);
+        self.hints.unwatch(&absolute);
+    }
+
+    fn stop(&self) -> bool {
+        self.context.shutdown.is_cancelled()
+    }
+}

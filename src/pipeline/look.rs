@@ -1,0 +1,182 @@
+//! One look at the off-site copies of some files: Rucio's word, the locks, and the storages' own word, all asked afresh.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Instant;
+
+use futures_util::stream::{self, StreamExt};
+
+use crate::config::StorageCheck;
+use crate::custody::{Contents, CopyFacts, CopyProof, Doubt, Evidence, LockFacts, StorageAnswer, StoragePolicy};
+use crate::ledger::{FileRow, now};
+use crate::names::Did;
+use crate::rucio::{Kind, LockState, ReplicaListing, ReplicaQuery, ReplicaState, Rule};
+use crate::storage::{self, Algorithm};
+
+use super::offsite::Offsite;
+use super::{Context, StageError};
+
+/// Questions under way at once to all storages together.
+const STORAGE_QUESTIONS: usize = 16;
+/// Rules asked for at once; the client has a bound of its own.
+const RULE_QUESTIONS: usize = 8;
+/// Protocols that a storage can be asked over.
+const SCHEMES: [&str; 4] = ["davs", "https", "dav", "http"];
+
+/// What a look saw of each file, in the order of the rows.
+pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Result<Evidence, Doubt>>, StageError> {
+    let config = context.config();
+    let offsite = Offsite::now(context).await?;
+    let dids: Vec<Did> = rows.iter().map(FileRow::did).collect();
+    let query = ReplicaQuery {
+        dids: &dids,
+        rse_expression: Some(&config.offsite.expression),
+        all_states: true,
+        schemes: &SCHEMES,
+    };
+    let listings: HashMap<Did, ReplicaListing> =
+        context.rucio.replicas(&query).await?.into_iter().map(|listing| (listing.did.clone(), listing)).collect();
+    let locks = locks(context, rows).await?;
+    let answers = ask_storages(context, &offsite, &listings).await;
+    let at = now();
+    let mut looks = Vec::with_capacity(rows.len());
+    for row in rows {
+        let contents = row.contents()?;
+        let did = row.did();
+        let Some(listing) = listings.get(&did) else {
+            looks.push(Err(Doubt::NotYet("Rucio lists no off-site replica".to_owned())));
+            continue;
+        };
+        let judged = judge(listing, &contents, &offsite, context, &locks, &answers);
+        looks.push(Evidence::assemble(at, judged, config.offsite.copies));
+    }
+    Ok(looks)
+}
+
+type Locks = HashMap<(Did, String), Vec<LockFacts>>;
+type Answers = HashMap<(Did, String), StorageAnswer>;
+
+fn judge(
+    listing: &ReplicaListing,
+    contents: &Contents,
+    offsite: &Offsite,
+    context: &Context,
+    locks: &Locks,
+    answers: &Answers,
+) -> Vec<Result<CopyProof, Doubt>> {
+    let config = context.config();
+    let mut judged = Vec::new();
+    for (rse, state) in listing.states.iter().filter(|(rse, _)| offsite.contains(rse)) {
+        let key = (listing.did.clone(), rse.clone());
+        let facts = CopyFacts {
+            rse: rse.clone(),
+            site: offsite.site(rse).map(str::to_owned),
+            available: *state == ReplicaState::Available,
+            replica_state: format!("{state:?}").to_uppercase(),
+            catalogue_bytes: listing.bytes,
+            catalogue_adler32: listing.adler32.clone(),
+            locks: locks.get(&key).cloned().unwrap_or_default(),
+            storage: answers.get(&key).cloned().unwrap_or(StorageAnswer::NotAsked),
+        };
+        judged.push(CopyProof::from_facts(&facts, contents, policy(config.offsite.storage_check_of(rse))));
+    }
+    judged
+}
+
+fn policy(check: StorageCheck) -> StoragePolicy {
+    match check {
+        StorageCheck::Required => StoragePolicy::Required,
+        StorageCheck::Preferred => StoragePolicy::Preferred,
+        StorageCheck::Off => StoragePolicy::Off,
+    }
+}
+
+/// The locks on these files by the rules we placed: rule A of each dataset, rule B of each file.
+async fn locks(context: &Context, rows: &[FileRow]) -> Result<Locks, StageError> {
+    let mut rules: BTreeSet<String> = rows.iter().filter_map(|row| row.rule_b.clone()).collect();
+    let datasets: BTreeSet<Did> = rows.iter().map(FileRow::dataset_did).collect();
+    for dataset in &datasets {
+        rules.extend(context.ledger.rule_a(dataset).await?);
+    }
+    let wanted: BTreeSet<Did> = rows.iter().map(FileRow::did).collect();
+    let mut found = Locks::new();
+    let mut asked =
+        stream::iter(rules.into_iter().map(|id| rule_and_locks(context, id))).buffer_unordered(RULE_QUESTIONS);
+    while let Some(answer) = asked.next().await {
+        // a rule that is gone gives no locks; the files then say that they have none
+        let Some((rule, locks)) = answer? else { continue };
+        let ours = rule.account == context.config().rucio.account;
+        for lock in locks.into_iter().filter(|lock| wanted.contains(&lock.did)) {
+            let ok = lock.state == LockState::Ok;
+            let fact = LockFacts { rule: rule.id.clone(), ours, ok, expires: rule.expires_at.is_some() };
+            found.entry((lock.did, lock.rse)).or_default().push(fact);
+        }
+    }
+    Ok(found)
+}
+
+async fn rule_and_locks(
+    context: &Context,
+    id: String,
+) -> Result<Option<(Rule, Vec<crate::rucio::Lock>)>, crate::rucio::Error> {
+    let both = async { Ok((context.rucio.rule(&id).await?, context.rucio.rule_locks(&id).await?)) };
+    match both.await {
+        Ok(both) => Ok(Some(both)),
+        Err(error) if crate::rucio::Error::kind(&error) == Kind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The storages' own word for every AVAILABLE copy, unless the operator said not to ask.
+async fn ask_storages(context: &Context, offsite: &Offsite, listings: &HashMap<Did, ReplicaListing>) -> Answers {
+    let config = context.config();
+    let mut questions = Vec::new();
+    for listing in listings.values() {
+        for (rse, state) in &listing.states {
+            let asked = config.offsite.storage_check_of(rse) != StorageCheck::Off;
+            if offsite.contains(rse) && asked && *state == ReplicaState::Available {
+                let pfn = listing.pfns.get(rse).and_then(|pfns| pfns.first()).cloned();
+                questions.push((listing.did.clone(), rse.clone(), pfn));
+            }
+        }
+    }
+    stream::iter(questions.into_iter().map(|(did, rse, pfn)| async move {
+        let answer = match pfn {
+            Some(pfn) => ask(context, &pfn).await,
+            None => StorageAnswer::Silent("its RSE has no protocol davs, https, dav or http".to_owned()),
+        };
+        ((did, rse), answer)
+    }))
+    .buffer_unordered(STORAGE_QUESTIONS)
+    .collect()
+    .await
+}
+
+/// crc32c first: a transfer has verified adler32 and so filled the storage's cache with it, while an algorithm that was
+/// not asked before is computed from the bytes.
+async fn ask(context: &Context, pfn: &str) -> StorageAnswer {
+    let started = Instant::now();
+    let answer = context.storage.examine(pfn, &[Algorithm::Crc32c, Algorithm::Adler32]).await;
+    let (outcome, answer) = match answer {
+        Ok(found) => {
+            let digest = found.digest.and_then(|(algorithm, value)| match algorithm {
+                Algorithm::Crc32c => Some(("crc32c", value)),
+                Algorithm::Adler32 => Some(("adler32", value)),
+                Algorithm::Md5 => None,
+            });
+            ("ok", StorageAnswer::Stated { bytes: found.bytes, digest })
+        }
+        Err(storage::Error::NotFound { .. }) => ("not_found", StorageAnswer::Missing),
+        Err(error) => ("silent", StorageAnswer::Silent(error.to_string())),
+    };
+    context.metrics.storage_request(outcome, started.elapsed().as_secs_f64());
+    answer
+}
+
+/// Files grouped by dataset, for logs that speak of many.
+pub(super) fn datasets(rows: &[FileRow]) -> BTreeMap<Did, usize> {
+    let mut counts = BTreeMap::new();
+    for row in rows {
+        *counts.entry(row.dataset_did()).or_insert(0) += 1;
+    }
+    counts
+}

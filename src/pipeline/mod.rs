@@ -1,0 +1,190 @@
+//! The road: one stage a state, each claiming due files from the ledger and committing what became of them.
+//!
+//! Stages know nothing of each other. The ledger is the only queue; a wake-up merely spares the next stage its poll.
+
+mod backoff;
+pub mod confirm;
+pub mod intake;
+mod look;
+pub mod offsite;
+pub mod redelivery;
+pub mod register;
+pub mod release;
+pub mod replicate;
+mod runner;
+mod set_aside;
+pub mod verify;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::custody::State;
+use crate::datadir::DataDir;
+use crate::ledger::{self, FileRow, Ledger};
+use crate::telemetry::{Health, Metrics};
+use crate::{rucio, storage};
+
+pub use runner::run;
+
+/// What every stage works with. Clones share everything.
+#[derive(Clone)]
+pub struct Context {
+    /// The operator's settings, as last loaded.
+    pub settings: watch::Receiver<Arc<Config>>,
+    /// The durable record.
+    pub ledger: Ledger,
+    /// The interface directory.
+    pub data: DataDir,
+    /// Rucio.
+    pub rucio: rucio::Client,
+    /// The data centres' storages.
+    pub storage: storage::Client,
+    /// Numbers for the operator.
+    pub metrics: Arc<Metrics>,
+    /// Whether we are alive and ready.
+    pub health: Arc<Health>,
+    /// Ends everything.
+    pub shutdown: CancellationToken,
+    /// For the intake, which has a thread of its own.
+    pub runtime: tokio::runtime::Handle,
+    /// Opens when Rucio has passed the start-up checks.
+    pub gate: watch::Receiver<bool>,
+    /// Set at shutdown: readings stop between two blocks.
+    pub cancel: Arc<AtomicBool>,
+    wakes: Arc<[Notify; State::ALL.len()]>,
+}
+
+/// What a [`Context`] is made of.
+pub struct Parts {
+    /// The operator's settings.
+    pub settings: watch::Receiver<Arc<Config>>,
+    /// The durable record.
+    pub ledger: Ledger,
+    /// The interface directory.
+    pub data: DataDir,
+    /// Rucio.
+    pub rucio: rucio::Client,
+    /// The data centres' storages.
+    pub storage: storage::Client,
+    /// Numbers for the operator.
+    pub metrics: Arc<Metrics>,
+    /// Whether we are alive and ready.
+    pub health: Arc<Health>,
+    /// Ends everything.
+    pub shutdown: CancellationToken,
+    /// Opens when Rucio has passed the start-up checks.
+    pub gate: watch::Receiver<bool>,
+}
+
+impl Context {
+    /// Brings the parts together. Must be called within the runtime.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { settings, ledger, data, rucio, storage, metrics, health, shutdown, gate } = parts;
+        let runtime = tokio::runtime::Handle::current();
+        let wakes = Arc::new(std::array::from_fn(|_| Notify::new()));
+        let cancel = Arc::new(AtomicBool::new(false));
+        let (flag, end) = (Arc::clone(&cancel), shutdown.clone());
+        runtime.spawn(async move {
+            end.cancelled().await;
+            flag.store(true, Ordering::Relaxed);
+        });
+        Self { settings, ledger, data, rucio, storage, metrics, health, shutdown, runtime, gate, cancel, wakes }
+    }
+
+    /// The settings as they are now.
+    pub fn config(&self) -> Arc<Config> {
+        self.settings.borrow().clone()
+    }
+
+    /// Tells the stage that leaves `state` that there is work.
+    pub fn wake(&self, state: State) {
+        self.wakes[state as usize].notify_one();
+    }
+
+    /// Holds a file for an operator, and says so.
+    async fn hold(&self, row: &FileRow, code: &str, reason: &str) -> Result<(), StageError> {
+        if self.ledger.hold(row, code, reason).await? {
+            tracing::error!(lfn = row.lfn, code, "file held: {reason}");
+        }
+        Ok(())
+    }
+
+    /// Looks at a file again later; nothing is wrong with it.
+    async fn wait(&self, row: &FileRow, delay: Duration, waits_for: &str) -> Result<(), StageError> {
+        let wait = ledger::Postpone { id: row.id, delay, waits_for: waits_for.to_owned(), failed: false };
+        Ok(self.ledger.postpone(&[wait]).await?)
+    }
+
+    async fn woken(&self, state: State) {
+        self.wakes[state as usize].notified().await;
+    }
+}
+
+/// What stops a whole batch. What concerns one file is that file's outcome, not this.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// Rucio.
+    #[error(transparent)]
+    Rucio(#[from] rucio::Error),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// The interface directory.
+    #[error(transparent)]
+    Data(#[from] crate::datadir::Error),
+    /// Something else that waiting may mend, in words.
+    #[error("{0}")]
+    Wait(String),
+}
+
+impl StageError {
+    /// Whether nobody needs to do anything but wait.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Rucio(error) => error.is_transient(),
+            Self::Wait(_) => true,
+            Self::Ledger(_) | Self::Data(_) => false,
+        }
+    }
+}
+
+/// One stage of the road.
+pub trait Stage: Send + Sync + 'static {
+    /// Its name in logs and metrics.
+    const NAME: &'static str;
+    /// The state it moves files out of.
+    const STATE: State;
+    /// Whether it is pointless while Rucio is away.
+    const NEEDS_RUCIO: bool;
+
+    /// Most files claimed at once.
+    fn batch(&self, config: &Config) -> usize;
+
+    /// Batches under way at once.
+    fn parallel(&self, _config: &Config) -> usize {
+        1
+    }
+
+    /// How long a batch waits to fill after the first file came.
+    fn gather(&self, _config: &Config) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Works on claimed files and commits what became of each. Files without an outcome are given back.
+    fn work(&self, context: &Context, rows: Vec<FileRow>) -> impl Future<Output = Result<(), StageError>> + Send;
+}
+
+/// A task for a blocking thread; its panic is the caller's panic.
+async fn blocking<T: Send + 'static>(task: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(task).await {
+        Ok(value) => value,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // only when the runtime shuts down: nothing that depends on the answer may go on
+        Err(_) => std::future::pending().await,
+    }
+}

@@ -1,0 +1,181 @@
+//! Registered → Replicated: rule A brings a dataset's files to one data centre; as soon as a file is there, rule B brings
+//! it from there to the others, so that the link from the mountain is crossed once.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::config::Config;
+use crate::custody::State;
+use crate::ledger::{FileRow, Postpone};
+use crate::names::Did;
+use crate::rucio::{Grouping, Kind, NewRule, ReplicaQuery, ReplicaState, Rule};
+
+use super::look::datasets;
+use super::offsite::Offsite;
+use super::{Context, Stage, StageError, backoff};
+
+/// Places the rules for the off-site copies.
+pub struct Replicate;
+
+const COMMENT_A: &str = "dl0-ingest: first off-site copy";
+const COMMENT_B: &str = "dl0-ingest: further off-site copies, from the first";
+
+impl Stage for Replicate {
+    const NAME: &'static str = "replicate";
+    const STATE: State = State::Registered;
+    const NEEDS_RUCIO: bool = true;
+
+    fn batch(&self, _config: &Config) -> usize {
+        500
+    }
+
+    async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
+        for dataset in datasets(&rows).keys() {
+            ensure_rule_a(context, dataset).await?;
+        }
+        let offsite = Offsite::now(context).await?;
+        let copies = copies(context, &offsite, &rows).await?;
+        let config = context.config();
+        let mut by_source: BTreeMap<String, Vec<FileRow>> = BTreeMap::new();
+        let mut placed = Vec::new();
+        let mut waiting = Vec::new();
+        for row in rows {
+            match copies.get(&row.did()).map(Vec::as_slice).unwrap_or_default() {
+                [] => waiting.push(Postpone {
+                    id: row.id,
+                    delay: backoff::patient(row.state_since, config.replicate.poll, config.replicate.poll_max),
+                    waits_for: "the first off-site copy".to_owned(),
+                    failed: false,
+                }),
+                [source] => by_source.entry(source.clone()).or_default().push(row),
+                // more than one copy: a rule B of ours has been at work before, whatever its source was
+                [source, ..] => match existing_rule_b(context, &row).await? {
+                    Some(rule) => placed.push((row, rule.source_replica_expression.unwrap_or_default(), rule.id)),
+                    None => by_source.entry(source.clone()).or_default().push(row),
+                },
+            }
+        }
+        for (source, rows) in by_source {
+            placed.extend(place_rule_b(context, &offsite, &source, rows).await?);
+        }
+        context.ledger.postpone(&waiting).await?;
+        if context.ledger.replicated(&placed).await? > 0 {
+            context.wake(State::Replicated);
+        }
+        for (row, source, rule) in &placed {
+            tracing::debug!(lfn = row.lfn, source, rule_id = rule, "first copy arrived, further copies ordered");
+        }
+        Ok(())
+    }
+}
+
+/// Where each file is AVAILABLE off site.
+async fn copies(
+    context: &Context,
+    offsite: &Offsite,
+    rows: &[FileRow],
+) -> Result<HashMap<Did, Vec<String>>, StageError> {
+    let config = context.config();
+    let dids: Vec<Did> = rows.iter().map(FileRow::did).collect();
+    let query =
+        ReplicaQuery { dids: &dids, rse_expression: Some(&config.offsite.expression), all_states: false, schemes: &[] };
+    let listings = context.rucio.replicas(&query).await?;
+    Ok(listings
+        .into_iter()
+        .map(|listing| {
+            let there = |(rse, state): (String, ReplicaState)| {
+                (offsite.contains(&rse) && state == ReplicaState::Available).then_some(rse)
+            };
+            (listing.did, listing.states.into_iter().filter_map(there).collect())
+        })
+        .collect())
+}
+
+/// Rule A: one permanent rule a dataset; Rucio chooses the data centre, and a night stays together.
+async fn ensure_rule_a(context: &Context, dataset: &Did) -> Result<(), StageError> {
+    if context.ledger.rule_a(dataset).await?.is_some() {
+        return Ok(());
+    }
+    let config = context.config();
+    let rule = NewRule {
+        dids: vec![dataset.clone()],
+        copies: 1,
+        rse_expression: config.offsite.expression.clone(),
+        source_replica_expression: None,
+        grouping: Grouping::Dataset,
+        lifetime: None,
+        activity: config.rucio.rule_activity.clone(),
+        comment: Some(COMMENT_A.to_owned()),
+    };
+    let id = match context.rucio.add_rules(&rule).await {
+        Ok(ids) => ids.into_iter().next(),
+        Err(error) if error.kind() == Kind::DuplicateRule => {
+            let is_a = |rule: &Rule| {
+                rule.account == config.rucio.account
+                    && rule.rse_expression == config.offsite.expression
+                    && rule.copies == 1
+                    && rule.expires_at.is_none()
+            };
+            context.rucio.did_rules(dataset).await?.into_iter().find(is_a).map(|rule| rule.id)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let Some(id) = id else {
+        return Err(StageError::Wait(format!(
+            "the rule of dataset {dataset} on '{}' is about to expire; a permanent one is placed when it is gone",
+            config.offsite.expression
+        )));
+    };
+    tracing::info!(dataset = dataset.name, scope = dataset.scope, rule_id = id, "first copies of the dataset ordered");
+    Ok(context.ledger.set_rule_a(dataset, Some(&id)).await?)
+}
+
+/// Rule B: one a file, so that none ever waits for a source it cannot have.
+async fn place_rule_b(
+    context: &Context,
+    offsite: &Offsite,
+    source: &str,
+    rows: Vec<FileRow>,
+) -> Result<Vec<(FileRow, String, String)>, StageError> {
+    let config = context.config();
+    let rule = |rows: &[FileRow]| NewRule {
+        dids: rows.iter().map(FileRow::did).collect(),
+        copies: config.offsite.copies.get() - 1,
+        rse_expression: offsite.elsewhere_than(source),
+        source_replica_expression: Some(source.to_owned()),
+        grouping: Grouping::None,
+        lifetime: None,
+        activity: config.rucio.rule_activity.clone(),
+        comment: Some(COMMENT_B.to_owned()),
+    };
+    match context.rucio.add_rules(&rule(&rows)).await {
+        Ok(ids) => return Ok(rows.into_iter().zip(ids).map(|(row, id)| (row, source.to_owned(), id)).collect()),
+        Err(error) if error.kind() == Kind::DuplicateRule => {}
+        Err(error) => return Err(error.into()),
+    }
+    // a stop came between placing rules and remembering them: find those that exist, place the others
+    let mut placed = Vec::new();
+    let mut missing = Vec::new();
+    for row in rows {
+        match existing_rule_b(context, &row).await? {
+            Some(rule) => placed.push((row, rule.source_replica_expression.unwrap_or_default(), rule.id)),
+            None => missing.push(row),
+        }
+    }
+    if !missing.is_empty() {
+        let ids = context.rucio.add_rules(&rule(&missing)).await?;
+        placed.extend(missing.into_iter().zip(ids).map(|(row, id)| (row, source.to_owned(), id)));
+    }
+    Ok(placed)
+}
+
+/// A permanent rule of ours on the file itself that has a source: nothing else of ours looks like that.
+async fn existing_rule_b(context: &Context, row: &FileRow) -> Result<Option<Rule>, StageError> {
+    let config = context.config();
+    let is_b = |rule: &Rule| {
+        rule.account == config.rucio.account
+            && rule.source_replica_expression.is_some()
+            && rule.expires_at.is_none()
+            && rule.rse_expression != config.onsite_rse
+    };
+    Ok(context.rucio.did_rules(&row.did()).await?.into_iter().find(is_b))
+}

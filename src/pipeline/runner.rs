@@ -1,0 +1,152 @@
+//! Runs a stage: claim, work, commit, until shutdown.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use crate::ledger::now;
+
+use super::{Context, Stage, StageError, backoff};
+
+/// Looking at the ledger without a wake-up: a safety net, and the pace of the heartbeat.
+const POLL: Duration = Duration::from_secs(2);
+
+/// Runs `stage` until shutdown; work under way is finished first.
+pub async fn run<S: Stage>(stage: S, context: Context) {
+    let stage = Arc::new(stage);
+    let mut batches = JoinSet::new();
+    let mut trouble = Trouble::default();
+    while !context.shutdown.is_cancelled() {
+        context.health.heartbeat(S::NAME);
+        while batches.try_join_next().is_some() {}
+        if S::NEEDS_RUCIO && !rucio_is_up(&context).await {
+            continue;
+        }
+        let config = context.config();
+        if batches.len() >= stage.parallel(&config) {
+            tokio::select! {
+                _ = batches.join_next() => {}
+                () = tokio::time::sleep(POLL) => {}
+                () = context.shutdown.cancelled() => {}
+            }
+            continue;
+        }
+        let most = stage.batch(&config);
+        let claim = match context.ledger.claim(S::STATE, most).await {
+            Ok(claim) => claim,
+            Err(error) => {
+                context.health.set_ready("ledger", Err(error.to_string()));
+                trouble.say(S::NAME, &error.to_string());
+                pause(&context, POLL).await;
+                continue;
+            }
+        };
+        context.health.set_ready("ledger", Ok(()));
+        trouble.over(S::NAME);
+        if claim.rows.is_empty() {
+            wait_for_work::<S>(&context).await;
+            if !stage.gather(&config).is_zero() {
+                pause(&context, stage.gather(&config)).await;
+            }
+            continue;
+        }
+        context.metrics.taken(S::NAME, claim.rows.len() as u64);
+        batches.spawn(batch(Arc::clone(&stage), context.clone(), claim));
+    }
+    context.health.retire(S::NAME);
+    while batches.join_next().await.is_some() {}
+}
+
+async fn batch<S: Stage>(stage: Arc<S>, context: Context, claim: crate::ledger::Claim) {
+    let started = Instant::now();
+    let files = claim.rows.len() as u64;
+    let attempts = claim.rows.iter().map(|row| row.attempts).max().unwrap_or(0);
+    let delay = match stage.work(&context, claim.rows.clone()).await {
+        Ok(()) => {
+            context.metrics.finished(S::NAME, "done", files, started.elapsed().as_secs_f64());
+            Duration::ZERO
+        }
+        Err(error) => {
+            let outcome = if error.is_transient() { "waiting" } else { "failed" };
+            context.metrics.finished(S::NAME, outcome, files, started.elapsed().as_secs_f64());
+            fail::<S>(&context, &claim, &error).await;
+            backoff::after_failures(&context.config().retry, attempts)
+        }
+    };
+    // files without an outcome, at the least those of a failed batch
+    if let Err(error) = context.ledger.give_back(&claim, delay).await {
+        tracing::error!(stage = S::NAME, %error, "claimed files could not be given back; they are due again when the lease ends");
+    }
+}
+
+/// A batch failed as a whole: each file says what it waits for, and the log says it once.
+async fn fail<S: Stage>(context: &Context, claim: &crate::ledger::Claim, error: &StageError) {
+    let outage = context.rucio.breaker().is_open();
+    if let Err(ledger) = context.ledger.explain(claim, &error.to_string(), !outage).await {
+        tracing::error!(stage = S::NAME, error = %ledger, "the ledger cannot be written");
+    }
+    if outage {
+        // the breaker has said it already
+    } else if error.is_transient() {
+        tracing::warn!(stage = S::NAME, files = claim.rows.len(), "{error}; trying again");
+    } else {
+        tracing::error!(stage = S::NAME, files = claim.rows.len(), "{error}");
+    }
+}
+
+/// Waits (a little at a time, so that the heart beats) until Rucio has passed its checks and answers.
+async fn rucio_is_up(context: &Context) -> bool {
+    if *context.gate.borrow() && !context.rucio.breaker().is_open() {
+        return true;
+    }
+    let mut gate = context.gate.clone();
+    let up = async {
+        if gate.wait_for(|open| *open).await.is_ok() {
+            context.rucio.breaker().closed().await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = up => true,
+        () = tokio::time::sleep(POLL) => false,
+        () = context.shutdown.cancelled() => false,
+    }
+}
+
+async fn wait_for_work<S: Stage>(context: &Context) {
+    let due = context.ledger.next_due(S::STATE).await.ok().flatten();
+    let until_due = due.map_or(POLL, |due| Duration::from_millis(u64::try_from(due - now()).unwrap_or(0)));
+    tokio::select! {
+        () = context.woken(S::STATE) => {}
+        () = tokio::time::sleep(until_due.clamp(Duration::from_millis(5), POLL)) => {}
+        () = context.shutdown.cancelled() => {}
+    }
+}
+
+pub(super) async fn pause(context: &Context, time: Duration) {
+    tokio::select! {
+        () = tokio::time::sleep(time) => {}
+        () = context.shutdown.cancelled() => {}
+    }
+}
+
+/// Says a trouble once, until it changes or ends.
+#[derive(Default)]
+pub(super) struct Trouble(Option<String>);
+
+impl Trouble {
+    pub(super) fn say(&mut self, stage: &'static str, trouble: &str) {
+        if self.0.as_deref() != Some(trouble) {
+            tracing::error!(stage, "{trouble}");
+            self.0 = Some(trouble.to_owned());
+        }
+    }
+
+    pub(super) fn over(&mut self, stage: &'static str) {
+        if self.0.take().is_some() {
+            tracing::info!(stage, "works again");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Setting a bad file aside: into `invalid/`, with its reason beside it, replacing nothing.
+//!
+//! The order makes every step safe to repeat: durable intent, reason file, move, trigger, ledger.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::custody::invariants::trigger_may_go;
+use crate::custody::{FileIdentity, State};
+use crate::datadir::{self, DataDir};
+use crate::fixity::{Finding, Report};
+use crate::ledger::{FileRow, Sentence, now};
+use crate::names::{Lfn, TRIGGER_SUFFIX};
+
+use super::{Context, StageError, blocking};
+
+/// Rejects a file for these reasons.
+pub(super) async fn reject(
+    context: &Context,
+    row: &FileRow,
+    report: &Report,
+    reasons: &[Finding],
+) -> Result<(), StageError> {
+    let name = row.name()?;
+    let (data, planned) = (context.data.clone(), name.invalid_path());
+    let destination = blocking(move || free_destination(&data, &planned)).await?;
+    let words = reasons.iter().map(|r| r.message.as_str()).collect::<Vec<_>>().join("; ");
+    let sentence = Sentence {
+        code: reasons.first().map_or("unknown", |reason| reason.code).to_owned(),
+        reason: words,
+        invalid_path: destination.to_string_lossy().into_owned(),
+    };
+    context.ledger.rejecting(row, &sentence).await?;
+    let reason_file = json!({
+        "lfn": row.lfn,
+        "rejected_at": crate::ledger::iso(now()),
+        "delivered_at": crate::ledger::iso(row.discovered_at),
+        "bytes": report.fixity.bytes,
+        "adler32": report.fixity.adler32_hex(),
+        "crc32c": report.fixity.crc32c_hex(),
+        "blake3": report.fixity.blake3_hex(),
+        "reasons": reasons,
+        "warnings": report.warnings,
+        "what_to_do": "mend the cause, then deliver the file again under its name with a new trigger; \
+                       this copy is kept until somebody removes it",
+    });
+    let mut sentenced = row.clone();
+    sentenced.reason_code = Some(sentence.code);
+    sentenced.reason = Some(sentence.reason);
+    sentenced.invalid_path = Some(sentence.invalid_path);
+    carry_out(context, &sentenced, Some(format!("{reason_file:#}\n"))).await
+}
+
+/// Finishes what a stop interrupted.
+pub(super) async fn resume(context: &Context, row: &FileRow) -> Result<(), StageError> {
+    let reason_file = json!({
+        "lfn": row.lfn,
+        "rejected_at": crate::ledger::iso(now()),
+        "delivered_at": crate::ledger::iso(row.discovered_at),
+        "bytes": row.bytes,
+        "reasons": [{"code": row.reason_code, "message": row.reason}],
+        "what_to_do": "mend the cause, then deliver the file again under its name with a new trigger; \
+                       this copy is kept until somebody removes it",
+    });
+    carry_out(context, row, Some(format!("{reason_file:#}\n"))).await
+}
+
+async fn carry_out(context: &Context, row: &FileRow, reason_file: Option<String>) -> Result<(), StageError> {
+    let name = row.name()?;
+    let destination = PathBuf::from(row.invalid_path.clone().unwrap_or_default());
+    let (data, identity) = (context.data.clone(), row.identity());
+    let moved = {
+        let name = name.clone();
+        blocking(move || move_with_reason(&data, &name, &destination, identity, reason_file.as_deref())).await
+    };
+    match moved {
+        Ok(Outcome::Aside) => {}
+        Ok(Outcome::Replaced(found)) => {
+            // what was judged is gone without our doing, and another file has come in its place
+            context.ledger.rediscovered(row, found, "replaced while it was being set aside").await?;
+            return Ok(());
+        }
+        Ok(Outcome::Vanished) => {
+            tracing::error!(lfn = row.lfn, "a rejected file vanished before it could be set aside");
+            context.ledger.remark(row, "vanished", "the rejected file was removed by somebody else").await?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    if let Err(violation) = trigger_may_go(State::Rejected, None) {
+        return Err(StageError::Wait(violation.to_string()));
+    }
+    let data = context.data.clone();
+    blocking(move || remove_trigger_of(&data, &name, identity)).await?;
+    context.ledger.rejected(row).await?;
+    tracing::error!(
+        lfn = row.lfn,
+        code = row.reason_code,
+        moved_to = row.invalid_path,
+        "file rejected: {}",
+        row.reason.as_deref().unwrap_or_default()
+    );
+    Ok(())
+}
+
+enum Outcome {
+    /// It lies where it was sentenced to.
+    Aside,
+    /// Another file is in its place now.
+    Replaced(FileIdentity),
+    /// It is nowhere.
+    Vanished,
+}
+
+fn move_with_reason(
+    data: &DataDir,
+    name: &Lfn,
+    destination: &Path,
+    identity: FileIdentity,
+    reason_file: Option<&str>,
+) -> Result<Outcome, datadir::Error> {
+    if data.identity(destination)? == Some(identity) {
+        return Ok(Outcome::Aside);
+    }
+    match data.identity(name.relative())? {
+        Some(found) if found == identity => {}
+        Some(found) => return Ok(Outcome::Replaced(found)),
+        None => return Ok(Outcome::Vanished),
+    }
+    if let Some(text) = reason_file {
+        match data.write_new(&reason_path(destination), text.as_bytes()) {
+            Err(datadir::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => {}
+            other => other?,
+        }
+    }
+    data.move_aside(name.relative(), destination, identity)?;
+    Ok(Outcome::Aside)
+}
+
+/// Removes the trigger, unless a new delivery has come in between and the trigger is its.
+fn remove_trigger_of(data: &DataDir, name: &Lfn, rejected: FileIdentity) -> Result<(), datadir::Error> {
+    match data.stat(name.relative())? {
+        Some(stat) if datadir::identity(&stat) != rejected => Ok(()),
+        _ => data.remove_trigger(&trigger_path(name)),
+    }
+}
+
+/// A place in `invalid/` that is free, and so is the name of its reason file.
+fn free_destination(data: &DataDir, planned: &Path) -> Result<PathBuf, datadir::Error> {
+    let mut candidate = planned.to_owned();
+    for number in 2_u32.. {
+        if data.stat(&candidate)?.is_none() && data.stat(&reason_path(&candidate))?.is_none() {
+            break;
+        }
+        let mut name = planned.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        candidate = PathBuf::from(name);
+    }
+    Ok(candidate)
+}
+
+/// The reason of a rejected file, beside it.
+pub(super) fn reason_path(destination: &Path) -> PathBuf {
+    let mut path = destination.as_os_str().to_owned();
+    path.push(".reason.json");
+    PathBuf::from(path)
+}
+
+/// The trigger of a file, relative to the data root.
+pub(super) fn trigger_path(name: &Lfn) -> PathBuf {
+    let mut path = name.relative().as_os_str().to_owned();
+    path.push(TRIGGER_SUFFIX);
+    PathBuf::from(path)
+}

@@ -1,0 +1,197 @@
+//! Discovered → Verified: one read of each file, and its verdict.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::custody::{Contents, FileIdentity, State};
+use crate::datadir::DataDir;
+use crate::fixity::{self, Finding, Report};
+use crate::ledger::{FileRow, Postpone, Verified};
+use crate::names::Lfn;
+
+use super::{Context, Stage, StageError, backoff, blocking, set_aside};
+
+/// Reads files and judges them.
+pub struct Verify {
+    threads: Arc<Semaphore>,
+}
+
+/// What one reading gave.
+pub(super) enum Reading {
+    /// The whole file was read, unchanged from begin to end.
+    Read(Box<Report>),
+    /// It is not the file that was delivered, or it changed meanwhile.
+    Changed(FileIdentity),
+    /// There is no file.
+    Missing,
+    /// It could not be read.
+    Failed(String),
+    /// Shutdown.
+    Cancelled,
+}
+
+impl Verify {
+    /// At most `threads` files are read at the same time.
+    pub fn new(context: &Context) -> Self {
+        Self { threads: Arc::new(Semaphore::new(context.config().verify.threads)) }
+    }
+}
+
+/// Reads one file when a thread is free for it.
+async fn read(context: Context, threads: Arc<Semaphore>, row: FileRow) -> Result<(FileRow, Reading), StageError> {
+    let name = row.name()?;
+    let permit = threads.acquire_owned().await;
+    let (data, cancel, expected) = (context.data.clone(), Arc::clone(&context.cancel), row.identity());
+    let reading = blocking(move || {
+        let _permit = permit;
+        read_once(&data, &name, expected, cancel)
+    })
+    .await;
+    if let Reading::Read(report) = &reading {
+        context.metrics.bytes_read(report.fixity.bytes);
+    }
+    Ok((row, reading))
+}
+
+impl Stage for Verify {
+    const NAME: &'static str = "verify";
+    const STATE: State = State::Discovered;
+    const NEEDS_RUCIO: bool = false;
+
+    fn batch(&self, config: &Config) -> usize {
+        // small files come by the hundred and share a transaction; large ones are limited by the threads
+        32 * config.verify.threads
+    }
+
+    fn parallel(&self, _config: &Config) -> usize {
+        2
+    }
+
+    async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
+        let mut sound = Vec::new();
+        let mut readings = JoinSet::new();
+        for row in rows {
+            if row.invalid_path.is_some() {
+                // rejected before the last stop, not yet set aside
+                set_aside::resume(context, &row).await?;
+                continue;
+            }
+            readings.spawn(read(context.clone(), Arc::clone(&self.threads), row));
+        }
+        while let Some(joined) = readings.join_next().await {
+            let (row, reading) =
+                joined.map_err(|error| StageError::Wait(format!("reading a file failed: {error}")))??;
+            if let Some(verified) = settle(context, row, reading).await? {
+                sound.push(verified);
+            }
+        }
+        let moved = context.ledger.verified(&sound).await?;
+        if moved > 0 {
+            context.wake(State::Verified);
+        }
+        Ok(())
+    }
+}
+
+/// Commits what became of one file, unless it is sound: those are committed together.
+async fn settle(context: &Context, row: FileRow, reading: Reading) -> Result<Option<Verified>, StageError> {
+    match reading {
+        Reading::Read(report) => {
+            let reasons = rejections(&report, &context.config());
+            if reasons.is_empty() {
+                warn(&row, &report);
+                return Ok(Some(verified(row, *report)));
+            }
+            set_aside::reject(context, &row, &report, &reasons).await?;
+        }
+        Reading::Changed(found) => {
+            tracing::info!(lfn = row.lfn, "file changed since it was delivered, reading it again");
+            context.ledger.rediscovered(&row, found, "changed on disk since it was delivered").await?;
+        }
+        Reading::Missing => {
+            later(context, &row, "its data file is gone; it is taken when it comes back".to_owned()).await?;
+        }
+        Reading::Failed(reason) => {
+            if row.attempts == 0 {
+                tracing::error!(lfn = row.lfn, stage = Verify::NAME, "{reason}; trying again");
+            }
+            later(context, &row, reason).await?;
+        }
+        Reading::Cancelled => {}
+    }
+    Ok(None)
+}
+
+async fn later(context: &Context, row: &FileRow, waits_for: String) -> Result<(), StageError> {
+    let delay = backoff::after_failures(&context.config().retry, row.attempts);
+    Ok(context.ledger.postpone(&[Postpone { id: row.id, delay, waits_for, failed: true }]).await?)
+}
+
+/// The file's own reasons, plus those the operator asked for.
+fn rejections(report: &Report, config: &Config) -> Vec<Finding> {
+    let mut reasons = report.reasons.clone();
+    if config.verify.require_checksum && reasons.is_empty() && report.valid_fits_checksum.is_none() {
+        reasons.push(Finding {
+            code: "checksum-required",
+            message:
+                "the file carries no FITS CHECKSUM and verify.require_checksum is set; have it written with checksums"
+                    .to_owned(),
+        });
+    }
+    reasons
+}
+
+fn warn(row: &FileRow, report: &Report) {
+    for warning in &report.warnings {
+        tracing::warn!(lfn = row.lfn, code = warning.code, "{}", warning.message);
+    }
+}
+
+fn verified(row: FileRow, report: Report) -> Verified {
+    let contents = contents(&report);
+    let metadata = serde_json::Value::Object(report.metadata.unwrap_or_default()).to_string();
+    Verified { row, contents, metadata, valid_fits_checksum: report.valid_fits_checksum }
+}
+
+/// What was read, in the ledger's form.
+pub(super) fn contents(report: &Report) -> Contents {
+    Contents {
+        bytes: report.fixity.bytes,
+        adler32: report.fixity.adler32_hex(),
+        crc32c: report.fixity.crc32c_hex(),
+        blake3: report.fixity.blake3_hex(),
+    }
+}
+
+/// Reads a file once and makes sure that it was the same file all the time.
+pub(super) fn read_once(data: &DataDir, name: &Lfn, expected: FileIdentity, cancel: Arc<AtomicBool>) -> Reading {
+    let path = name.relative();
+    let (file, opened) = match data.open(path) {
+        Ok(opened) => opened,
+        Err(error) if error.is_missing() => return Reading::Missing,
+        Err(error) => return Reading::Failed(error.to_string()),
+    };
+    if opened != expected {
+        return Reading::Changed(opened);
+    }
+    let options = fixity::Options { cancel: Some(cancel), ..fixity::Options::default() };
+    let report = match fixity::examine(&file, &options) {
+        Ok(report) => report,
+        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Reading::Cancelled,
+        Err(error) => return Reading::Failed(format!("cannot read {}: {error}", data.absolute(path).display())),
+    };
+    // the open file and the name must both still be what was delivered
+    let after = DataDir::identity_of(&file, path).and_then(|open| Ok((open, data.identity(path)?)));
+    match after {
+        Ok((open, Some(named))) if open == expected && named == expected && report.fixity.bytes == expected.bytes => {
+            Reading::Read(Box::new(report))
+        }
+        Ok((_, Some(named))) => Reading::Changed(named),
+        Ok((_, None)) => Reading::Missing,
+        Err(error) => Reading::Failed(error.to_string()),
+    }
+}

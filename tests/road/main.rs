@@ -1,0 +1,175 @@
+//! The road of a file, driven in one process on the embedded Rucio.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod site;
+
+use std::fs;
+use std::time::Duration;
+
+use dl0_ingest::custody::State;
+use dl0_ingest::embedded::{Outage, ReplicaState};
+use dl0_ingest::names::Did;
+
+use site::{Site, fixture, lfn};
+
+const DELETION_ON: &str =
+    "release: {deletion: on, poll: 50ms, poll_max: 200ms}\nconfirm: {hold: 200ms, poll: 50ms, poll_max: 200ms}\n";
+const DRY_RUN: &str = "confirm: {hold: 200ms, poll: 50ms, poll_max: 200ms}\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivered_file_ends_as_two_copies_and_a_freed_buffer() {
+    let site = Site::new(DELETION_ON).await;
+    let daemon = site.start();
+    let content = fixture("SUBARRAY");
+    let lfn = site.deliver("a.fits.fz", &content);
+    let row = site.until(&lfn, State::Released).await;
+    assert!(!site.path("a.fits.fz").exists());
+    assert!(!site.has_trigger("a.fits.fz"));
+    for number in [2, 3] {
+        assert_eq!(fs::read(site.storage(number).join(&lfn[1..])).unwrap(), content);
+    }
+    let replicas = site.rucio.replicas(&Did::new("acada", &lfn));
+    let there: Vec<&str> = replicas.keys().map(String::as_str).collect();
+    assert_eq!(there, ["STORAGE-2", "STORAGE-3"]);
+    assert!(row.last_evidence.unwrap().contains("crc32c"));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_confirms_and_deletes_nothing() {
+    let site = Site::new(DRY_RUN).await;
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    let row = site.until_row(&lfn, |row| row.waits_for.as_ref().is_some_and(|w| w.contains("dry run"))).await;
+    assert_eq!(row.state, State::Confirmed);
+    assert!(site.path("a.fits.fz").exists());
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_file_goes_to_invalid_with_its_reason_and_a_mended_one_takes_its_place() {
+    let site = Site::new(DRY_RUN).await;
+    let daemon = site.start();
+    let good = fixture("SUBARRAY");
+    let lfn = site.deliver("a.fits.fz", &good[..good.len() - 2880]);
+    site.until(&lfn, State::Rejected).await;
+    let aside = site.data().join("ctao/acada/invalid/dl0/LST/events/2026/01/01/a.fits.fz");
+    assert_eq!(fs::read(&aside).unwrap(), good[..good.len() - 2880]);
+    let reason = fs::read_to_string(aside.with_extension("fz.reason.json")).unwrap();
+    assert!(reason.contains("\"truncated\""), "{reason}");
+    assert!(!site.path("a.fits.fz").exists() && !site.has_trigger("a.fits.fz"));
+    site.deliver("a.fits.fz", &good);
+    site.until(&lfn, State::Confirmed).await;
+    // and a third that is bad again overwrites nothing
+    site.deliver("b.fits.fz", b"text");
+    site.until(&site::lfn("b.fits.fz"), State::Rejected).await;
+    site.deliver("b.fits.fz", b"other text");
+    site.until_row(&site::lfn("b.fits.fz"), |row| row.state == State::Rejected && row.delivery == 2).await;
+    let aside = aside.with_file_name("b.fits.fz");
+    assert_eq!(fs::read(&aside).unwrap(), b"text");
+    assert_eq!(fs::read(aside.with_file_name("b.fits.fz.2")).unwrap(), b"other text");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identical_second_delivery_loses_its_trigger_and_another_content_is_held() {
+    let site = Site::new(DRY_RUN).await;
+    let daemon = site.start();
+    let content = fixture("SUBARRAY");
+    let same = site.deliver("same.fits.fz", &content);
+    let other = site.deliver("other.fits.fz", &content);
+    for lfn in [&same, &other] {
+        site.until(lfn, State::Confirmed).await;
+    }
+    fs::remove_file(site.path("same.fits.fz")).unwrap();
+    site.deliver("same.fits.fz", &content);
+    let row = site.until_row(&same, |row| row.delivery == 2 && !row.trigger_pending).await;
+    assert_eq!(row.state, State::Confirmed);
+    assert!(!site.has_trigger("same.fits.fz"));
+    fs::remove_file(site.path("other.fits.fz")).unwrap();
+    site.deliver("other.fits.fz", &fixture("MUON"));
+    let row = site.until(&other, State::Held).await;
+    assert_eq!(row.reason_code.as_deref(), Some("other-content"));
+    assert!(site.has_trigger("other.fits.fz") && site.path("other.fits.fz").exists());
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_released_file_that_comes_back_goes_the_road_again_without_a_second_rule() {
+    let site = Site::new(DELETION_ON).await;
+    let daemon = site.start();
+    let content = fixture("SUBARRAY");
+    let lfn = site.deliver("a.fits.fz", &content);
+    let first = site.until(&lfn, State::Released).await;
+    site.deliver("a.fits.fz", &content);
+    let again = site.until_row(&lfn, |row| row.state == State::Released && row.delivery > 1).await;
+    assert_eq!(again.rule_b, first.rule_b);
+    assert!(!site.path("a.fits.fz").exists() && !site.has_trigger("a.fits.fz"));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_rucio_stops_nothing_but_time() {
+    let site = Site::new(DELETION_ON).await;
+    site.rucio.faults().rucio_down(Outage::Refuse);
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    let row = site.until(&lfn, State::Verified).await;
+    assert_eq!(row.attempts, 0);
+    assert!(site.has_trigger("a.fits.fz"));
+    site.rucio.faults().rucio_up();
+    site.until(&lfn, State::Released).await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_given_up_while_a_storage_is_silent() {
+    let site = Site::new(DELETION_ON).await;
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    site.until(&lfn, State::Replicated).await;
+    let did = Did::new("acada", &lfn);
+    site.rucio.faults().storage_down("STORAGE-3", Outage::Refuse);
+    let row = site
+        .until_row(&lfn, |row| {
+            row.state == State::Released || row.waits_for.as_ref().is_some_and(|w| w.contains("does not answer"))
+        })
+        .await;
+    assert_ne!(row.state, State::Released);
+    assert_eq!(site.rucio.replicas(&did).get("STORAGE-1"), Some(&ReplicaState::Available));
+    assert!(site.path("a.fits.fz").exists());
+    site.rucio.faults().storage_up("STORAGE-3");
+    site.until(&lfn, State::Released).await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrupted_copy_is_held_whatever_rucio_says() {
+    let site = Site::new(DELETION_ON).await;
+    site.rucio.faults().corrupt_copies(1);
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    let row = site.until(&lfn, State::Held).await;
+    assert_eq!(row.reason_code.as_deref(), Some("evidence"));
+    assert!(site.path("a.fits.fz").exists());
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_is_stopped_and_started_takes_up_where_it_was() {
+    let site = Site::new(DELETION_ON).await;
+    let content = fixture("SUBARRAY");
+    let names: Vec<String> = (0..12).map(|n| format!("{n}.fits.fz")).collect();
+    let mut started = site.start();
+    for name in &names {
+        site.deliver(name, &content);
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        started.stop().await;
+        started = site.start();
+    }
+    for name in &names {
+        site.until(&lfn(name), State::Released).await;
+        assert!(!site.has_trigger(name) && !site.path(name).exists());
+    }
+    started.stop().await;
+}

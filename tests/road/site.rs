@@ -1,0 +1,146 @@
+//! A whole site in one process: interface directory, embedded Rucio with three storages, and the daemon on top.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use dl0_ingest::config::Config;
+use dl0_ingest::custody::State;
+use dl0_ingest::daemon;
+use dl0_ingest::embedded::{Embedded, Options};
+use dl0_ingest::ledger::{FileRow, Ledger};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Directory that the tests deliver into, relative to the data root.
+pub(crate) const DAY: &str = "ctao/acada/dl0/LST/events/2026/01/01";
+/// No step of these tests takes anything like this long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Site {
+    pub(crate) root: tempfile::TempDir,
+    pub(crate) rucio: Embedded,
+    extra: String,
+}
+
+pub(crate) struct Daemon {
+    stop: CancellationToken,
+    task: Option<JoinHandle<Result<(), daemon::Error>>>,
+}
+
+impl Drop for Daemon {
+    /// A test that fails must not wait for a daemon that nobody stops.
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Site {
+    /// A site whose configuration ends with `extra`, which may repeat no key.
+    pub(crate) async fn new(extra: &str) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let rucio = Embedded::start(Options::new(root.path().join("rucio"))).await.unwrap();
+        let site = Self { root, rucio, extra: extra.to_owned() };
+        fs::create_dir_all(site.data().join(DAY)).unwrap();
+        fs::write(site.root.path().join("password"), "ingestpw\n").unwrap();
+        site
+    }
+
+    /// The interface directory, which is the storage of STORAGE-1.
+    pub(crate) fn data(&self) -> PathBuf {
+        Options::new(self.root.path().join("rucio")).rses[0].directory.clone()
+    }
+
+    pub(crate) fn storage(&self, number: usize) -> PathBuf {
+        Options::new(self.root.path().join("rucio")).rses[number - 1].directory.clone()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.data().join(DAY).join(name)
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        let text = format!(
+            "data_path: {data}\nstate_dir: {state}\nonsite_rse: STORAGE-1\noffsite: {{expression: OFFSITE}}\n\
+             rucio:\n  url: {url}\n  account: ingest\n  auth: {{userpass: {{password_file: {password}}}}}\n\
+             http: {{listen: null}}\nintake: {{scan_interval: 500ms, early_after: 1s}}\n\
+             replicate: {{poll: 50ms, poll_max: 200ms}}\nretry: {{initial: 50ms, max: 500ms}}\n{extra}",
+            data = self.data().display(),
+            state = self.root.path().join("state").display(),
+            url = self.rucio.url(),
+            password = self.root.path().join("password").display(),
+            extra = self.extra,
+        );
+        let file = self.root.path().join("dl0-ingest.yaml");
+        fs::write(&file, text).unwrap();
+        Config::load(&file).unwrap().config
+    }
+
+    pub(crate) fn start(&self) -> Daemon {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(daemon::run(self.config(), None, stop.clone()));
+        Daemon { stop, task: Some(task) }
+    }
+
+    /// Writes a file and its trigger, as ACADA does. Returns its LFN.
+    pub(crate) fn deliver(&self, name: &str, content: &[u8]) -> String {
+        fs::write(self.path(name), content).unwrap();
+        self.trigger(name);
+        lfn(name)
+    }
+
+    pub(crate) fn trigger(&self, name: &str) {
+        symlink(name, self.path(&format!("{name}.trigger"))).unwrap();
+    }
+
+    pub(crate) fn has_trigger(&self, name: &str) -> bool {
+        self.path(&format!("{name}.trigger")).symlink_metadata().is_ok()
+    }
+
+    /// The ledger, read beside the running daemon as an operator would.
+    pub(crate) async fn row(&self, lfn: &str) -> Option<FileRow> {
+        let path = self.root.path().join("state/ledger.db");
+        let ledger = Ledger::open_read_only(&path).await.ok()?;
+        let row = ledger.by_lfn(lfn).await.ok().flatten();
+        ledger.close().await;
+        row
+    }
+
+    /// Waits until a file is in a state; tells where it is stuck otherwise.
+    pub(crate) async fn until(&self, lfn: &str, state: State) -> FileRow {
+        self.until_row(lfn, |row| row.state == state).await
+    }
+
+    pub(crate) async fn until_row(&self, lfn: &str, condition: impl Fn(&FileRow) -> bool) -> FileRow {
+        let started = Instant::now();
+        loop {
+            let row = self.row(lfn).await;
+            if let Some(row) = row.clone().filter(&condition) {
+                return row;
+            }
+            assert!(started.elapsed() < PATIENCE, "{lfn} is stuck: {row:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Daemon {
+    /// Stops it in good order.
+    pub(crate) async fn stop(mut self) {
+        self.stop.cancel();
+        self.task.take().unwrap().await.unwrap().unwrap();
+    }
+}
+
+pub(crate) fn lfn(name: &str) -> String {
+    format!("/{DAY}/{name}")
+}
+
+/// A real DL0 file of ACADA's mock, by a part of its name.
+pub(crate) fn fixture(part: &str) -> Vec<u8> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/dl0");
+    let found = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let path = found.into_iter().find(|path| path.to_string_lossy().contains(part)).unwrap();
+    fs::read(path).unwrap()
+}
