@@ -18,4 +18,6 @@ pub mod product;
 pub mod rucio;
 pub mod storage;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 mod tls;

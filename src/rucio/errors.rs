@@ -276,3 +276,155 @@ impl StdError for Error {
         self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Answers seen on a real Rucio 41.5.1 or read in its source: status, class, and what they mean to us.
+    const SEEN: &[(u16, &str, Kind, bool)] = &[
+        (400, "ValueError", Kind::Invalid, false),
+        (400, "KeyError", Kind::Invalid, false),
+        (400, "TypeError", Kind::Invalid, false),
+        (401, "CannotAuthenticate", Kind::Login, false),
+        (401, "CannotAuthorize", Kind::Login, false),
+        (401, "IdentityError", Kind::Login, false),
+        (401, "IdentityNotFound", Kind::Login, false),
+        (401, "NoAuthInformation", Kind::Login, false),
+        (401, "AccessDenied", Kind::Forbidden, false),
+        (500, "AccessDenied", Kind::Forbidden, false),
+        (401, "ScopeAccessDenied", Kind::Forbidden, false),
+        (401, "RSEAccessDenied", Kind::Forbidden, false),
+        (409, "ManualRuleApprovalBlocked", Kind::Forbidden, false),
+        (400, "InvalidRSEExpression", Kind::NoTarget, true),
+        (409, "InvalidRSEExpression", Kind::NoTarget, true),
+        (500, "InvalidRSEExpression", Kind::NoTarget, true),
+        (500, "InvalidSourceReplicaExpression", Kind::NoTarget, true),
+        (409, "InsufficientTargetRSEs", Kind::NoTarget, true),
+        (500, "RSEWriteBlocked", Kind::NoTarget, true),
+        (409, "InsufficientAccountLimit", Kind::Quota, true),
+        (500, "RSEOverQuota", Kind::Quota, true),
+        (500, "FullStorage", Kind::Quota, true),
+        (404, "RSENotFound", Kind::NotFound, false),
+        (500, "RSENotFound", Kind::NotFound, false),
+        (404, "RSEAttributeNotFound", Kind::NotFound, false),
+        (404, "DataIdentifierNotFound", Kind::NotFound, false),
+        (404, "RuleNotFound", Kind::NotFound, false),
+        (404, "ScopeNotFound", Kind::NotFound, false),
+        (500, "ScopeNotFound", Kind::NotFound, false),
+        (404, "AccountNotFound", Kind::NotFound, false),
+        (404, "ReplicaNotFound", Kind::NotFound, false),
+        (404, "KeyNotFound", Kind::NotFound, false),
+        (409, "Duplicate", Kind::AlreadyExists, false),
+        (409, "DataIdentifierAlreadyExists", Kind::AlreadyExists, false),
+        (409, "DuplicateContent", Kind::AlreadyExists, false),
+        (409, "FileAlreadyExists", Kind::AlreadyExists, false),
+        (409, "FileReplicaAlreadyExists", Kind::AlreadyExists, false),
+        (412, "FileConsistencyMismatch", Kind::ConsistencyMismatch, false),
+        (409, "DuplicateRule", Kind::DuplicateRule, false),
+        (400, "InvalidObject", Kind::Invalid, false),
+        (409, "InvalidObject", Kind::Invalid, false),
+        (500, "InvalidObject", Kind::Invalid, false),
+        (400, "InvalidMetadata", Kind::Invalid, false),
+        (500, "InvalidMetadata", Kind::Invalid, false),
+        (400, "InvalidPath", Kind::Invalid, false),
+        (500, "InvalidType", Kind::Invalid, false),
+        (400, "InvalidValueForKey", Kind::Invalid, false),
+        (500, "InvalidRequest", Kind::Invalid, false),
+        (409, "InvalidReplicationRule", Kind::Invalid, false),
+        (409, "InvalidRuleWeight", Kind::Invalid, false),
+        (409, "InputValidationError", Kind::Invalid, false),
+        (500, "NameTypeError", Kind::Invalid, false),
+        (500, "UnsupportedDIDType", Kind::Invalid, false),
+        (500, "UnsupportedValueType", Kind::Invalid, false),
+        (500, "UnsupportedKeyType", Kind::Invalid, false),
+        (400, "UnsupportedMetadataPlugin", Kind::Invalid, false),
+        (406, "UnsupportedRequestedContentType", Kind::Invalid, false),
+        (409, "StagingAreaRuleRequiresLifetime", Kind::Invalid, false),
+        (409, "ScratchDiskLifetimeConflict", Kind::Invalid, false),
+        (409, "UnsupportedOperation", Kind::Unsupported, false),
+        (401, "UnsupportedOperation", Kind::Unsupported, false),
+        (409, "UnsupportedStatus", Kind::Unsupported, false),
+        (409, "RuleReplaceFailed", Kind::Unsupported, false),
+        (423, "ReplicaIsLocked", Kind::Locked, true),
+        (500, "DatabaseException", Kind::Transient, true),
+        (503, "DatabaseException", Kind::Transient, true),
+        (500, "RucioException", Kind::Transient, true),
+        (409, "ReplicationRuleCreationTemporaryFailed", Kind::Transient, true),
+        (500, "ServiceUnavailable", Kind::Transient, true),
+        (500, "ResourceTemporaryUnavailable", Kind::Transient, true),
+        (500, "ServerConnectionException", Kind::Transient, true),
+        (500, "RSENotConnected", Kind::Transient, true),
+        (500, "MissingSourceReplica", Kind::Transient, true),
+        (500, "ReplicaUnAvailable", Kind::Transient, true),
+    ];
+
+    #[test]
+    fn every_answer_seen_means_what_it_should() {
+        for &(status, class, kind, transient) in SEEN {
+            let (found, outlook) = classify(Some(class), status);
+            assert_eq!((found, outlook != Outlook::Never), (kind, transient), "{status} {class}");
+        }
+    }
+
+    #[test]
+    fn every_row_of_the_table_is_tested_and_stands_there_once() {
+        let rows: BTreeSet<&str> = CLASSES.iter().map(|(class, ..)| *class).collect();
+        let tested: BTreeSet<&str> = SEEN.iter().map(|(_, class, ..)| *class).collect();
+        assert_eq!(rows, tested);
+        assert_eq!(rows.len(), CLASSES.len());
+    }
+
+    #[test]
+    fn the_status_does_not_matter_where_the_class_is_known() {
+        for &(class, kind, outlook) in CLASSES {
+            for status in [200, 302, 400, 401, 404, 409, 429, 500, 503] {
+                assert_eq!(classify(Some(class), status), (kind, outlook), "{status} {class}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_class_is_neither_proof_of_absence_nor_given_up_when_the_server_is_at_fault() {
+        for (status, expected) in [
+            (400, (Kind::Invalid, Outlook::Never)),
+            (401, (Kind::Forbidden, Outlook::Never)),
+            (404, (Kind::Invalid, Outlook::Never)),
+            (429, (Kind::Transient, Outlook::Soon)),
+            (500, (Kind::Transient, Outlook::Later)),
+            (503, (Kind::Transient, Outlook::Soon)),
+        ] {
+            assert_eq!(classify(Some("NeverHeardOf"), status), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_class_is_not_rucios() {
+        for (status, expected) in [
+            (302, (Kind::Protocol, Outlook::Never)),
+            (400, (Kind::Protocol, Outlook::Soon)),
+            (404, (Kind::Protocol, Outlook::Soon)),
+            (429, (Kind::Transient, Outlook::Soon)),
+            (500, (Kind::Transient, Outlook::Soon)),
+            (502, (Kind::Unreachable, Outlook::Soon)),
+            (504, (Kind::Unreachable, Outlook::Soon)),
+        ] {
+            assert_eq!(classify(None, status), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn an_error_keeps_what_it_was_given() {
+        let error = Error::new(Kind::Invalid, Outlook::Never, "no".into())
+            .with_class(Some("InvalidObject".into()))
+            .with_source(std::io::Error::other("below"))
+            .never_sent();
+        let copy = error.clone();
+        assert_eq!((copy.kind(), copy.class(), copy.is_transient()), (Kind::Invalid, Some("InvalidObject"), false));
+        assert!(copy.is_not_sent());
+        assert_eq!(copy.source().map(ToString::to_string).as_deref(), Some("below"));
+        assert_eq!(copy.to_string(), "no");
+    }
+}

@@ -42,6 +42,9 @@ use breaker::Watch;
 use retry::Repeat;
 use transport::{Answer, Request, Transport};
 
+#[cfg(test)]
+mod tests;
+
 /// Most DIDs in one list; Rucio's schema refuses more.
 pub const LIST_MAX: usize = 1000;
 

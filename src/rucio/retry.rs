@@ -87,3 +87,99 @@ where
         tokio::time::sleep(pause).await;
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::super::Kind;
+    use super::*;
+
+    const RETRY: Retry =
+        Retry { initial: Duration::from_millis(100), max: Duration::from_secs(2), budget: Duration::from_secs(10) };
+
+    fn failure(outlook: Outlook) -> Error {
+        Error::new(Kind::Transient, outlook, "no".into())
+    }
+
+    /// Runs until it ends; gives the result, and when each attempt began, in milliseconds.
+    async fn times(repeat: Repeat, give_up: bool, attempts: impl Fn(usize) -> Result<(), Error>) -> (bool, Vec<u128>) {
+        let start = Instant::now();
+        let begun = RefCell::new(Vec::new());
+        let attempt = || {
+            begun.borrow_mut().push(start.elapsed().as_millis());
+            std::future::ready(attempts(begun.borrow().len()))
+        };
+        let result = run(RETRY, repeat, StdRng::seed_from_u64(7), || give_up, attempt).await;
+        (result.is_ok(), begun.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_stay_bounded_and_end_with_the_budget() {
+        let (passed, begun) = times(Repeat::Safe, false, |_| Err(failure(Outlook::Soon))).await;
+        assert!(!passed);
+        let pauses: Vec<u128> = begun.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(pauses.iter().all(|pause| (100..=2001).contains(pause)), "{pauses:?}");
+        for pair in pauses.windows(2) {
+            assert!(pair[1] <= pair[0] * 3 + 3, "{pauses:?}");
+        }
+        assert!(*begun.last().unwrap() <= 10_000, "{begun:?}");
+        // a pause is at most 2 s, so the last attempt lies in the last 2 s of the budget
+        assert!(*begun.last().unwrap() > 8_000, "{begun:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_seed_pauses_the_same() {
+        let first = times(Repeat::Safe, false, |_| Err(failure(Outlook::Soon))).await;
+        let second = times(Repeat::Safe, false, |_| Err(failure(Outlook::Soon))).await;
+        assert_eq!(first, second);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn success_ends_it() {
+        let (passed, begun) =
+            times(Repeat::Safe, false, |n| if n < 3 { Err(failure(Outlook::Soon)) } else { Ok(()) }).await;
+        assert!(passed);
+        assert_eq!(begun.len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_may_heal_soon_and_is_safe_is_repeated() {
+        for (repeat, error, attempts) in [
+            (Repeat::Safe, failure(Outlook::Never), 1),
+            (Repeat::Safe, failure(Outlook::Later), 1),
+            (Repeat::Safe, failure(Outlook::Soon), 2),
+            (Repeat::OnlyIfNotSent, failure(Outlook::Soon), 1),
+            (Repeat::OnlyIfNotSent, failure(Outlook::Soon).never_sent(), 2),
+            (Repeat::OnlyIfNotSent, failure(Outlook::Never).never_sent(), 1),
+        ] {
+            let what = format!("{repeat:?} {error:?}");
+            let (_, begun) = times(repeat, false, |n| if n == 1 { Err(error.clone()) } else { Ok(()) }).await;
+            assert_eq!(begun.len(), attempts, "{what}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_repeated_once_given_up() {
+        let (passed, begun) = times(Repeat::Safe, true, |_| Err(failure(Outlook::Soon))).await;
+        assert!(!passed);
+        assert_eq!(begun.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dropping_it_in_a_pause_stops_it() {
+        let attempts = Cell::new(0);
+        let attempt = || {
+            attempts.set(attempts.get() + 1);
+            std::future::ready(Err::<(), _>(failure(Outlook::Soon)))
+        };
+        let running = run(RETRY, Repeat::Safe, StdRng::seed_from_u64(7), || false, attempt);
+        assert!(tokio::time::timeout(Duration::from_millis(50), running).await.is_err());
+        tokio::time::advance(Duration::from_mins(1)).await;
+        assert_eq!(attempts.get(), 1);
+    }
+}

@@ -9,6 +9,9 @@ mod digest;
 pub use client::{Client, Found, Settings};
 pub use digest::Algorithm;
 
+#[cfg(test)]
+mod tests;
+
 /// The storage did not say what was asked. URLs are shown without their query, which may hold a signature.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -1,0 +1,189 @@
+//! Behaviour of the client against storages of all sorts.
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::*;
+use crate::testing::{MockServer, Reply, Seen, TestCa, queue};
+
+const ALL: &[Algorithm] = &[Algorithm::Crc32c, Algorithm::Md5, Algorithm::Adler32];
+
+fn client() -> Client {
+    with_ca(None)
+}
+
+fn with_ca(ca_file: Option<std::path::PathBuf>) -> Client {
+    let (timeout, connect_timeout) = (Duration::from_millis(300), Duration::from_secs(5));
+    Client::new(&Settings { ca_file, timeout, connect_timeout }).unwrap()
+}
+
+fn answer(digest: &str) -> Reply {
+    Reply::new(200, "").header("Content-Length", "1000000").header("Digest", digest)
+}
+
+/// What comes of asking a server with these replies for `/f.fits`.
+async fn ask(replies: impl IntoIterator<Item = Reply> + 'static) -> (Result<Found, Error>, Vec<Seen>) {
+    let server = MockServer::start(queue(replies)).await;
+    let result = client().examine(&format!("{}f.fits?signature=abc", server.url), ALL).await;
+    (result, server.seen())
+}
+
+#[tokio::test]
+async fn the_first_algorithm_that_the_storage_knows_is_taken() {
+    let (found, seen) = ask([answer("crc32c=ktmoWg==")]).await;
+    assert_eq!(found.unwrap(), Found { bytes: 1_000_000, digest: Some((Algorithm::Crc32c, "92d9a85a".into())) });
+    assert_eq!((seen[0].method.as_str(), seen[0].target.as_str()), ("HEAD", "/f.fits?signature=abc"));
+    assert_eq!(seen[0].header("Want-Digest"), Some("crc32c"));
+}
+
+#[tokio::test]
+async fn an_answer_in_another_algorithm_is_not_taken() {
+    let other = answer("adler32=222e27d7");
+    let (found, seen) = ask([other.clone(), other.clone(), other]).await;
+    assert_eq!(found.unwrap(), Found { bytes: 1_000_000, digest: Some((Algorithm::Adler32, "222e27d7".into())) });
+    let wanted: Vec<_> = seen.iter().filter_map(|seen| seen.header("Want-Digest")).collect();
+    assert_eq!(wanted, ["crc32c", "md5", "adler32"]);
+}
+
+#[tokio::test]
+async fn a_storage_without_digests_still_tells_the_size() {
+    let size = || Reply::new(200, "").header("Content-Length", "7");
+    let (found, _) = ask([size(), size(), size()]).await;
+    assert_eq!(found.unwrap(), Found { bytes: 7, digest: None });
+    let server = MockServer::start(queue([size()])).await;
+    let found = client().examine(server.url.as_str(), &[]).await.unwrap();
+    assert_eq!(found, Found { bytes: 7, digest: None });
+    assert_eq!(server.seen()[0].header("Want-Digest"), None);
+}
+
+#[tokio::test]
+async fn failures_mean_what_they_should() {
+    for (reply, expected, transient) in [
+        (Reply::new(404, ""), "NotFound", false),
+        (Reply::new(401, ""), "Refused", false),
+        (Reply::new(403, ""), "Refused", false),
+        (Reply::new(409, ""), "Protocol", false),
+        (Reply::new(405, ""), "Protocol", false),
+        (Reply::new(204, "").header("Content-Length", "0"), "Protocol", false),
+        (answer("crc32c=nonsense"), "Protocol", false),
+        (answer("crc32c=92d9a85a").header("Location", "x"), "Ok", false),
+        (Reply::Raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".into()), "Protocol", false),
+        (Reply::new(503, ""), "Transient", true),
+        (Reply::new(500, ""), "Transient", true),
+        (Reply::new(429, ""), "Transient", true),
+        (Reply::Hang, "Transient", true),
+        (Reply::Raw("HTTP/1.1 20".into()), "Transient", true),
+        (Reply::new(302, ""), "Protocol", false),
+        (Reply::new(302, "").header("Location", "root://elsewhere/"), "Protocol", false),
+    ] {
+        let what = format!("{reply:?}");
+        let (result, seen) = ask([reply]).await;
+        assert_eq!(seen.len(), 1, "{what}");
+        let found = match &result {
+            Ok(_) => "Ok",
+            Err(Error::NotFound { .. }) => "NotFound",
+            Err(Error::Refused { .. }) => "Refused",
+            Err(Error::Transient { .. }) => "Transient",
+            Err(Error::Protocol { .. }) => "Protocol",
+            Err(_) => "another",
+        };
+        assert_eq!(found, expected, "{what}: {result:?}");
+        if let Err(error) = result {
+            assert_eq!(error.is_transient(), transient, "{what}");
+            assert!(error.to_string().contains("/f.fits"), "{error}");
+            assert!(!error.to_string().contains("abc"), "a signature is not for the log: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_storage_that_is_down_may_come_back() {
+    let address = MockServer::start(queue([])).await.stop().await;
+    let error = client().examine(&format!("dav://{address}/f.fits"), ALL).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    assert!(error.to_string().contains("refused"), "{error}");
+}
+
+#[tokio::test]
+async fn redirects_are_followed_and_the_last_answer_counts() {
+    let pool = MockServer::start(queue([answer("crc32c=ktmoWg==")])).await;
+    let to_pool = answer("crc32c=AAAAAA==");
+    let Reply::Answer { headers, body, .. } = to_pool.header("Location", format!("{}pool/f.fits", pool.url)) else {
+        unreachable!()
+    };
+    let (found, _) = ask([Reply::Answer { status: 307, headers, body }]).await;
+    assert_eq!(found.unwrap().digest, Some((Algorithm::Crc32c, "92d9a85a".into())));
+    let seen = pool.seen();
+    assert_eq!((seen[0].target.as_str(), seen[0].header("Want-Digest")), ("/pool/f.fits", Some("crc32c")));
+}
+
+#[tokio::test]
+async fn redirects_end() {
+    let (result, seen) = ask((0..100).map(|_| Reply::new(302, "").header("Location", "/f.fits"))).await;
+    assert!(matches!(result, Err(Error::Protocol { .. })), "{result:?}");
+    assert_eq!(seen.len(), 6);
+}
+
+#[tokio::test]
+async fn credentials_are_never_sent() {
+    let pool = MockServer::start(queue([answer("crc32c=ktmoWg==")])).await;
+    let to_pool = Reply::new(302, "").header("Location", format!("http://me:secret@{}/f.fits", pool.address));
+    let server = MockServer::start(queue([to_pool])).await;
+    client().examine(&format!("http://me:secret@{}/f.fits", server.address), ALL).await.unwrap();
+    for seen in server.seen().iter().chain(&pool.seen()) {
+        assert_eq!((seen.header("Authorization"), seen.header("Cookie"), seen.header("Referer")), (None, None, None));
+    }
+}
+
+#[tokio::test]
+async fn davs_is_https_and_the_ca_decides() {
+    let ca = TestCa::new();
+    let server = MockServer::start_tls(ca.server("127.0.0.1"), queue([answer("crc32c=ktmoWg==")])).await;
+    let pfn = format!("davs://{}//dir/f.fits", server.address);
+    let mut right = tempfile::NamedTempFile::new().unwrap();
+    right.write_all(ca.pem.as_bytes()).unwrap();
+    let mut wrong = tempfile::NamedTempFile::new().unwrap();
+    wrong.write_all(TestCa::new().pem.as_bytes()).unwrap();
+
+    let error = with_ca(Some(wrong.path().to_owned())).examine(&pfn, ALL).await.unwrap_err();
+    assert!(matches!(error, Error::Tls { .. }) && !error.is_transient(), "{error:?}");
+    assert!(error.to_string().contains("ca_file"), "{error}");
+    let found = with_ca(Some(right.path().to_owned())).examine(&pfn, ALL).await.unwrap();
+    assert_eq!(found.bytes, 1_000_000);
+    assert_eq!(server.seen()[0].target, "//dir/f.fits");
+}
+
+#[tokio::test]
+async fn a_redirect_out_of_tls_is_not_followed() {
+    let ca = TestCa::new();
+    let pool = MockServer::start(queue([answer("crc32c=ktmoWg==")])).await;
+    let to_pool = Reply::new(302, "").header("Location", pool.url.as_str());
+    let server = MockServer::start_tls(ca.server("127.0.0.1"), queue([to_pool])).await;
+    let mut ca_file = tempfile::NamedTempFile::new().unwrap();
+    ca_file.write_all(ca.pem.as_bytes()).unwrap();
+    let error = with_ca(Some(ca_file.path().to_owned())).examine(server.url.as_str(), ALL).await.unwrap_err();
+    assert!(error.to_string().contains("plain http"), "{error}");
+    assert!(pool.seen().is_empty());
+}
+
+#[tokio::test]
+async fn other_protocols_cannot_be_asked() {
+    for pfn in ["root://localhost:1094//f.fits", "file:///data/f.fits", "/data/f.fits", "davs://", "https://[/f?secret"]
+    {
+        let error = client().examine(pfn, ALL).await.unwrap_err();
+        assert!(matches!(error, Error::Unsupported { .. }), "{pfn}: {error:?}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn a_useless_ca_file_is_told_at_once() {
+    let settings = Settings {
+        ca_file: Some("/nonexistent/ca.pem".into()),
+        timeout: Duration::from_secs(1),
+        connect_timeout: Duration::from_secs(1),
+    };
+    let error = Client::new(&settings).err().unwrap();
+    assert!(error.to_string().contains("/nonexistent/ca.pem cannot be read"), "{error}");
+}
