@@ -178,7 +178,7 @@ impl Session {
     }
 
     async fn log_in(&self, transport: &Transport) -> Result<Token, Error> {
-        let request = Request::new("login", Method::GET, self.auth.path().to_owned());
+        let request = Request::new("login", "log in", Method::GET, self.auth.path());
         let Headers(headers) = transport.exchange(&request, self.headers.clone()).await.map_err(Error::never_sent)?;
         let mut value = headers.get(TOKEN).cloned().ok_or_else(|| {
             let message = format!(

@@ -15,10 +15,11 @@ impl Client {
     /// If one exists, none is created: [`AlreadyExists`](super::Kind::AlreadyExists). Repeated only if it was never
     /// sent, so after a broken connection the caller looks what is there.
     pub async fn add_collections(&self, new: &[NewCollection]) -> Result<(), Error> {
-        let [first, ..] = new else { return Ok(()) };
-        let request = Request::new("add_collections", Method::POST, "/dids".to_owned())
-            .json(&json!(new))
-            .about(several(&first.did, new.len()));
+        if new.is_empty() {
+            return Ok(());
+        }
+        let what = format!("create {}", several(new.iter().map(|new| &new.did)));
+        let request = Request::new("add_collections", what, Method::POST, "/dids").json(&json!(new));
         self.call(Repeat::OnlyIfNotSent, request).await
     }
 
@@ -35,34 +36,38 @@ impl Client {
         // Rucio's database refuses an empty list of children
         let filled: Vec<&Attachment> =
             attachments.iter().filter(|attachment| !attachment.children.is_empty()).collect();
-        let Some(first) = filled.first().and_then(|attachment| attachment.children.first()) else { return Ok(()) };
-        let children = filled.iter().map(|attachment| attachment.children.len()).sum();
-        let request = Request::new("attach", Method::POST, "/dids/attachments".to_owned())
-            .json(&json!({ "ignore_duplicate": true, "attachments": filled }))
-            .about(several(&first.did, children));
+        if filled.is_empty() {
+            return Ok(());
+        }
+        let children = filled.iter().flat_map(|attachment| &attachment.children);
+        let what = format!("attach {}", several(children.map(|child| &child.did)));
+        let request = Request::new("attach", what, Method::POST, "/dids/attachments")
+            .json(&json!({ "ignore_duplicate": true, "attachments": filled }));
         self.call(Repeat::Safe, request).await
     }
 
     /// What Rucio knows of a DID (`GET /dids/{scope}/{name}`).
     pub async fn did(&self, did: &Did) -> Result<DidInfo, Error> {
-        let request = Request::new("did", Method::GET, path(&["dids", &did.scope, &did.name])).about(did.to_string());
+        let request = Request::new("did", format!("show {did}"), Method::GET, path(&["dids", &did.scope, &did.name])?);
         let Json(info) = self.call(Repeat::Safe, request).await?;
         Ok(info)
     }
 
     /// The direct children of a dataset or container (`GET /dids/{scope}/{name}/dids`), in no order.
     pub async fn content(&self, did: &Did) -> Result<Vec<Did>, Error> {
-        let request =
-            Request::new("content", Method::GET, path(&["dids", &did.scope, &did.name, "dids"])).about(did.to_string());
+        let path = path(&["dids", &did.scope, &did.name, "dids"])?;
+        let request = Request::new("content", format!("list the content of {did}"), Method::GET, path);
         let Lines(children) = self.call(Repeat::Safe, request).await?;
         Ok(children)
     }
 }
 
 /// "a:b", or "a:b and 9 more".
-pub(super) fn several(first: &Did, count: usize) -> String {
-    match count {
-        0 | 1 => first.to_string(),
-        _ => format!("{first} and {} more", count - 1),
+pub(super) fn several<'a>(dids: impl IntoIterator<Item = &'a Did>) -> String {
+    let mut dids = dids.into_iter();
+    let first = dids.next().map(ToString::to_string).unwrap_or_default();
+    match dids.count() {
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }

@@ -71,6 +71,30 @@ impl Kind {
             Self::Settings => "settings",
         }
     }
+
+    /// Whether the error is about what was asked. If not, it is about the surroundings, would have met any other
+    /// request as well, and is no reason to think ill of a file.
+    pub fn blames_the_request(self) -> bool {
+        match self {
+            Self::NotFound
+            | Self::AlreadyExists
+            | Self::ConsistencyMismatch
+            | Self::DuplicateRule
+            | Self::Invalid
+            | Self::Unsupported
+            | Self::Locked
+            | Self::UnsafeMetadataKey => true,
+            Self::Unreachable
+            | Self::Transient
+            | Self::Login
+            | Self::Forbidden
+            | Self::Tls
+            | Self::Protocol
+            | Self::NoTarget
+            | Self::Quota
+            | Self::Settings => false,
+        }
+    }
 }
 
 /// What waiting is good for.

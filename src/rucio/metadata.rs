@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::dids::several;
 use super::errors::{Kind, Outlook};
 use super::retry::Repeat;
 use super::transport::{Lines, Request};
@@ -94,9 +95,9 @@ impl Client {
     pub async fn metadata(&self, dids: &[Did]) -> Result<BTreeMap<Did, Map<String, Value>>, Error> {
         let mut found = BTreeMap::new();
         for chunk in dids.chunks(LIST_MAX) {
-            let request = Request::new("metadata", Method::POST, "/dids/bulkmeta".to_owned())
-                .json(&json!({ "dids": chunk, "plugin": "JSON" }))
-                .about(format!("{} DIDs", chunk.len()));
+            let what = format!("show the metadata of {}", several(chunk));
+            let request = Request::new("metadata", what, Method::POST, "/dids/bulkmeta")
+                .json(&json!({ "dids": chunk, "plugin": "JSON" }));
             let Lines(listed): Lines<Listed> = self.call(Repeat::Safe, request).await?;
             found.extend(listed.into_iter().map(|listed| (listed.did, listed.meta)));
         }
@@ -114,9 +115,9 @@ impl Client {
         for chunk in sets.chunks(LIST_MAX) {
             let dids: Vec<Value> =
                 chunk.iter().map(|(did, meta)| json!({ "scope": did.scope, "name": did.name, "meta": meta })).collect();
-            let request = Request::new("set_metadata", Method::POST, "/dids/bulkdidsmeta".to_owned())
-                .json(&json!({ "dids": dids }))
-                .about(format!("{} DIDs", chunk.len()));
+            let what = format!("set the metadata of {}", several(chunk.iter().map(|(did, _)| did)));
+            let request =
+                Request::new("set_metadata", what, Method::POST, "/dids/bulkdidsmeta").json(&json!({ "dids": dids }));
             self.call::<()>(Repeat::Safe, request).await?;
         }
         Ok(())

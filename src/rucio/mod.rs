@@ -153,7 +153,7 @@ impl Inner {
 
     /// The cheapest call that reaches Rucio's database; `/ping` does not.
     async fn probe(&self) -> Result<(), Error> {
-        self.attempt(&accounts::attributes_request("probe", &self.account)).await
+        self.attempt(&accounts::attributes_request("probe", &self.account)?).await
     }
 }
 

@@ -63,9 +63,8 @@ impl Client {
             if !query.schemes.is_empty() {
                 body.insert("schemes".to_owned(), json!(query.schemes));
             }
-            let request = Request::new("replicas", Method::POST, "/replicas/list".to_owned())
-                .json(&body.into())
-                .about(chunk.first().map(|first| several(first, chunk.len())).unwrap_or_default());
+            let what = format!("list the replicas of {}", several(chunk));
+            let request = Request::new("replicas", what, Method::POST, "/replicas/list").json(&body.into());
             let Lines(listed): Lines<Listed> = self.call(Repeat::Safe, request).await?;
             found.extend(listed.into_iter().map(ReplicaListing::from));
         }

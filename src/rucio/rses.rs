@@ -20,9 +20,8 @@ impl Client {
     ///
     /// An expression that is malformed or matches nothing is [`NoTarget`](super::Kind::NoTarget).
     pub async fn list_rses(&self, expression: &str) -> Result<Vec<String>, Error> {
-        let request = Request::new("list_rses", Method::GET, path(&["rses", ""]))
-            .query("expression", expression)
-            .about(format!("expression '{expression}'"));
+        let request = Request::new("list_rses", format!("list the RSEs of '{expression}'"), Method::GET, "/rses/")
+            .query("expression", expression);
         let Lines(listed): Lines<Listed> = self.call(Repeat::Safe, request).await?;
         let mut names: Vec<String> = listed.into_iter().map(|listed| listed.rse).collect();
         names.sort_unstable();
@@ -31,8 +30,8 @@ impl Client {
 
     /// The attributes of an RSE (`GET /rses/{rse}/attr/`); values are strings, numbers or booleans.
     pub async fn rse_attributes(&self, rse: &str) -> Result<BTreeMap<String, Value>, Error> {
-        let request =
-            Request::new("rse_attributes", Method::GET, path(&["rses", rse, "attr", ""])).about(format!("RSE '{rse}'"));
+        let path = path(&["rses", rse, "attr"])? + "/";
+        let request = Request::new("rse_attributes", format!("show the attributes of RSE '{rse}'"), Method::GET, path);
         let Json(attributes) = self.call(Repeat::Safe, request).await?;
         Ok(attributes)
     }

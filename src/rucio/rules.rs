@@ -17,7 +17,9 @@ impl Client {
     /// [`DuplicateRule`](Kind::DuplicateRule). Repeated only if it was never sent, so after a broken connection the
     /// caller looks what is there.
     pub async fn add_rules(&self, rule: &NewRule) -> Result<Vec<RuleId>, Error> {
-        let [first, ..] = rule.dids.as_slice() else { return Ok(Vec::new()) };
+        if rule.dids.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut body = Map::new();
         body.insert("dids".to_owned(), json!(rule.dids));
         body.insert("account".to_owned(), json!(self.inner.account));
@@ -31,37 +33,37 @@ impl Client {
             ("comment", rule.comment.as_ref().map(|text| json!(text))),
         ];
         body.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
-        let about = several(first, rule.dids.len());
-        let request =
-            Request::new("add_rules", Method::POST, "/rules/".to_owned()).json(&body.into()).about(about.clone());
+        let dids = several(&rule.dids);
+        let what = format!("place a rule on {dids}");
+        let request = Request::new("add_rules", what, Method::POST, "/rules/").json(&body.into());
         let Json(ids): Json<Vec<RuleId>> = self.call(Repeat::OnlyIfNotSent, request).await?;
         if ids.len() == rule.dids.len() {
             return Ok(ids);
         }
         let message =
-            format!("Rucio answered add_rules of {about} with {} ids for {} DIDs", ids.len(), rule.dids.len());
+            format!("Rucio, asked to place a rule on {dids}, gave {} ids for {} DIDs", ids.len(), rule.dids.len());
         Err(Error::new(Kind::Protocol, Outlook::Later, message))
     }
 
     /// A rule (`GET /rules/{id}`); one that has ended is [`NotFound`](Kind::NotFound).
     pub async fn rule(&self, id: &str) -> Result<Rule, Error> {
-        let request = Request::new("rule", Method::GET, path(&["rules", id])).about(format!("rule {id}"));
+        let request = Request::new("rule", format!("show rule {id}"), Method::GET, path(&["rules", id])?);
         let Json(rule) = self.call(Repeat::Safe, request).await?;
         Ok(rule)
     }
 
     /// The locks of a rule, one per file and copy (`GET /rules/{id}/locks`). A rule that does not exist has none.
     pub async fn rule_locks(&self, id: &str) -> Result<Vec<Lock>, Error> {
-        let request =
-            Request::new("rule_locks", Method::GET, path(&["rules", id, "locks"])).about(format!("rule {id}"));
+        let path = path(&["rules", id, "locks"])?;
+        let request = Request::new("rule_locks", format!("list the locks of rule {id}"), Method::GET, path);
         let Lines(locks) = self.call(Repeat::Safe, request).await?;
         Ok(locks)
     }
 
     /// The rules on a DID itself, whosever they are (`GET /dids/{scope}/{name}/rules`).
     pub async fn did_rules(&self, did: &Did) -> Result<Vec<Rule>, Error> {
-        let request = Request::new("did_rules", Method::GET, path(&["dids", &did.scope, &did.name, "rules"]))
-            .about(did.to_string());
+        let path = path(&["dids", &did.scope, &did.name, "rules"])?;
+        let request = Request::new("did_rules", format!("list the rules on {did}"), Method::GET, path);
         let Lines(rules) = self.call(Repeat::Safe, request).await?;
         Ok(rules)
     }
@@ -70,18 +72,18 @@ impl Client {
     /// and `purge_replicas`; `DELETE` would wait for an hour). Ending it twice is the same as once, until Rucio has
     /// removed it: then it is [`NotFound`](Kind::NotFound).
     pub async fn end_rule(&self, id: &str) -> Result<(), Error> {
-        self.update_rule("end_rule", id, &json!({ "lifetime": 0, "purge_replicas": true })).await
+        self.update_rule("end_rule", "end", id, &json!({ "lifetime": 0, "purge_replicas": true })).await
     }
 
     /// Asks Rucio to try the stuck transfers of a rule again now (`PUT /rules/{id}` with `boost_rule`).
     pub async fn boost_rule(&self, id: &str) -> Result<(), Error> {
-        self.update_rule("boost_rule", id, &json!({ "boost_rule": true })).await
+        self.update_rule("boost_rule", "boost", id, &json!({ "boost_rule": true })).await
     }
 
-    async fn update_rule(&self, endpoint: &'static str, id: &str, options: &Value) -> Result<(), Error> {
-        let request = Request::new(endpoint, Method::PUT, path(&["rules", id]))
-            .json(&json!({ "options": options }))
-            .about(format!("rule {id}"));
+    async fn update_rule(&self, endpoint: &'static str, verb: &str, id: &str, options: &Value) -> Result<(), Error> {
+        let what = format!("{verb} rule {id}");
+        let request =
+            Request::new(endpoint, what, Method::PUT, path(&["rules", id])?).json(&json!({ "options": options }));
         self.call(Repeat::Safe, request).await
     }
 }

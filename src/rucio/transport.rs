@@ -32,26 +32,42 @@ const IDLE: Duration = Duration::from_millis(1500);
 /// Everything but RFC 3986's unreserved characters is escaped: above all `/`, which every CTAO name begins with.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A path of which each part is one segment, whatever it contains. An empty last part gives a final slash.
-pub(super) fn path(parts: &[&str]) -> String {
-    parts.iter().flat_map(|part| ["/".to_owned(), utf8_percent_encode(part, SEGMENT).to_string()]).collect()
+/// A path of which each part is one segment, whatever it contains.
+///
+/// An empty part, `.` and `..` would make it the path of another call, so they are refused.
+pub(super) fn path(parts: &[&str]) -> Result<String, Error> {
+    let mut path = String::new();
+    for part in parts {
+        if matches!(*part, "" | "." | "..") {
+            let message = format!("'{part}' cannot be part of a request to Rucio; nothing was sent");
+            return Err(Error::new(Kind::Invalid, Outlook::Never, message).never_sent());
+        }
+        path.push('/');
+        path.extend(utf8_percent_encode(part, SEGMENT));
+    }
+    Ok(path)
 }
 
 /// A request, ready to be made any number of times.
 pub(super) struct Request {
-    /// Names the call in metrics and errors.
+    /// Names the call in metrics.
     endpoint: &'static str,
     method: Method,
     path: String,
     query: Option<String>,
     body: Option<Bytes>,
-    /// What it is about, for errors.
-    about: String,
+    /// What Rucio is asked to do, as an infinitive, for errors.
+    what: String,
 }
 
 impl Request {
-    pub(super) fn new(endpoint: &'static str, method: Method, path: String) -> Self {
-        Self { endpoint, method, path, query: None, body: None, about: String::new() }
+    pub(super) fn new(
+        endpoint: &'static str,
+        what: impl Into<String>,
+        method: Method,
+        path: impl Into<String>,
+    ) -> Self {
+        Self { endpoint, method, path: path.into(), query: None, body: None, what: what.into() }
     }
 
     pub(super) fn query(mut self, key: &str, value: &str) -> Self {
@@ -62,15 +78,6 @@ impl Request {
     pub(super) fn json(mut self, body: &serde_json::Value) -> Self {
         self.body = Some(Bytes::from(body.to_string()));
         self
-    }
-
-    pub(super) fn about(mut self, about: impl Into<String>) -> Self {
-        self.about = about.into();
-        self
-    }
-
-    fn describe(&self) -> String {
-        if self.about.is_empty() { self.endpoint.to_owned() } else { format!("{} of {}", self.endpoint, self.about) }
     }
 }
 
@@ -164,7 +171,7 @@ impl Transport {
 
     /// What a call that got no answer means.
     fn no_answer(&self, request: &Request, error: reqwest::Error) -> Error {
-        let what = request.describe();
+        let what = &request.what;
         let rucio = &self.base;
         let error = error.without_url();
         if let Some(fault) = tls::fault(&error) {
@@ -173,7 +180,7 @@ impl Transport {
         }
         let reason = root_cause(&error);
         if error.is_builder() {
-            let message = format!("{what} cannot be put into a request: {reason}");
+            let message = format!("no request can be made of the wish to {what}: {reason}");
             return Error::new(Kind::Invalid, Outlook::Never, message).never_sent();
         }
         if error.is_connect() {
@@ -185,9 +192,9 @@ impl Transport {
             return Error::new(Kind::Unreachable, Outlook::Soon, message).never_sent().with_source(error);
         }
         let message = if error.is_timeout() {
-            format!("Rucio at {rucio} did not answer {what} within {} s", self.timeout.as_secs_f64())
+            format!("Rucio at {rucio} did not answer within {} s when asked to {what}", self.timeout.as_secs_f64())
         } else {
-            format!("Rucio at {rucio} broke off during {what}: {reason}")
+            format!("Rucio at {rucio} broke off when asked to {what}: {reason}")
         };
         Error::new(Kind::Unreachable, Outlook::Soon, message).with_source(error)
     }
@@ -195,15 +202,16 @@ impl Transport {
     /// What a success whose content is not as expected means.
     fn bad_answer(&self, request: &Request, status: StatusCode, error: BodyError) -> Error {
         let rucio = &self.base;
-        let what = request.describe();
+        let what = &request.what;
         match error {
             BodyError::Broken(error) if error.is_timeout() => {
+                let within = self.timeout.as_secs_f64();
                 let message =
-                    format!("Rucio at {rucio} did not finish answering {what} within {} s", self.timeout.as_secs_f64());
+                    format!("Rucio at {rucio} did not finish answering within {within} s when asked to {what}");
                 Error::new(Kind::Unreachable, Outlook::Soon, message).with_source(error.without_url())
             }
             error => {
-                let message = format!("Rucio at {rucio} answered {what} with {status}, but {error}");
+                let message = format!("Rucio at {rucio}, asked to {what}, answered {status}, but {error}");
                 Error::new(Kind::Protocol, Outlook::Soon, message)
             }
         }
@@ -229,29 +237,31 @@ impl Transport {
         let said = match (&class, words) {
             (Some(class), Some(words)) => format!("{class}: {words}"),
             (Some(class), None) => class.clone(),
-            (None, _) => format!("{status}, not in Rucio's words"),
+            (None, _) => format!("status {status}"),
         };
-        let (rucio, account, what) = (&self.base, &self.account, request.describe());
+        let (rucio, account, what) = (&self.base, &self.account, &request.what);
         let message = match kind {
             Kind::Login if request.endpoint == "login" => format!(
                 "Rucio at {rucio} refused {} of account '{account}' ({said}); check rucio.auth and rucio.account",
                 self.auth.what_is_refused()
             ),
-            Kind::Login => format!("Rucio at {rucio} refused the token of account '{account}' for {what} ({said})"),
+            Kind::Login => {
+                format!("Rucio at {rucio} refused the token of account '{account}' when asked to {what} ({said})")
+            }
             Kind::Forbidden => format!(
-                "Rucio at {rucio} does not let account '{account}' do {what} ({said}); give the account the right to it"
+                "Rucio at {rucio} does not let account '{account}' {what} ({said}); \
+                 the account must own the scope or have the attribute admin=True"
             ),
             Kind::Protocol if status.is_redirection() => format!(
-                "Rucio at {rucio} sends {what} elsewhere{}, which is not followed; check rucio.url",
-                location.map(|to| format!(" ({})", self.clean(&to, token))).unwrap_or_default()
+                "Rucio at {rucio} redirects when asked to {what}{}, which is not followed; check rucio.url",
+                location.map(|to| format!(" (to {})", self.clean(&to, token))).unwrap_or_default()
             ),
-            Kind::Protocol => {
-                format!(
-                    "the answer to {what} is not from Rucio ({said}); check that {rucio} is the API of a Rucio server"
-                )
-            }
-            Kind::Unreachable | Kind::Transient => format!("Rucio at {rucio} cannot do {what} just now ({said})"),
-            _ => format!("Rucio at {rucio} refused {what} ({said})"),
+            Kind::Protocol => format!(
+                "{rucio}, asked to {what}, gave an answer that is not Rucio's ({said}); \
+                 check that rucio.url is the API of a Rucio server"
+            ),
+            Kind::Unreachable | Kind::Transient => format!("Rucio at {rucio} cannot {what} just now ({said})"),
+            _ => format!("Rucio at {rucio} refused to {what} ({said})"),
         };
         Error::new(kind, outlook, message).with_class(class)
     }

@@ -58,6 +58,8 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .no_proxy()
+            // XRootD knows `Want-Digest` in this spelling alone, and otherwise answers without a digest
+            .http1_title_case_headers()
             .connect_timeout(settings.connect_timeout)
             .timeout(settings.timeout)
             .build()

@@ -35,6 +35,7 @@ async fn the_first_algorithm_that_the_storage_knows_is_taken() {
     assert_eq!(found.unwrap(), Found { bytes: 1_000_000, digest: Some((Algorithm::Crc32c, "92d9a85a".into())) });
     assert_eq!((seen[0].method.as_str(), seen[0].target.as_str()), ("HEAD", "/f.fits?signature=abc"));
     assert_eq!(seen[0].header("Want-Digest"), Some("crc32c"));
+    assert!(seen[0].spells("Want-Digest"), "XRootD does not know it in lower case");
 }
 
 #[tokio::test]

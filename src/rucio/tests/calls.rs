@@ -49,6 +49,53 @@ async fn names_in_urls_are_escaped_whole() {
 }
 
 #[tokio::test]
+async fn parts_that_would_make_it_another_call_are_refused() {
+    let (server, client) = with([]).await;
+    for error in [
+        client.rule("").await.unwrap_err(),
+        client.end_rule("..").await.unwrap_err(),
+        client.did(&Did::new("..", "rses")).await.unwrap_err(),
+        client.rse_attributes(".").await.unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.is_transient()), (Kind::Invalid, false), "{error}");
+    }
+    assert!(server.seen().is_empty());
+}
+
+#[tokio::test]
+async fn errors_say_who_did_not_do_what_and_why() {
+    let (server, client) = with([
+        exception(404, "RuleNotFound", "No rule with the id a1 found"),
+        exception(401, "AccessDenied", "Account ingest can not add rules"),
+        exception(409, "ReplicationRuleCreationTemporaryFailed", "try again"),
+        Reply::new(404, "<html>"),
+        Reply::new(201, "[]"),
+    ])
+    .await;
+    let rule = NewRule { dids: vec![file("a.fits"), file("b.fits")], ..one_rule() };
+    let mut said = vec![client.rule("a1").await.unwrap_err()];
+    for _ in 0..4 {
+        said.push(client.add_rules(&rule).await.unwrap_err());
+    }
+    let url = server.url.as_str().trim_end_matches('/');
+    let said: Vec<String> = said.iter().map(|error| error.to_string().replace(url, "URL")).collect();
+    assert_eq!(
+        said,
+        [
+            "Rucio at URL refused to show rule a1 (RuleNotFound: No rule with the id a1 found)",
+            "Rucio at URL does not let account 'ingest' place a rule on acada:/ctao/acada/dl0/a.fits and 1 more \
+             (AccessDenied: Account ingest can not add rules); the account must own the scope or have the attribute \
+             admin=True",
+            "Rucio at URL cannot place a rule on acada:/ctao/acada/dl0/a.fits and 1 more just now \
+             (ReplicationRuleCreationTemporaryFailed: try again)",
+            "URL, asked to place a rule on acada:/ctao/acada/dl0/a.fits and 1 more, gave an answer that is not Rucio's \
+             (status 404 Not Found); check that rucio.url is the API of a Rucio server",
+            "Rucio, asked to place a rule on acada:/ctao/acada/dl0/a.fits and 1 more, gave 0 ids for 2 DIDs",
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_registration_is_one_call() {
     let (server, client) = with([Reply::new(201, "Created")]).await;
     let mut attachments = one_file();
