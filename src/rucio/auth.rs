@@ -8,8 +8,9 @@ use reqwest::Method;
 use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
+use super::answer::Headers;
 use super::errors::{Error, Kind, Outlook};
-use super::transport::{Headers, Request, Transport};
+use super::transport::{Request, Transport};
 
 /// A password or the like. Neither `Debug` nor any error shows it.
 #[derive(Clone, PartialEq, Eq)]

@@ -20,7 +20,7 @@ const SUSPICIOUS: u32 = 3;
 #[derive(Clone, Debug)]
 enum State {
     Closed,
-    Open { since: SystemTime, begun: Instant, reason: String },
+    Open { since: SystemTime, begun: Instant, kind: Kind, reason: String },
 }
 
 /// Whether Rucio is worth calling.
@@ -56,7 +56,7 @@ impl Breaker {
         }
     }
 
-    /// What the probe said when the breaker opened, in words.
+    /// What keeps the breaker open, in words.
     pub fn reason(&self) -> Option<String> {
         match &*self.state.borrow() {
             State::Closed => None,
@@ -99,7 +99,8 @@ fn speaks_of_an_outage(error: &Error) -> bool {
     }
 }
 
-/// The right to probe Rucio and to open and close the breaker; there is at most one at a time.
+/// The right to probe Rucio and to open and close the breaker; there is at most one at a time. The breaker does not
+/// outlast it open.
 pub(super) struct Watch {
     breaker: Arc<Breaker>,
 }
@@ -118,18 +119,28 @@ impl Watch {
 
     fn open(&self, error: &Error) {
         let breaker = &self.breaker;
-        if breaker.is_open() {
-            return;
+        let (kind, reason) = (error.kind(), error.to_string());
+        let outage = match &*breaker.state.borrow() {
+            State::Open { kind: known, .. } if *known == kind => return,
+            State::Open { since, begun, .. } => Some((*since, *begun)),
+            State::Closed => None,
+        };
+        let (since, begun) = outage.unwrap_or_else(|| (SystemTime::now(), Instant::now()));
+        if outage.is_none() {
+            tracing::warn!(
+                rucio = breaker.rucio,
+                kind = kind.as_str(),
+                reason,
+                "Rucio is out of reach; everything that needs it waits"
+            );
+        } else if matches!(kind, Kind::Login | Kind::Tls) {
+            // what began as an outage has become one that ends by somebody's hand only
+            tracing::warn!(rucio = breaker.rucio, kind = kind.as_str(), reason, "Rucio is back but cannot be used");
         }
-        let reason = error.to_string();
-        tracing::warn!(
-            rucio = breaker.rucio,
-            kind = error.kind().as_str(),
-            reason,
-            "Rucio is out of reach; everything that needs it waits"
-        );
-        breaker.state.send_replace(State::Open { since: SystemTime::now(), begun: Instant::now(), reason });
-        breaker.observer.breaker(true);
+        breaker.state.send_replace(State::Open { since, begun, kind, reason });
+        if outage.is_none() {
+            breaker.observer.breaker(true);
+        }
     }
 
     fn close(&self) {
@@ -148,6 +159,12 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        // with nobody left to probe, the next calls must find out for themselves
+        self.breaker.state.send_if_modified(|state| {
+            let open = matches!(state, State::Open { .. });
+            *state = State::Closed;
+            open
+        });
         self.breaker.watched.store(false, Ordering::Release);
     }
 }

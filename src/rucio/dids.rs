@@ -3,9 +3,10 @@
 use reqwest::Method;
 use serde_json::json;
 
+use super::answer::{Json, Lines};
 use super::metadata::check_keys;
 use super::retry::Repeat;
-use super::transport::{Json, Lines, Request, path};
+use super::transport::{Request, path};
 use super::{Attachment, Client, DidInfo, Error, NewCollection};
 use crate::names::Did;
 

@@ -6,10 +6,11 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::answer::Lines;
 use super::dids::several;
 use super::errors::{Kind, Outlook};
 use super::retry::Repeat;
-use super::transport::{Lines, Request};
+use super::transport::Request;
 use super::{Client, Error, LIST_MAX};
 use crate::names::Did;
 

@@ -5,6 +5,7 @@
 //! futures may be dropped at any point.
 
 mod accounts;
+mod answer;
 mod auth;
 mod breaker;
 mod dids;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use reqwest::header::HeaderMap;
+use tokio::sync::Semaphore;
 use url::Url;
 
 pub use auth::{Auth, Secret};
@@ -37,10 +39,11 @@ pub use types::{
     ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleId, RuleState,
 };
 
+use answer::Answer;
 use auth::{Session, TOKEN, Token};
 use breaker::Watch;
 use retry::Repeat;
-use transport::{Answer, Request, Transport};
+use transport::{Request, Transport};
 
 #[cfg(test)]
 mod tests;
@@ -63,7 +66,7 @@ pub struct Settings {
     pub timeout: Duration,
     /// Longest time for connecting, TLS included.
     pub connect_timeout: Duration,
-    /// Exchanges under way at once, at least 1.
+    /// Calls under way at once, at least 1.
     pub max_in_flight: usize,
     /// How patiently a failed call is repeated.
     pub retry: Retry,
@@ -89,6 +92,7 @@ struct Inner {
     transport: Transport,
     session: Session,
     breaker: Arc<Breaker>,
+    permits: Semaphore,
     retry: Retry,
     account: String,
 }
@@ -101,8 +105,9 @@ impl Client {
         let transport = Transport::new(&settings, Arc::clone(&observer))?;
         let session = Session::new(&settings.account, settings.auth)?;
         let breaker = Arc::new(Breaker::new(transport.rucio().to_owned(), observer));
+        let permits = Semaphore::new(settings.max_in_flight.clamp(1, Semaphore::MAX_PERMITS));
         let Settings { account, retry, .. } = settings;
-        Ok(Self { inner: Arc::new(Inner { transport, session, breaker, retry, account }) })
+        Ok(Self { inner: Arc::new(Inner { transport, session, breaker, permits, retry, account }) })
     }
 
     /// Whether Rucio is up, as far as the calls have shown.
@@ -118,11 +123,14 @@ impl Client {
     /// Makes a call: with a token, through the breaker, repeated if that is safe.
     async fn call<A: Answer>(&self, repeat: Repeat, request: Request) -> Result<A, Error> {
         let inner = &self.inner;
-        if let Some(error) = inner.breaker.refusal() {
-            return Err(error);
-        }
         let rng = StdRng::from_rng(&mut rand::rng());
         let attempt = || async {
+            // never closed; held until the answer is read
+            let _permit = inner.permits.acquire().await;
+            // after the wait, during which an outage may have been found
+            if let Some(error) = inner.breaker.refusal() {
+                return Err(error);
+            }
             let result = inner.attempt(&request).await;
             if let Some(watch) = inner.breaker.note(result.as_ref().err()) {
                 tokio::spawn(watch_for_the_end(watch, Arc::downgrade(inner), inner.retry));

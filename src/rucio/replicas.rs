@@ -6,9 +6,10 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, json};
 
+use super::answer::Lines;
 use super::dids::several;
 use super::retry::Repeat;
-use super::transport::{Lines, Request};
+use super::transport::Request;
 use super::{Client, Error, LIST_MAX, ReplicaListing, ReplicaQuery, ReplicaState};
 use crate::names::Did;
 

@@ -6,8 +6,9 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::answer::{Json, Lines};
 use super::retry::Repeat;
-use super::transport::{Json, Lines, Request, path};
+use super::transport::{Request, path};
 use super::{Client, Error};
 
 #[derive(Deserialize)]

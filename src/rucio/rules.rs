@@ -3,10 +3,11 @@
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
+use super::answer::{Json, Lines};
 use super::dids::several;
 use super::errors::{Kind, Outlook};
 use super::retry::Repeat;
-use super::transport::{Json, Lines, Request, path};
+use super::transport::{Request, path};
 use super::{Client, Error, Lock, NewRule, Rule, RuleId};
 use crate::names::Did;
 

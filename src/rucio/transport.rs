@@ -1,4 +1,4 @@
-//! One HTTP exchange with Rucio: bounded in number, time and size, judged and counted, never repeated here.
+//! One HTTP exchange with Rucio: bounded in time and size, judged and counted, never repeated here.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,19 +7,13 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
-use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
 
+use super::answer::{Answer, BodyError, read_all};
 use super::auth::{Auth, TOKEN};
 use super::errors::{Error, Kind, Outlook, classify};
-use super::ndjson::{LineParser, StreamError};
 use super::{Observer, Settings};
 use crate::tls::{self, root_cause};
 
-/// Largest list taken; the content of a dataset of a million files has about 200 MB.
-const LIST_MAX: u64 = 256 * 1024 * 1024;
-/// Largest single JSON value taken.
-const JSON_MAX: u64 = 16 * 1024 * 1024;
 /// How much of a failure's body is looked at.
 const FAILURE_MAX: u64 = 64 * 1024;
 /// How much of a server's words goes into an error, in characters.
@@ -88,7 +82,6 @@ pub(super) struct Transport {
     account: String,
     auth: Auth,
     timeout: Duration,
-    permits: Semaphore,
     observer: Arc<dyn Observer>,
 }
 
@@ -125,7 +118,6 @@ impl Transport {
             account: settings.account.clone(),
             auth: settings.auth.clone(),
             timeout: settings.timeout,
-            permits: Semaphore::new(settings.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
             observer,
         })
     }
@@ -141,8 +133,6 @@ impl Transport {
 
     /// Makes the request once and reads the whole answer.
     pub(super) async fn exchange<A: Answer>(&self, request: &Request, headers: HeaderMap) -> Result<A, Error> {
-        // the semaphore is never closed; a permit lasts until the answer is read
-        let _permit = self.permits.acquire().await;
         let begun = Instant::now();
         let result = self.exchange_now(request, headers).await;
         let outcome = result.as_ref().map_or_else(|error| error.kind().as_str(), |_| "ok");
@@ -176,7 +166,7 @@ impl Transport {
         let error = error.without_url();
         if let Some(fault) = tls::fault(&error) {
             let message = format!("Rucio at {rucio} cannot be trusted: {fault} (rucio.url, rucio.ca_file)");
-            return Error::new(Kind::Tls, Outlook::Never, message).never_sent().with_source(error);
+            return Error::new(Kind::Tls, Outlook::Never, message).with_source(error);
         }
         let reason = root_cause(&error);
         if error.is_builder() {
@@ -211,7 +201,8 @@ impl Transport {
                 Error::new(Kind::Unreachable, Outlook::Soon, message).with_source(error.without_url())
             }
             error => {
-                let message = format!("Rucio at {rucio}, asked to {what}, answered {status}, but {error}");
+                let reason = self.clean(&error.to_string(), None);
+                let message = format!("Rucio at {rucio}, asked to {what}, answered {status}, but {reason}");
                 Error::new(Kind::Protocol, Outlook::Soon, message)
             }
         }
@@ -268,15 +259,16 @@ impl Transport {
 
     /// A server's words, fit for a log line: one line, bounded, without our secrets should it quote them.
     fn clean(&self, words: &str, token: Option<&HeaderValue>) -> String {
-        let mut text: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX).collect();
-        if words.chars().nth(WORDS_MAX).is_some() {
-            text.push('…');
-        }
+        let mut words = words.replace(char::is_control, " ");
         let secrets = [Some(self.auth.secret().expose()), token.and_then(|token| token.to_str().ok())];
         for secret in secrets.into_iter().flatten().filter(|secret| !secret.is_empty()) {
-            text = text.replace(secret, "…");
+            words = words.replace(secret, "…");
         }
-        text.trim().to_owned()
+        if let Some((end, _)) = words.char_indices().nth(WORDS_MAX) {
+            words.truncate(end);
+            words.push('…');
+        }
+        words.trim().to_owned()
     }
 }
 
@@ -287,76 +279,4 @@ struct Said {
     class: String,
     #[serde(rename = "ExceptionMessage")]
     message: String,
-}
-
-/// Why a body is of no use.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum BodyError {
-    #[error("the answer broke off: {}", root_cause(.0))]
-    Broken(#[from] reqwest::Error),
-    #[error("the answer is longer than {0} bytes")]
-    TooLong(u64),
-    #[error("the answer cannot be understood: {0}")]
-    Json(#[from] serde_json::Error),
-    #[error("{0}")]
-    Stream(#[from] StreamError),
-}
-
-/// What can be read from a successful answer.
-pub(super) trait Answer: Sized {
-    async fn read(response: Response) -> Result<Self, BodyError>;
-}
-
-/// Nothing but the success matters.
-impl Answer for () {
-    async fn read(response: Response) -> Result<Self, BodyError> {
-        // read to the end, so that the connection can be used again
-        read_all(response, JSON_MAX).await.map(drop)
-    }
-}
-
-/// The headers matter.
-pub(super) struct Headers(pub(super) HeaderMap);
-
-impl Answer for Headers {
-    async fn read(mut response: Response) -> Result<Self, BodyError> {
-        let headers = std::mem::take(response.headers_mut());
-        <()>::read(response).await?;
-        Ok(Self(headers))
-    }
-}
-
-/// One JSON value.
-pub(super) struct Json<T>(pub(super) T);
-
-impl<T: DeserializeOwned> Answer for Json<T> {
-    async fn read(response: Response) -> Result<Self, BodyError> {
-        Ok(Self(serde_json::from_slice(&read_all(response, JSON_MAX).await?)?))
-    }
-}
-
-/// One JSON value a line, parsed while they arrive.
-pub(super) struct Lines<T>(pub(super) Vec<T>);
-
-impl<T: DeserializeOwned> Answer for Lines<T> {
-    async fn read(mut response: Response) -> Result<Self, BodyError> {
-        let (mut parser, mut items, mut left) = (LineParser::default(), Vec::new(), LIST_MAX);
-        while let Some(chunk) = response.chunk().await? {
-            left = left.checked_sub(chunk.len() as u64).ok_or(BodyError::TooLong(LIST_MAX))?;
-            parser.push(&chunk, &mut items)?;
-        }
-        parser.finish(&mut items)?;
-        Ok(Self(items))
-    }
-}
-
-async fn read_all(mut response: Response, max: u64) -> Result<Vec<u8>, BodyError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if (body.len() + chunk.len()) as u64 > max {
-            return Err(BodyError::TooLong(max));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }

@@ -114,6 +114,43 @@ async fn the_breaker_notices_a_database_that_is_down() {
 }
 
 #[tokio::test]
+async fn an_outage_that_turns_into_a_refused_password_is_said_to_be_that() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(log.clone()));
+    let address = MockServer::start(rucio([])).await.stop().await;
+    let (client, told) = client(short(&Url::parse(&format!("http://{address}")).unwrap()));
+    while !client.breaker().is_open() {
+        client.did(&file("a.fits")).await.unwrap_err();
+    }
+    let _server = MockServer::start_at(address, |_: &Seen| exception(401, "CannotAuthenticate", "no")).await;
+    while !client.breaker().reason().unwrap().contains("refused the password") {
+        tokio::task::yield_now().await;
+    }
+    let lines = log.lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[1].1.contains("cannot be used"), "{lines:?}");
+    assert_eq!(*told.breaker.lock().unwrap(), [true]);
+}
+
+#[tokio::test]
+async fn calls_that_wait_their_turn_hear_of_an_outage() {
+    let server = MockServer::start(|seen: &Seen| match seen.target.as_str() {
+        "/auth/userpass" => token("token-1"),
+        _ => Reply::Hang,
+    })
+    .await;
+    let mut settings = short(&server.url);
+    settings.max_in_flight = 3;
+    settings.timeout = Duration::from_millis(200);
+    let (client, _) = client(settings);
+    let did = file("a.fits");
+    let results = futures_util::future::join_all((0..50).map(|_| client.did(&did))).await;
+    assert!(results.iter().all(Result::is_err));
+    // three in flight time out and a probe confirms it; a few more may have set out meanwhile, fifty have not
+    assert!(calls(&server).len() <= 12, "{}", calls(&server).len());
+}
+
+#[tokio::test]
 async fn a_client_that_is_gone_probes_no_more() {
     let address = MockServer::start(rucio([])).await.stop().await;
     let (client, told) = client(short(&Url::parse(&format!("http://{address}")).unwrap()));

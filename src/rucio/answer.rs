@@ -1,0 +1,86 @@
+//! Reading successful answers, within bounds.
+
+use reqwest::Response;
+use reqwest::header::HeaderMap;
+use serde::de::DeserializeOwned;
+
+use super::ndjson::{LineParser, StreamError};
+use crate::tls::root_cause;
+
+/// Largest list taken; the content of a dataset of a million files has about 200 MB.
+const LIST_MAX: u64 = 256 * 1024 * 1024;
+/// Largest single JSON value taken.
+const JSON_MAX: u64 = 16 * 1024 * 1024;
+
+/// Why a body is of no use.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    #[error("the answer broke off: {}", root_cause(.0))]
+    Broken(#[from] reqwest::Error),
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(u64),
+    #[error("the answer cannot be understood: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("{0}")]
+    Stream(#[from] StreamError),
+}
+
+/// What can be read from a successful answer.
+pub(super) trait Answer: Sized {
+    async fn read(response: Response) -> Result<Self, BodyError>;
+}
+
+/// Nothing but the success matters.
+impl Answer for () {
+    async fn read(response: Response) -> Result<Self, BodyError> {
+        // read to the end, so that the connection can be used again
+        read_all(response, JSON_MAX).await.map(drop)
+    }
+}
+
+/// The headers matter.
+pub(super) struct Headers(pub(super) HeaderMap);
+
+impl Answer for Headers {
+    async fn read(mut response: Response) -> Result<Self, BodyError> {
+        let headers = std::mem::take(response.headers_mut());
+        <()>::read(response).await?;
+        Ok(Self(headers))
+    }
+}
+
+/// One JSON value.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned> Answer for Json<T> {
+    async fn read(response: Response) -> Result<Self, BodyError> {
+        Ok(Self(serde_json::from_slice(&read_all(response, JSON_MAX).await?)?))
+    }
+}
+
+/// One JSON value a line, parsed while they arrive.
+pub(super) struct Lines<T>(pub(super) Vec<T>);
+
+impl<T: DeserializeOwned> Answer for Lines<T> {
+    async fn read(mut response: Response) -> Result<Self, BodyError> {
+        let (mut parser, mut items, mut left) = (LineParser::default(), Vec::new(), LIST_MAX);
+        while let Some(chunk) = response.chunk().await? {
+            left = left.checked_sub(chunk.len() as u64).ok_or(BodyError::TooLong(LIST_MAX))?;
+            parser.push(&chunk, &mut items)?;
+        }
+        parser.finish(&mut items)?;
+        Ok(Self(items))
+    }
+}
+
+/// The whole body, if it has at most `max` bytes.
+pub(super) async fn read_all(mut response: Response, max: u64) -> Result<Vec<u8>, BodyError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if (body.len() + chunk.len()) as u64 > max {
+            return Err(BodyError::TooLong(max));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
