@@ -175,7 +175,9 @@ impl Transport {
         }
         if error.is_connect() {
             let message = if error.is_timeout() {
-                format!("Rucio at {rucio} does not accept connections in time; check rucio.url and the network")
+                format!(
+                    "Rucio at {rucio} sets up no connection in time; check the network, and rucio.url (port, https or http)"
+                )
             } else {
                 format!("Rucio at {rucio} cannot be reached: {reason}")
             };
