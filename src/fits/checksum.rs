@@ -103,6 +103,30 @@ fn fold(mut sum: u128) -> u32 {
     }
 }
 
+/// The 16 characters which, as the value of a CHECKSUM card in fixed format, add `!sum` to an HDU: if the HDU sums to
+/// `sum` while its CHECKSUM holds 16 digits 0, it sums to all ones with them (appendix J).
+pub fn encode(sum: u32) -> String {
+    let mut text = [0_u8; 16];
+    for (column, byte) in (!sum).to_be_bytes().into_iter().enumerate() {
+        let mut quarters = [byte / 4 + b'0'; 4];
+        quarters[0] += byte % 4;
+        // punctuation between the digits and letters is avoided in pairs, so that the total stays
+        while quarters.iter().any(|quarter| !quarter.is_ascii_alphanumeric()) {
+            for pair in quarters.as_chunks_mut::<2>().0 {
+                if pair.iter().any(|quarter| !quarter.is_ascii_alphanumeric()) {
+                    pair[0] += 1;
+                    pair[1] -= 1;
+                }
+            }
+        }
+        for (row, quarter) in quarters.into_iter().enumerate() {
+            // the string begins in column 12, one byte before a word boundary
+            text[(4 * row + column + 1) % 16] = quarter;
+        }
+    }
+    text.into_iter().map(char::from).collect()
+}
+
 /// Whether two sums are the same number: in ones' complement all zeros and all ones both mean zero.
 pub(crate) fn same(a: u32, b: u32) -> bool {
     let normal = |n: u32| if n == u32::MAX { 0 } else { n };
@@ -130,12 +154,24 @@ mod tests {
     #[test]
     fn ones_everywhere_is_minus_zero() {
         let mut sum = Sum::default();
-        sum.update(&[0xff; 70_000]);
+        sum.update(&vec![0xff; 70_000]);
         assert_eq!(sum.value(), u32::MAX);
         assert!(same(u32::MAX, 0) && !same(1, 0));
     }
 
     proptest! {
+        #[test]
+        fn an_encoded_sum_completes_its_hdu(words in proptest::collection::vec(any::<u32>(), 3..50)) {
+            // the value of a fixed-format card begins at an offset of 11 in the card: 3 modulo 4
+            let mut bytes: Vec<u8> = words.into_iter().flat_map(u32::to_be_bytes).collect();
+            bytes.extend_from_slice(b"xxx0000000000000000x");
+            let text = encode(plain(&bytes));
+            prop_assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+            let at = bytes.len() - 17;
+            bytes[at..at + 16].copy_from_slice(text.as_bytes());
+            prop_assert_eq!(plain(&bytes), u32::MAX);
+        }
+
         #[test]
         fn equals_the_definition_for_any_split(bytes in proptest::collection::vec(any::<u8>(), 0..40_000), cuts in proptest::collection::vec(0_usize..5_000, 0..40)) {
             let mut sum = Sum::default();

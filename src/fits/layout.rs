@@ -137,8 +137,8 @@ mod tests {
     use super::*;
 
     fn layout(cards: &[&str]) -> Result<Layout, LayoutError> {
-        let raw: String = cards.iter().map(|card| format!("{card:80}")).collect();
-        Layout::of(&Header::parse(raw.as_bytes(), 0), 1)
+        let raw: Vec<u8> = cards.iter().flat_map(|card| format!("{card:80}").into_bytes()).collect();
+        Layout::of(&Header::parse(&raw, 0), 1)
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod verdict;
 mod walker;
 
 pub use card::{Card, Content, Fault, Value};
-pub use checksum::Sum;
+pub use checksum::{Sum, encode as encode_checksum};
 pub use header::Header;
 pub use layout::{Kind, Layout};
 pub use problem::{Place, Problem};

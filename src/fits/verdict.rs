@@ -8,7 +8,7 @@ use super::walker::{Checksum, Hdu, Walk};
 
 const REDELIVER: &str = "have ACADA deliver the file again";
 const UNFINISHED: &str = "the writer did not finish; have ACADA deliver the file again";
-const TELL_WRITER: &str = "accepted; tell the writer of the file";
+const TELL_WRITER: &str = "tell the writer of the file";
 /// What a writer puts into CHECKSUM until it knows the sum (appendix J).
 const CHECKSUM_PLACEHOLDER: &str = "0000000000000000";
 
@@ -97,7 +97,7 @@ pub(super) fn sums(hdu: &mut Hdu, header: &Header, head: &Sum, data: &Sum, compl
             walk.problems.push(problem("unfinished-writer", checksum, what, UNFINISHED));
         }
         (Checksum::Bad, Claim::Blank) => {
-            let what = "is blank, that is undefined: the writer never filled it in".to_owned();
+            let what = "is blank, that is undefined".to_owned();
             walk.problems.push(problem("checksum-undefined", checksum, what, UNFINISHED));
         }
         (Checksum::Bad, _) => {
@@ -108,11 +108,7 @@ pub(super) fn sums(hdu: &mut Hdu, header: &Header, head: &Sum, data: &Sum, compl
     }
     if hdu.datasum == Checksum::Bad && !unfinished {
         let (code, what, remedy) = match claim(datasum) {
-            Claim::Blank => (
-                "checksum-undefined",
-                "is blank, that is undefined: the writer never filled it in".to_owned(),
-                UNFINISHED,
-            ),
+            Claim::Blank => ("checksum-undefined", "is blank, that is undefined".to_owned(), UNFINISHED),
             Claim::Sum(text) if stated == Some(0) && hdu.checksum != Checksum::Ok => (
                 "unfinished-writer",
                 format!("still holds the placeholder {text:?}, but there are {} bytes of data", hdu.layout.data_bytes),

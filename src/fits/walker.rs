@@ -155,7 +155,7 @@ impl Walker {
                 return Stage::Lost;
             }
         }
-        if raw.len() % BLOCK != 0 {
+        if !raw.len().is_multiple_of(BLOCK) {
             return Stage::Header { raw, offset };
         }
         let last_block = raw.len() - BLOCK;
@@ -265,21 +265,20 @@ impl Walker {
             }
             return;
         }
-        let what = format!("the file ends {} bytes into the header, before its END card", raw.len());
+        let what = format!("the file ends inside the header that begins at byte {offset}, before its END card");
         let place = Place { index, name: None };
-        self.walk.problems.push(Problem::new("truncated", what, REDELIVER).in_hdu(place).at(offset));
+        self.walk.problems.push(Problem::new("truncated", what, REDELIVER).in_hdu(place).at(self.position));
     }
 
     fn cut_data(&mut self, unit: Unit) {
         let place = unit.hdu.place();
         let what = match (unit.data_left, unit.padding_left) {
-            (0, padding) => format!("the last {padding} bytes of padding are missing"),
-            (data, _) => format!(
-                "the file ends at byte {}, {data} bytes before the end of the {} bytes of data",
-                self.position, unit.hdu.layout.data_bytes
-            ),
+            (0, padding) => format!("the file ends {padding} bytes too early, in the padding after the data"),
+            (data, _) => {
+                format!("the file ends {data} bytes before the end of its {} bytes of data", unit.hdu.layout.data_bytes)
+            }
         };
-        let problem = Problem::new("truncated", what, REDELIVER).in_hdu(place).at(unit.hdu.data_offset);
+        let problem = Problem::new("truncated", what, REDELIVER).in_hdu(place).at(self.position);
         self.walk.problems.push(problem);
         self.close(unit, false);
     }
@@ -328,3 +327,6 @@ fn not_fits(start: &[u8]) -> Problem {
     let what = format!("this is not a FITS file: {what} where 'SIMPLE  =' must be");
     Problem::new("not-fits", what, "deliver the FITS file itself under this name").at(0)
 }
+
+#[cfg(test)]
+mod tests;

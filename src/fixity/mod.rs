@@ -155,7 +155,9 @@ fn report(fixity: Fixity, walk: &Walk, options: &Options) -> Report {
                        have the file written with the CTAO data product keywords and delivered again";
         reasons.push(Finding { code: "missing-metadata", message: message.to_owned() });
     }
+    // a damaged header can hide a table, and then the damage is the reason
     if walk.complete
+        && walk.problems.is_empty()
         && let Err(incomplete) = product::has_data(&walk.hdus)
     {
         reasons.push(Finding { code: "no-data-hdu", message: incomplete.to_string() });
@@ -178,5 +180,80 @@ fn report(fixity: Fixity, walk: &Walk, options: &Options) -> Report {
         hdus,
         trailing_bytes: walk.trailing_bytes,
         metadata,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::io::{Seek as _, SeekFrom, Write as _};
+
+    use super::*;
+
+    fn file(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    fn options(parallel_blake3: bool) -> Options {
+        Options { parallel_blake3, ..Options::default() }
+    }
+
+    #[test]
+    fn digests_equal_their_published_check_values() {
+        for parallel in [false, true] {
+            let fixity = examine(&file(b"123456789"), &options(parallel)).unwrap().fixity;
+            assert_eq!((fixity.bytes, fixity.adler32_hex(), fixity.crc32c_hex()), (9, "091e01de".into(), "e3069283".into()));
+            let empty = examine(&file(b""), &options(parallel)).unwrap().fixity;
+            assert_eq!((empty.adler32_hex(), empty.crc32c_hex()), ("00000001".into(), "00000000".into()));
+            assert!(empty.blake3_hex().starts_with("af1349b9f5f9a1a6"));
+        }
+    }
+
+    #[test]
+    fn one_thread_and_two_agree_over_many_blocks() {
+        let bytes: Vec<u8> = (0..5_000_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
+        let (one, two) = (examine(&file(&bytes), &options(false)).unwrap(), examine(&file(&bytes), &options(true)).unwrap());
+        assert_eq!(one, two);
+        assert_eq!(one.fixity.blake3, *blake3::hash(&bytes).as_bytes());
+        assert_eq!(one.fixity.bytes, bytes.len() as u64);
+    }
+
+    #[test]
+    fn every_byte_is_read_once_and_the_position_is_left_alone() {
+        // characters read by this thread, as the kernel counts them
+        let read = || {
+            let counters = fs::read_to_string("/proc/thread-self/io").unwrap();
+            counters.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse::<u64>().unwrap()
+        };
+        let size = 3_000_000;
+        let mut file = file(&vec![b'x'; 3_000_000]);
+        file.seek(SeekFrom::Start(17)).unwrap();
+        let before = read();
+        let counting = read() - before;
+        let before = read();
+        examine(&file, &options(false)).unwrap();
+        let bytes = read() - before - counting;
+        assert!((size..size + 1000).contains(&bytes), "{bytes} bytes read of a file of {size}");
+        assert_eq!(file.stream_position().unwrap(), 17);
+    }
+
+    #[test]
+    fn a_cancelled_examination_stops() {
+        for parallel_blake3 in [false, true] {
+            let cancel = Some(Arc::new(AtomicBool::new(true)));
+            let error = examine(&file(&[0; 10]), &Options { parallel_blake3, cancel, ..Options::default() }).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+        }
+    }
+
+    #[test]
+    fn only_regular_files_are_examined() {
+        for path in ["/", "/dev/zero"] {
+            let error = examine(&File::open(path).unwrap(), &Options::default()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{path}");
+        }
     }
 }

@@ -34,8 +34,11 @@ fn one(kind: &Kind, value: &Value) -> Result<Json, String> {
             let uuid = uuid::Uuid::try_parse(text(value)?).map_err(|_| "not a UUID")?;
             Ok(uuid.hyphenated().to_string().into())
         }
-        Kind::Date => time::date(text(value)?).map(Json::from),
-        Kind::Time => Ok(time::instant(text(value)?)?.to_string().into()),
+        Kind::Date => time::date(text(value).map_err(|_| time::NOT_A_DATE)?).map(Json::from),
+        Kind::Time => {
+            let instant = time::instant(text(value).map_err(|_| time::NOT_A_TIME)?)?;
+            Ok(instant.to_string().into())
+        }
         Kind::Url => {
             let url =
                 Url::parse(text(value)?).map_err(|error| format!("not a URL ({error}); write it with its scheme"))?;
@@ -86,9 +89,8 @@ pub(super) fn integer(value: &Value) -> Result<Number, String> {
         }
         _ => return Err(WHAT.to_owned()),
     };
-    let digits = digits.strip_prefix('+').unwrap_or(&digits);
-    let signed = digits.strip_prefix('-').unwrap_or(digits);
-    if signed.is_empty() || !signed.bytes().all(|byte| byte.is_ascii_digit()) {
+    let unsigned = digits.strip_prefix(['+', '-']).unwrap_or(&digits);
+    if unsigned.is_empty() || !unsigned.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(WHAT.to_owned());
     }
     let exact = digits.parse::<u64>().map(Number::from).or_else(|_| digits.parse::<i64>().map(Number::from));

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use super::model::{Default, Field, Group, Kind, Model, VERSION, is_below};
-use super::{Defect, Invalid, Metadata, convert, rules};
+use super::{Defect, Invalid, MARKER, Metadata, convert, rules};
 use crate::fits::{Card, Header, Value};
 
 /// How the model's keys begin in a HIERARCH card. Other namespaces are other people's.
@@ -55,7 +55,8 @@ fn shown(value: &Value) -> String {
         Value::Undefined => String::new(),
         Value::Logical(logical) => if *logical { "T" } else { "F" }.to_owned(),
         Value::Integer(n) => n.to_string(),
-        Value::Real(real) => real.to_string(),
+        // with its decimal point
+        Value::Real(real) => format!("{real:?}"),
         Value::Complex(text) => text.clone(),
         Value::Text(text) if text.chars().count() > LONGEST => {
             format!("'{}…'", text.chars().take(LONGEST).collect::<String>())
@@ -187,6 +188,7 @@ impl Input {
                 Source::Card(Value::Undefined) => match field.default {
                     Default::None if !field.required => {}
                     Default::None => self.defects.push(given.defect("has no value")),
+                    _ if field.keyword == MARKER => self.defects.push(given.defect("has no value")),
                     _ => self.defects.push(given.defect("has no value; give one, or leave the keyword out")),
                 },
                 Source::Card(value) => match convert::any(&field.kinds, value) {
@@ -229,11 +231,10 @@ impl Input {
 impl Model {
     /// The field a flat key stands for, its index taken out if it is one of a list.
     fn find(&self, key: &str) -> Option<&Field> {
-        for list in self.groups.iter().filter(|group| group.list && is_below(key, group.key)) {
-            let (_, rest) = entry(key, list)?;
-            return self.by_key(&format!("{}__{rest}", list.key));
+        match self.groups.iter().find(|group| group.list && is_below(key, group.key)) {
+            Some(list) => self.by_key(&format!("{}__{}", list.key, entry(key, list)?.1)),
+            None => self.by_key(key),
         }
-        self.by_key(key)
     }
 }
 

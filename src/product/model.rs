@@ -83,11 +83,9 @@ impl Model {
             let mut next = || columns.next().unwrap_or_default();
             let (keyword, key, kind, required, default, values) = (next(), next(), next(), next(), next(), next());
             let required = required == "required";
-            if let Some((shape @ ("group" | "list"), _)) = kind.split_once(':') {
-                if keyword.is_empty() {
-                    model.groups.push(Group { key, required, list: shape == "list" });
-                    continue;
-                }
+            if let (Some((shape @ ("group" | "list"), _)), "") = (kind.split_once(':'), keyword) {
+                model.groups.push(Group { key, required, list: shape == "list" });
+                continue;
             }
             let kind = Kind::parse(kind, values);
             let default = match default {

@@ -88,9 +88,9 @@ pub(super) fn observation(model: &Model, header: &Header, input: &mut Input) -> 
         let why = "without TSTART and TSTOP there is no observation they could describe";
         return (!keywords.is_empty()).then_some(Ignored { keywords, why });
     }
-    let numeric = |key: &str| match input.given.get(key).map(|given| &given.value) {
-        Some(Source::Card(Value::Integer(_) | Value::Real(_))) => true,
-        _ => false,
+    let numeric = |key: &str| {
+        let value = input.given.get(key).map(|given| &given.value);
+        matches!(value, Some(Source::Card(Value::Integer(_) | Value::Real(_))))
     };
     if numeric(T_MIN) || numeric(T_MAX) {
         let reference = Reference::of(model, header, input);

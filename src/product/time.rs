@@ -4,8 +4,8 @@
 use std::fmt;
 
 use hifitime::{Epoch, TimeScale};
-use jiff::ToSpan;
 use jiff::civil::Date;
+use jiff::{Span, ToSpan};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 const SECONDS_PER_DAY: u64 = 86_400;
@@ -30,11 +30,15 @@ impl fmt::Display for Instant {
     }
 }
 
+/// Said of what is no date.
+pub(super) const NOT_A_DATE: &str = "not a date; write it as '2026-01-31'";
+/// Said of what is no point in time.
+pub(super) const NOT_A_TIME: &str = "not a time of ISO 8601; write it as '2026-01-31T20:00:00.123'";
+
 /// A date, or a date and time of day at midnight sharp.
 pub(super) fn date(text: &str) -> Result<String, String> {
-    const WHAT: &str = "not a date; write it as 2026-01-31";
     let mut rest = text;
-    let day = calendar_date(&mut rest).filter(|_| !text.starts_with(['+', '-'])).ok_or(WHAT)?;
+    let day = calendar_date(&mut rest).filter(|_| !text.starts_with(['+', '-'])).ok_or(NOT_A_DATE)?;
     if !rest.is_empty() {
         let midnight = rest
             .strip_prefix(['T', 't', ' '])
@@ -42,8 +46,8 @@ pub(super) fn date(text: &str) -> Result<String, String> {
             .filter(|(_, zone)| offset_minutes(zone).is_some())
             .map(|(clock, _)| clock.minutes == 0 && clock.second == 0 && clock.nanos == 0);
         match midnight {
-            None => return Err(WHAT.to_owned()),
-            Some(false) => return Err("not a date but a time of day; write it as 2026-01-31".to_owned()),
+            None => return Err(NOT_A_DATE.to_owned()),
+            Some(false) => return Err("not a date but a time of day; write it as '2026-01-31'".to_owned()),
             Some(true) => {}
         }
     }
@@ -52,12 +56,11 @@ pub(super) fn date(text: &str) -> Result<String, String> {
 
 /// A date and time of the FITS standard or ISO 8601.
 pub(super) fn instant(text: &str) -> Result<Instant, String> {
-    const WHAT: &str = "not a time of ISO 8601; write it as 2026-01-31T20:00:00.123";
     let mut rest = text;
-    let mut day = calendar_date(&mut rest).ok_or(WHAT)?;
+    let mut day = calendar_date(&mut rest).ok_or(NOT_A_TIME)?;
     let mut clock = Clock::default();
     if let Some(mut time) = rest.strip_prefix(['T', ' ']) {
-        clock = time_of_day(&mut time).ok_or(WHAT)?;
+        clock = time_of_day(&mut time).ok_or(NOT_A_TIME)?;
         rest = time;
     }
     if let Some(scale) = rest.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
@@ -67,9 +70,9 @@ pub(super) fn instant(text: &str) -> Result<Instant, String> {
             "TT" | "TDT" | "ET" => TimeScale::TT,
             _ => return Err(format!("in the time scale {scale:?}, which is not one of UTC, TAI, TT")),
         };
-        return Instant::new(day, clock, true)?.from_scale(scale);
+        return Instant::new(day, clock, true)?.read_in(scale);
     }
-    let offset = offset_minutes(rest).ok_or(WHAT)?;
+    let offset = offset_minutes(rest).ok_or(NOT_A_TIME)?;
     if offset != 0 {
         let minutes = i64::from(clock.minutes) - offset;
         day = day.checked_add(minutes.div_euclid(24 * 60).days()).map_err(|_| out_of_range())?;
@@ -90,15 +93,16 @@ pub(super) fn elapsed(reference_mjd: f64, seconds: f64, scale: &str) -> Result<I
     }
     #[allow(clippy::cast_possible_truncation)] // both were checked
     let (whole_days, millis) = (whole_days as i64, millis.round() as i64);
-    let millis_per_day = 1000 * SECONDS_PER_DAY as i64;
+    let millis_per_day = 1000 * SECONDS_PER_DAY.cast_signed();
     let days = whole_days + millis.div_euclid(millis_per_day);
-    let day = MJD_ZERO.checked_add(days.days()).map_err(|_| out_of_range())?;
+    let days = Span::new().try_days(days).map_err(|_| out_of_range())?;
+    let day = MJD_ZERO.checked_add(days).map_err(|_| out_of_range())?;
     let nanos = millis.rem_euclid(millis_per_day).unsigned_abs() * 1_000_000;
     let instant = Instant { day, nanos };
     match scale {
-        "TAI" => instant.from_scale(TimeScale::TAI),
-        "TT" => instant.from_scale(TimeScale::TT),
-        "GPS" => instant.from_scale(TimeScale::GPST),
+        "TAI" => instant.read_in(TimeScale::TAI),
+        "TT" => instant.read_in(TimeScale::TT),
+        "GPS" => instant.read_in(TimeScale::GPST),
         _ => Ok(instant),
     }
 }
@@ -135,7 +139,7 @@ impl Instant {
     }
 
     /// The instant whose reading in `scale` this is, in UTC.
-    fn from_scale(self, scale: TimeScale) -> Result<Self, String> {
+    fn read_in(self, scale: TimeScale) -> Result<Self, String> {
         let (seconds, nanos) = (self.nanos / NANOS_PER_SECOND, self.nanos % NANOS_PER_SECOND);
         let narrow = |n: u64| u8::try_from(n).map_err(|_| out_of_range());
         let unsigned = |n: i8| u8::try_from(n).map_err(|_| out_of_range());
