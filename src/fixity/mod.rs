@@ -205,7 +205,10 @@ mod tests {
     fn digests_equal_their_published_check_values() {
         for parallel in [false, true] {
             let fixity = examine(&file(b"123456789"), &options(parallel)).unwrap().fixity;
-            assert_eq!((fixity.bytes, fixity.adler32_hex(), fixity.crc32c_hex()), (9, "091e01de".into(), "e3069283".into()));
+            assert_eq!(
+                (fixity.bytes, fixity.adler32_hex(), fixity.crc32c_hex()),
+                (9, "091e01de".into(), "e3069283".into())
+            );
             let empty = examine(&file(b""), &options(parallel)).unwrap().fixity;
             assert_eq!((empty.adler32_hex(), empty.crc32c_hex()), ("00000001".into(), "00000000".into()));
             assert!(empty.blake3_hex().starts_with("af1349b9f5f9a1a6"));
@@ -215,7 +218,8 @@ mod tests {
     #[test]
     fn one_thread_and_two_agree_over_many_blocks() {
         let bytes: Vec<u8> = (0..5_000_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
-        let (one, two) = (examine(&file(&bytes), &options(false)).unwrap(), examine(&file(&bytes), &options(true)).unwrap());
+        let (one, two) =
+            (examine(&file(&bytes), &options(false)).unwrap(), examine(&file(&bytes), &options(true)).unwrap());
         assert_eq!(one, two);
         assert_eq!(one.fixity.blake3, *blake3::hash(&bytes).as_bytes());
         assert_eq!(one.fixity.bytes, bytes.len() as u64);
@@ -244,7 +248,8 @@ mod tests {
     fn a_cancelled_examination_stops() {
         for parallel_blake3 in [false, true] {
             let cancel = Some(Arc::new(AtomicBool::new(true)));
-            let error = examine(&file(&[0; 10]), &Options { parallel_blake3, cancel, ..Options::default() }).unwrap_err();
+            let error =
+                examine(&file(&[0; 10]), &Options { parallel_blake3, cancel, ..Options::default() }).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::Interrupted);
         }
     }

@@ -34,13 +34,15 @@ pub(super) enum Source {
     Card(Value),
     /// Already converted by a rule.
     Ready(Json),
+    /// Unusable, and said so. It counts as given: its group is present, and it is not missing.
+    Refused,
 }
 
 impl Given {
     /// A defect of this value.
     pub(super) fn defect(&self, what: impl Into<String>) -> Defect {
         let value = match &self.value {
-            Source::Card(Value::Undefined) => None,
+            Source::Card(Value::Undefined) | Source::Refused => None,
             Source::Card(value) => Some(shown(value)),
             Source::Ready(json) => Some(json.to_string()),
         };
@@ -133,12 +135,12 @@ impl Input {
         input
     }
 
-    /// Notes a defect of a value, once. The value stays, without content: its group is present, and it is not missing.
+    /// Notes a defect of a value, once for all its cards.
     fn refuse(&mut self, given: Given, what: String, repeated: bool) -> Given {
         if !repeated {
             self.defects.push(given.defect(what));
         }
-        Given { value: Source::Ready(Json::Null), ..given }
+        Given { value: Source::Refused, ..given }
     }
 
     fn unknown(&mut self, model: &Model, card: &Card, key: &str) {
@@ -182,8 +184,7 @@ impl Input {
                 continue;
             };
             match &given.value {
-                // a defect already reported
-                Source::Ready(Json::Null) => {}
+                Source::Refused => {}
                 Source::Ready(json) => drop(keys.insert(key, json.clone())),
                 Source::Card(Value::Undefined) => match field.default {
                     Default::None if !field.required => {}
@@ -241,8 +242,8 @@ impl Model {
 /// Index and rest of a key in a list.
 fn entry<'k>(key: &'k str, list: &Group) -> Option<(usize, &'k str)> {
     let (index, rest) = key.strip_prefix(list.key)?.strip_prefix("__")?.split_once("__")?;
-    let index = index.parse().ok().filter(|index| *index < LIST_MAX)?;
-    Some((index, rest))
+    let number = index.parse::<usize>().ok().filter(|number| *number < LIST_MAX && number.to_string() == index)?;
+    Some((number, rest))
 }
 
 /// A field as messages name it: the keyword to write.

@@ -55,11 +55,12 @@ pub(super) fn data_source(input: &mut Input) {
     }
     let text = match &component.value {
         Source::Card(value) => convert::text(value).map(str::to_owned),
-        Source::Ready(_) => return,
+        _ => return,
     };
     let number = match &id.value {
-        Source::Card(value) => convert::integer(value).map(|number| number.to_string()),
-        Source::Ready(_) => return,
+        Source::Card(value) => convert::integer(value)
+            .and_then(|number| number.as_u64().map(|number| number.to_string()).ok_or_else(|| "negative".to_owned())),
+        _ => return,
     };
     match (text, number) {
         (Ok(text), Ok(number)) => {
@@ -110,7 +111,7 @@ fn convert_time(key: &str, reference: Option<&Reference>, input: &mut Input) {
         (Source::Card(Value::Real(real)), Some(reference)) => real * reference.unit,
         (Source::Card(Value::Integer(_) | Value::Real(_)), None) => {
             // what is wrong with the reference has been said
-            given.value = Source::Ready(Json::Null);
+            given.value = Source::Refused;
             return;
         }
         _ => return,
@@ -120,7 +121,7 @@ fn convert_time(key: &str, reference: Option<&Reference>, input: &mut Input) {
         Ok(instant) => given.value = Source::Ready(instant.to_string().into()),
         Err(what) => {
             input.defects.push(given.defect(what));
-            given.value = Source::Ready(Json::Null);
+            given.value = Source::Refused;
         }
     }
 }
@@ -151,7 +152,7 @@ impl Reference {
                 Source::Card(value) => convert::any(&field.kinds, &upper(name, value))
                     .map_err(|what| defects.push(given.defect(what)))
                     .ok(),
-                Source::Ready(_) => None,
+                _ => None,
             }
         };
         checked("position");
