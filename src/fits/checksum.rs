@@ -1,8 +1,11 @@
 //! The 32-bit ones'-complement sum of FITS CHECKSUM and DATASUM (section 4.4.2.7, appendix J).
 
-/// Bytes that one pass sums before the 32-bit lanes are widened: each lane takes 0xff per word, so this is far from
-/// overflow, and it is a multiple of every vector width.
-const RUN: usize = 16 * 1024;
+/// Accumulators that are filled side by side: two 128-bit registers' worth, which every 64-bit processor has.
+const LANES: usize = 4;
+/// Additions of a byte that a 16-bit counter takes without overflow: 257 × 0xff is its limit.
+const ADDITIONS: usize = 256;
+/// Every other byte of a word.
+const MASK: u64 = 0x00ff_00ff_00ff_00ff;
 
 /// A running ones'-complement sum of big-endian 32-bit words, fed in slices of any length.
 ///
@@ -24,14 +27,43 @@ impl Sum {
             self.push(first);
             bytes = rest;
         }
-        let (words, tail) = bytes.as_chunks::<4>();
-        for run in words.chunks(RUN / 4) {
-            for (column, sum) in self.columns.iter_mut().zip(column_sums(run)) {
-                *column += u64::from(sum);
+        let (words, tail) = bytes.as_chunks::<8>();
+        for run in words.chunks(LANES * ADDITIONS) {
+            let (rows, rest) = run.as_chunks::<LANES>();
+            self.add_rows(rows);
+            for word in rest {
+                let (halves, _) = word.as_chunks::<4>();
+                for half in halves {
+                    self.add(half.map(u64::from));
+                }
             }
         }
         for &byte in tail {
             self.push(byte);
+        }
+    }
+
+    /// Adds up to [`ADDITIONS`] rows. Four 16-bit counters share a lane: even bytes go to one, odd bytes to another.
+    fn add_rows(&mut self, rows: &[[[u8; 8]; LANES]]) {
+        let (mut even, mut odd) = ([0_u64; LANES], [0_u64; LANES]);
+        for row in rows {
+            for ((even, odd), word) in even.iter_mut().zip(&mut odd).zip(row) {
+                let word = u64::from_le_bytes(*word);
+                *even += word & MASK;
+                *odd += (word >> 8) & MASK;
+            }
+        }
+        for (even, odd) in even.into_iter().zip(odd) {
+            for half in [0, 32] {
+                let counter = |lane: u64, shift: u32| (lane >> (half + shift)) & 0xffff;
+                self.add([counter(even, 0), counter(odd, 0), counter(even, 16), counter(odd, 16)]);
+            }
+        }
+    }
+
+    fn add(&mut self, more: [u64; 4]) {
+        for (column, more) in self.columns.iter_mut().zip(more) {
+            *column += more;
         }
     }
 
@@ -51,44 +83,10 @@ impl Sum {
     /// The sum of this stream followed by another one. Both must be whole numbers of words.
     #[must_use]
     pub fn followed_by(&self, other: &Self) -> Self {
-        let mut columns = self.columns;
-        for (column, more) in columns.iter_mut().zip(other.columns) {
-            *column += more;
-        }
-        Self { columns, phase: other.phase }
-    }
-}
-
-/// Byte sums per position of up to `RUN / 4` words.
-fn column_sums(words: &[[u8; 4]]) -> [u32; 4] {
-    const LANES: usize = 8;
-    let mut even = [0_u32; LANES];
-    let mut odd = [0_u32; LANES];
-    let mut totals = [0_u32; 4];
-    // two 16-bit counters share a 32-bit lane: 256 additions of 0xff cannot overflow one
-    for group in words.chunks(LANES * 256) {
-        let (rows, rest) = group.as_chunks::<LANES>();
-        for row in rows {
-            for ((even, odd), word) in even.iter_mut().zip(&mut odd).zip(row) {
-                let word = u32::from_le_bytes(*word);
-                *even += word & 0x00ff_00ff;
-                *odd += (word >> 8) & 0x00ff_00ff;
-            }
-        }
-        for (even, odd) in even.iter_mut().zip(&mut odd) {
-            add(&mut totals, [*even & 0xffff, *odd & 0xffff, *even >> 16, *odd >> 16]);
-            (*even, *odd) = (0, 0);
-        }
-        for word in rest {
-            add(&mut totals, word.map(u32::from));
-        }
-    }
-    totals
-}
-
-fn add(totals: &mut [u32; 4], more: [u32; 4]) {
-    for (total, more) in totals.iter_mut().zip(more) {
-        *total += more;
+        let mut total = self.clone();
+        total.add(other.columns);
+        total.phase = other.phase;
+        total
     }
 }
 
