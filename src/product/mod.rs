@@ -103,3 +103,38 @@ impl fmt::Display for Defect {
 pub fn metadata(header: &Header, content: &[u8; 32]) -> Result<Metadata, Invalid> {
     engine::run(model::model(), header, content)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Cards with the model's keywords (and some others) and values of every shape.
+    fn cards() -> impl Strategy<Value = Vec<String>> {
+        let keywords: Vec<String> = model::model().fields.iter().map(|field| field.keyword.to_owned()).collect();
+        let others = ["ANAMODE", "MJDREFI", "MJDREFF", "HISTORY", "CONTINUE", "HIERARCH CTAO ACTIVITY INPUTS 7 URI"];
+        let keywords = [keywords, others.map(str::to_owned).to_vec()].concat();
+        let value = prop_oneof![
+            "'[ -~]{0,20}'",
+            "-?[0-9]{1,30}",
+            "-?[0-9]{1,4}\\.[0-9]{0,3}(E[0-9]{1,3})?",
+            "T|F|",
+            "'20[0-9]{2}-[0-1][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]'",
+            "[ -~]{0,20}",
+        ];
+        prop::collection::vec((prop::sample::select(keywords), value), 0..40)
+            .prop_map(|cards| cards.into_iter().map(|(keyword, value)| format!("{keyword:8}= {value}")).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_valid_or_says_why_not(cards in cards()) {
+            let raw: Vec<u8> = cards.iter().flat_map(|card| format!("{card:80.80}").into_bytes()).collect();
+            match metadata(&Header::parse(&raw, 0), &[7; 32]) {
+                Ok(metadata) => prop_assert!(metadata.keys.contains_key("instance__id")),
+                Err(invalid) => prop_assert!(!invalid.problems.is_empty()),
+            }
+        }
+    }
+}
