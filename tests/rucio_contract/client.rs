@@ -62,8 +62,11 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(url: &str, ca_file: Option<&Path>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder =
-            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(Duration::from_mins(2));
+        let mut builder = reqwest::Client::builder()
+            // XRootD knows `Want-Digest` in this spelling alone
+            .http1_title_case_headers()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_mins(2));
         if let Some(file) = ca_file {
             let certificate = Certificate::from_pem(&std::fs::read(file).unwrap()).unwrap();
             builder = builder.tls_certs_only([certificate]);

@@ -20,7 +20,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Holds the miniature alive.
 struct Miniature {
-    server: Embedded,
+    _server: Embedded,
     _root: tempfile::TempDir,
 }
 
@@ -105,7 +105,7 @@ impl Stack {
         let directories = options.rses.iter().map(|rse| (rse.name.clone(), rse.directory.clone())).collect();
         let server = Embedded::start(options).await.unwrap();
         let anonymous = Client::new(server.url().as_str(), None);
-        let miniature = Some(Miniature { server, _root: root });
+        let miniature = Some(Miniature { _server: server, _root: root });
         Self::new(anonymous, passwords, directories, Duration::from_secs(10), miniature).await
     }
 
