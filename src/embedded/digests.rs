@@ -1,6 +1,7 @@
-//! Checksums of files as an XRootD storage answers them, stale ones included.
+//! Checksums of files as an `XRootD` storage answers them, stale ones included.
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -75,17 +76,24 @@ impl Algorithm {
 
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // writing to a String cannot fail
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// A file as the cache knows it; the real one is an extended attribute, and so goes with the inode.
 type Key = (u64, u64, Algorithm);
 
+/// A digest and the file's mtime when it was computed, in seconds and nanoseconds.
+type Known = ((i64, i64), Vec<u8>);
+
 /// Digests computed before, valid as long as the file's mtime is the same: whoever changes bytes and keeps the mtime
 /// gets the old digest, as from a real storage.
 #[derive(Debug, Default)]
 pub(crate) struct Digests {
-    known: Mutex<HashMap<Key, (i64, i64, Vec<u8>)>>,
+    known: Mutex<HashMap<Key, Known>>,
 }
 
 impl Digests {
@@ -95,13 +103,12 @@ impl Digests {
         let status = file.metadata()?;
         let key = (status.dev(), status.ino(), algorithm);
         let cached = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        if let Some((_, _, digest)) = cached.filter(|(s, ns, _)| (*s, *ns) == mtime(&status)) {
+        if let Some((_, digest)) = cached.filter(|(at, _)| *at == mtime(&status)) {
             return Ok(digest);
         }
         let digest = algorithm.of(&mut file)?;
-        let (seconds, nanoseconds) = mtime(&status);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(key, (seconds, nanoseconds, digest.clone()));
+        known.insert(key, (mtime(&status), digest.clone()));
         Ok(digest)
     }
 

@@ -1,6 +1,6 @@
 //! What can be made to go wrong.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ pub enum Outage {
 }
 
 /// A part of Rucio that can stand still.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Daemon {
     /// Evaluation, cleaning and repair of rules.
     Judge,
@@ -61,9 +61,7 @@ pub enum Daemon {
 #[derive(Debug, Default)]
 struct Knobs {
     answers: BTreeMap<Endpoint, VecDeque<Answer>>,
-    judge_paused: bool,
-    conveyor_paused: bool,
-    reaper_paused: bool,
+    paused: BTreeSet<Daemon>,
     fail_transfers: u32,
     fail_percent: Option<(u8, StdRng)>,
     corrupt_copies: u32,
@@ -122,12 +120,13 @@ impl Faults {
 
     /// A daemon stops working until [`Faults::resume`].
     pub fn pause(&self, daemon: Daemon) {
-        self.set_paused(daemon, true);
+        self.knobs().paused.insert(daemon);
     }
 
     /// A daemon works again.
     pub fn resume(&self, daemon: Daemon) {
-        self.set_paused(daemon, false);
+        self.knobs().paused.remove(&daemon);
+        self.touch();
     }
 
     /// The next `count` transfers fail.
@@ -167,11 +166,6 @@ impl Faults {
         self.touch();
     }
 
-    fn set_paused(&self, daemon: Daemon, paused: bool) {
-        *paused_flag(&mut self.knobs(), daemon) = paused;
-        self.touch();
-    }
-
     pub(crate) fn outage(&self, server: &str) -> Option<Outage> {
         self.outages.get(server).and_then(|sender| *sender.borrow())
     }
@@ -186,7 +180,7 @@ impl Faults {
     }
 
     pub(crate) fn is_paused(&self, daemon: Daemon) -> bool {
-        *paused_flag(&mut self.knobs(), daemon)
+        self.knobs().paused.contains(&daemon)
     }
 
     pub(crate) fn next_answer(&self, endpoint: Endpoint) -> Option<Answer> {
@@ -211,13 +205,5 @@ impl Faults {
 
     pub(crate) fn leaves_files(&self) -> bool {
         self.knobs().leave_files
-    }
-}
-
-fn paused_flag(knobs: &mut Knobs, daemon: Daemon) -> &mut bool {
-    match daemon {
-        Daemon::Judge => &mut knobs.judge_paused,
-        Daemon::Conveyor => &mut knobs.conveyor_paused,
-        Daemon::Reaper => &mut knobs.reaper_paused,
     }
 }

@@ -21,6 +21,7 @@ mod refusal;
 mod shared;
 mod storage_face;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 use std::collections::BTreeMap;

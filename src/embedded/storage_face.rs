@@ -1,6 +1,6 @@
 //! The HTTP face of one RSE's storage, as far as a reader sees it: `HEAD` with `Want-Digest`, and `GET`.
 //!
-//! Kinder than the original in one point: XRootD ignores `want-digest` in lower case.
+//! Kinder than the original in one point: `XRootD` ignores `want-digest` in lower case.
 
 use std::io;
 use std::path::{Path, PathBuf};

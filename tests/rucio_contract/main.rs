@@ -13,6 +13,7 @@ mod collections;
 mod deletion;
 mod login;
 mod metadata;
+mod ours;
 mod replicas;
 mod replication;
 mod rses;
@@ -116,6 +117,10 @@ behaviours! {
         ending_the_on_site_rule_with_purge_deletes_the_file_there_and_only_there
         nothing_protects_the_last_copy
         another_rule_keeps_the_file
+    }
+    ours {
+        a_file_goes_its_whole_road
+        refusals_are_told_apart
     }
     storage {
         a_head_tells_size_and_digest

@@ -131,6 +131,7 @@ pub(crate) async fn rules_are_found_by_did_and_by_filter(stack: &Stack) {
     assert_eq!(filter(format!("{name}&account=ingest&state=O&rse_expression=ONSITE")).await, 1);
     assert_eq!(filter(format!("{name}&state=S")).await, 0);
     assert_eq!(filter(format!("{name}&account=plain")).await, 0);
+    stack.ingest.get(&format!("/rules/?{name}&state=OK")).await.expect(500);
 }
 
 pub(crate) async fn an_unknown_rule_is_404_and_has_no_locks(stack: &Stack) {

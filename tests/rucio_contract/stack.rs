@@ -32,6 +32,10 @@ pub(crate) struct Stack {
     pub(crate) ingest: Client,
     /// As the account `plain`, without any right.
     pub(crate) plain: Client,
+    /// Base URL of Rucio.
+    pub(crate) url: String,
+    /// The CA of Rucio and the storages, unless all is plain HTTP.
+    pub(crate) ca_file: Option<PathBuf>,
     passwords: BTreeMap<String, String>,
     directories: BTreeMap<String, PathBuf>,
     patience: Duration,
@@ -104,9 +108,9 @@ impl Stack {
         let passwords = options.accounts.iter().map(|a| (a.name.clone(), a.password.clone())).collect();
         let directories = options.rses.iter().map(|rse| (rse.name.clone(), rse.directory.clone())).collect();
         let server = Embedded::start(options).await.unwrap();
-        let anonymous = Client::new(server.url().as_str(), None);
+        let url = server.url().to_string();
         let miniature = Some(Miniature { _server: server, _root: root });
-        Self::new(anonymous, passwords, directories, Duration::from_secs(10), miniature).await
+        Self::new(url, None, passwords, directories, Duration::from_secs(10), miniature).await
     }
 
     /// The stack that `DL0_TESTBED` points to.
@@ -118,29 +122,31 @@ impl Stack {
             fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}; is the testbed up?", path.display()));
         let endpoints: Value = serde_json::from_str(&text).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let anonymous = Client::new(&text(&endpoints["rucio_url"]), Some(text(&endpoints["ca_file"]).as_ref()));
+        let (url, ca_file) = (text(&endpoints["rucio_url"]), PathBuf::from(text(&endpoints["ca_file"])));
         let map = |value: &Value, read: &dyn Fn(&Value) -> String| -> BTreeMap<String, String> {
             value.as_object().unwrap().iter().map(|(key, value)| (key.clone(), read(value))).collect()
         };
         let passwords = map(&endpoints["accounts"], &text);
         let directories = map(&endpoints["rses"], &|rse| text(&rse["directory"]));
         let directories = directories.into_iter().map(|(rse, path)| (rse, path.into())).collect();
-        Self::new(anonymous, passwords, directories, Duration::from_secs(180), None).await
+        Self::new(url, Some(ca_file), passwords, directories, Duration::from_mins(3), None).await
     }
 
     async fn new(
-        anonymous: Client,
+        url: String,
+        ca_file: Option<PathBuf>,
         passwords: BTreeMap<String, String>,
         directories: BTreeMap<String, PathBuf>,
         patience: Duration,
         miniature: Option<Miniature>,
     ) -> Self {
+        let anonymous = Client::new(&url, ca_file.as_deref());
         let log_in = async |account: &str| {
             let answer = anonymous.log_in(account, &passwords[account]).await.expect(200);
             anonymous.with_token(Some(answer.header("X-Rucio-Auth-Token")))
         };
         let (ingest, plain) = (log_in("ingest").await, log_in("plain").await);
-        Self { anonymous, ingest, plain, passwords, directories, patience, _miniature: miniature }
+        Self { anonymous, ingest, plain, url, ca_file, passwords, directories, patience, _miniature: miniature }
     }
 
     pub(crate) fn password(&self, account: &str) -> &str {

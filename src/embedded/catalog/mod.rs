@@ -11,6 +11,7 @@ pub(crate) mod records;
 pub(crate) mod replicas;
 pub(crate) mod rules;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 pub(crate) mod transfers;
 

@@ -52,15 +52,24 @@ pub(crate) struct NewRule {
     pub(crate) purge_replicas: bool,
 }
 
+/// What becomes of something that may be absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Change<T> {
+    #[default]
+    Keep,
+    Clear,
+    Set(T),
+}
+
 /// What `PUT /rules/{id}` may change; `None` leaves a thing as it is.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RuleChange {
-    /// `Some(None)` takes the end away.
-    pub(crate) lifetime: Option<Option<f64>>,
+    /// Seconds from now, or no end at all.
+    pub(crate) lifetime: Change<f64>,
     pub(crate) purge_replicas: Option<bool>,
     pub(crate) locked: Option<bool>,
     pub(crate) priority: Option<u64>,
-    pub(crate) comment: Option<Option<String>>,
+    pub(crate) comment: Change<String>,
     pub(crate) boost: bool,
 }
 
@@ -166,17 +175,21 @@ impl Catalog {
         self.rule(id)?;
         let Some(rule) = self.rules.get_mut(id) else { return Ok(()) };
         rule.updated = now;
-        if let Some(lifetime) = change.lifetime {
-            rule.expires = lifetime.map(|seconds| dates::after(now, seconds));
-            if rule.expires.is_some_and(|at| at <= now) {
-                self.events.push(Event::RuleEnding { id: id.to_owned(), did: rule.did.clone() });
-            }
+        match change.lifetime {
+            Change::Keep => {}
+            Change::Clear => rule.expires = None,
+            Change::Set(seconds) => rule.expires = Some(dates::after(now, seconds)),
+        }
+        if change.lifetime != Change::Keep && rule.expires.is_some_and(|at| at <= now) {
+            self.events.push(Event::RuleEnding { id: id.to_owned(), did: rule.did.clone() });
         }
         rule.purge_replicas = change.purge_replicas.unwrap_or(rule.purge_replicas);
         rule.locked = change.locked.unwrap_or(rule.locked);
         rule.priority = change.priority.unwrap_or(rule.priority);
-        if let Some(comment) = &change.comment {
-            rule.comment.clone_from(comment);
+        match &change.comment {
+            Change::Keep => {}
+            Change::Clear => rule.comment = None,
+            Change::Set(comment) => rule.comment = Some(comment.clone()),
         }
         if change.boost {
             rule.updated = SystemTime::UNIX_EPOCH;

@@ -5,7 +5,7 @@ use std::io;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use futures_util::stream;
+use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::{Value, json};
 
 /// Longest message in the `ExceptionMessage` header; the body has it whole.
@@ -49,7 +49,11 @@ impl Reply {
 
     /// 200 with one JSON value a line.
     pub(crate) fn lines(values: impl IntoIterator<Item = Value>) -> Self {
-        let body: String = values.into_iter().map(|value| format!("{value}\n")).collect();
+        let mut body = String::new();
+        for value in values {
+            body.push_str(&value.to_string());
+            body.push('\n');
+        }
         Self::new(200, "application/x-json-stream", body)
     }
 
@@ -107,7 +111,7 @@ impl Reply {
             None => Body::from(self.body),
             Some(at) => {
                 let half = Bytes::from(self.body.into_bytes()).slice(..at);
-                Body::from_stream(stream::iter([Ok(half), Err(io::Error::from(io::ErrorKind::BrokenPipe))]))
+                Body::from_stream(broken_after(half))
             }
         };
         let mut response = Response::new(body);
@@ -119,4 +123,13 @@ impl Reply {
         }
         response
     }
+}
+
+/// The bytes, then an error that makes the server cut the connection.
+fn broken_after(bytes: Bytes) -> impl Stream<Item = io::Result<Bytes>> {
+    stream::iter([Ok(bytes)]).chain(stream::once(async {
+        // gives the server a moment to send what it has, head included
+        tokio::task::yield_now().await;
+        Err(io::ErrorKind::BrokenPipe.into())
+    }))
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::embedded::catalog::rules::Change;
 use crate::embedded::refusal::{Class, Refusal, refuse};
 use crate::names::Did;
 
@@ -56,11 +57,11 @@ impl Parameters {
     }
 
     /// A parameter for which null means something else than its absence.
-    pub(crate) fn nullable<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<Option<T>>, Refusal> {
+    pub(crate) fn change<T: DeserializeOwned>(&mut self, key: &str) -> Result<Change<T>, Refusal> {
         match self.0.remove(key) {
-            None => Ok(None),
-            Some(Value::Null) => Ok(Some(None)),
-            Some(value) => convert(value).map(|value| Some(Some(value))),
+            None => Ok(Change::Keep),
+            Some(Value::Null) => Ok(Change::Clear),
+            Some(value) => convert(value).map(Change::Set),
         }
     }
 

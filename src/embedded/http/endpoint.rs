@@ -139,49 +139,63 @@ impl Endpoint {
     /// it becomes 500, permanent or not.
     pub(crate) fn status_of(self, class: Class) -> u16 {
         use Class as C;
-        match (self, class) {
-            (_, C::CannotAuthenticate) => 401,
-            (_, C::ValueError | C::TypeError | C::KeyError) => 400,
-            (Self::Rses, C::InvalidRseExpression | C::InvalidObject) => 400,
-            (Self::Rse | Self::RseAttributes, C::RseNotFound)
-            | (Self::Account | Self::AccountAttributes, C::AccountNotFound) => 404,
-            (Self::Attach, C::FileConsistencyMismatch) => 412,
-            (Self::Attach, C::FileAlreadyExists) => 409,
-            (Self::Attach | Self::AddDids, C::DuplicateContent | C::DataIdentifierAlreadyExists) => 409,
-            (Self::Attach | Self::AddDids | Self::SetStatus | Self::BulkDidsMeta, C::UnsupportedOperation) => 409,
-            (Self::Attach | Self::AddDids | Self::SetStatus | Self::BulkDidsMeta, C::AccessDenied) => 401,
-            (Self::Replicas, C::InvalidObject | C::DataIdentifierNotFound) => 400,
-            (Self::SetMetadata, C::InvalidMetadata | C::InvalidValueForKey) => 400,
-            (Self::Metadata, C::UnsupportedMetadataPlugin) => 400,
-            (
-                Self::AddRules,
-                C::DuplicateRule
-                | C::InsufficientTargetRses
-                | C::InsufficientAccountLimit
-                | C::InvalidRseExpression
-                | C::InvalidObject,
-            ) => 409,
-            (Self::UpdateRule, C::UnsupportedOperation | C::InputValidationError) => 409,
-            (Self::UpdateRule, C::AccessDenied) => 401,
-            (Self::DeleteRule, C::AccessDenied | C::UnsupportedOperation) => 401,
-            (_, C::RuleNotFound) => 404,
-            (
-                Self::Did
-                | Self::Content
-                | Self::Metadata
-                | Self::SetMetadata
-                | Self::SetStatus
-                | Self::DidRules
-                | Self::AddDids
-                | Self::Attach
-                | Self::BulkMeta
-                | Self::BulkDidsMeta
-                | Self::AddRules,
-                C::DataIdentifierNotFound,
-            ) => 404,
-            (Self::Did, C::ScopeNotFound) => 404,
-            _ => 500,
-        }
+        let own: &[(u16, &[Class])] = match self {
+            Self::Account | Self::AccountAttributes => &[(404, &[C::AccountNotFound])],
+            Self::Rses => &[(400, &[C::InvalidRseExpression, C::InvalidObject])],
+            Self::Rse | Self::RseAttributes => &[(404, &[C::RseNotFound])],
+            Self::AddDids => &[
+                (401, &[C::AccessDenied]),
+                (404, &[C::DataIdentifierNotFound]),
+                (409, &[C::DuplicateContent, C::DataIdentifierAlreadyExists, C::UnsupportedOperation]),
+            ],
+            Self::Attach => &[
+                (401, &[C::AccessDenied]),
+                (404, &[C::DataIdentifierNotFound]),
+                (
+                    409,
+                    &[
+                        C::DuplicateContent,
+                        C::DataIdentifierAlreadyExists,
+                        C::UnsupportedOperation,
+                        C::FileAlreadyExists,
+                    ],
+                ),
+                (412, &[C::FileConsistencyMismatch]),
+            ],
+            Self::Did | Self::Content | Self::DidRules | Self::BulkMeta => &[(404, &[C::DataIdentifierNotFound])],
+            Self::Metadata => &[(400, &[C::UnsupportedMetadataPlugin]), (404, &[C::DataIdentifierNotFound])],
+            Self::SetMetadata => &[(400, &[C::InvalidMetadata]), (404, &[C::DataIdentifierNotFound])],
+            Self::SetStatus | Self::BulkDidsMeta => {
+                &[(401, &[C::AccessDenied]), (404, &[C::DataIdentifierNotFound]), (409, &[C::UnsupportedOperation])]
+            }
+            Self::Replicas => &[(400, &[C::InvalidObject, C::DataIdentifierNotFound])],
+            Self::AddRules => &[
+                (404, &[C::DataIdentifierNotFound]),
+                (
+                    409,
+                    &[
+                        C::DuplicateRule,
+                        C::InsufficientTargetRses,
+                        C::InsufficientAccountLimit,
+                        C::InvalidRseExpression,
+                        C::InvalidObject,
+                    ],
+                ),
+            ],
+            Self::Rules | Self::Rule | Self::RuleLocks => &[(404, &[C::RuleNotFound])],
+            Self::UpdateRule => &[
+                (401, &[C::AccessDenied]),
+                (404, &[C::RuleNotFound]),
+                (409, &[C::UnsupportedOperation, C::InputValidationError]),
+            ],
+            Self::DeleteRule => &[(401, &[C::AccessDenied, C::UnsupportedOperation]), (404, &[C::RuleNotFound])],
+            Self::Ping | Self::AuthUserpass | Self::Unknown => &[],
+        };
+        // before any view: the token, and the form of the body
+        let common: &[(u16, &[Class])] =
+            &[(401, &[C::CannotAuthenticate]), (400, &[C::ValueError, C::TypeError, C::KeyError])];
+        let mut rows = own.iter().chain(common);
+        rows.find(|(_, classes)| classes.contains(&class)).map_or(500, |(status, _)| *status)
     }
 }
 

@@ -6,7 +6,7 @@ use super::body::{BodyDid, Parameters};
 use super::{Call, Class, Refusal, Reply, Shared, refuse};
 use crate::embedded::catalog::Catalog;
 use crate::embedded::catalog::records::{Grouping, Rule};
-use crate::embedded::catalog::rules::{NewRule, RuleChange, is_rule_id};
+use crate::embedded::catalog::rules::{Change, NewRule, RuleChange, is_rule_id};
 use crate::embedded::dates;
 
 /// `POST /rules/`
@@ -86,8 +86,23 @@ pub(super) fn locks(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal> 
     })))
 }
 
-/// `GET /rules/?account=&scope=&name=&state=&rse_expression=`
+/// Letters of Rucio's rule states: OK, replicating, stuck, suspended, waiting, injected.
+const RULE_STATES: [&str; 6] = ["O", "R", "S", "U", "W", "I"];
+
+/// Filters of `GET /rules/`; Rucio knows every column of the table.
+const FILTERS: [&str; 5] = ["account", "scope", "name", "rse_expression", "state"];
+
+/// `GET /rules/?account=&scope=&name=&rse_expression=&state=`
 pub(super) fn list(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal> {
+    for (key, value) in url::form_urlencoded::parse(call.query.as_bytes()) {
+        if !FILTERS.contains(&key.as_ref()) {
+            let message = format!("type object 'ReplicationRule' has no attribute '{key}'");
+            return refuse(Class::Internal, message);
+        }
+        if key == "state" && !RULE_STATES.contains(&value.as_ref()) {
+            return refuse(Class::Internal, format!("'{value}' is not a valid RuleState"));
+        }
+    }
     let wanted = |key: &str, value: &str| call.parameter(key).is_none_or(|wanted| wanted == "*" || wanted == value);
     let catalog = shared.catalog();
     let matching = catalog.rules.values().filter(|rule| {
@@ -112,12 +127,12 @@ pub(super) fn update(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<R
     let options: Value = Parameters::read(call.body)?.required("options")?;
     let mut options = Parameters::read(options.to_string().as_bytes())?;
     let change = RuleChange {
-        lifetime: options.nullable("lifetime")?,
+        lifetime: options.change("lifetime")?,
         purge_replicas: options.optional("purge_replicas")?,
         locked: options.optional("locked")?,
         priority: options.optional("priority")?,
-        comment: options.nullable("comment")?,
-        boost: options.nullable::<Value>("boost_rule")?.is_some(),
+        comment: options.change("comment")?,
+        boost: options.change::<Value>("boost_rule")? != Change::Keep,
     };
     if let Some(option) = options.rest().next() {
         return refuse(Class::InputValidationError, format!("{option} is not a valid option to set."));
