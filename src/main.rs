@@ -1,3 +1,5 @@
 //! The `dl0-ingest` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    dl0_ingest::cli::main()
+}

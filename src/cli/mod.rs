@@ -1,1 +1,68 @@
-//! (room being built)
+//! The command line: one file per subcommand.
+//!
+//! Commands that read write to a given output, so that a closed pipe ends them quietly and tests see what they say.
+
+mod check_config;
+mod exit;
+mod ledger;
+mod list;
+mod show;
+mod status;
+mod verify;
+mod why;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+use exit::Failure;
+
+/// From ACADA's trigger to a freed buffer: verifies, registers, replicates and, once two off-site copies are proven,
+/// releases the files of the interface directory.
+#[derive(Debug, Parser)]
+#[command(name = "dl0-ingest", version, arg_required_else_help = true, after_help = AFTER_HELP)]
+struct Cli {
+    /// Configuration file
+    #[arg(long, short, global = true, value_name = "FILE", default_value = Config::DEFAULT_PATH)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 good, 1 found something bad, 2 wrong usage or configuration, 3 environment (Rucio, disk).";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check the configuration and say what is wrong with it
+    CheckConfig(check_config::Arguments),
+    /// Show how many files stand where
+    Status(status::Arguments),
+    /// List files in custody
+    List(list::Arguments),
+    /// Show everything known about one file
+    Show(show::Arguments),
+    /// Say in words what a file waits for
+    Why(why::Arguments),
+    /// Read files as the daemon would and say whether they are sound
+    Verify(verify::Arguments),
+}
+
+/// Parses the command line, does what it says, and turns the result into an exit code.
+pub fn main() -> ExitCode {
+    let Cli { config, command } = Cli::parse();
+    let out = &mut io::stdout().lock();
+    let result = match command {
+        Command::CheckConfig(arguments) => check_config::run(&arguments, &config, out),
+        Command::Status(arguments) => status::run(&arguments, &config, out),
+        Command::List(arguments) => list::run(&arguments, &config, out),
+        Command::Show(arguments) => show::run(&arguments, &config, out),
+        Command::Why(arguments) => why::run(&arguments, &config, out),
+        Command::Verify(arguments) => verify::run(&arguments, out),
+    };
+    let result = result.and_then(|exit| out.flush().map(|()| exit).map_err(Failure::from));
+    result.unwrap_or_else(Failure::tell).into()
+}

@@ -4,6 +4,7 @@
 
 pub mod health;
 pub mod http;
+pub mod human;
 pub mod logs;
 pub mod metrics;
 mod process;

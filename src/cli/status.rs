@@ -1,0 +1,118 @@
+//! `status`: how many files stand where.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use clap::Args;
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde_json::json;
+
+use super::exit::{Exit, Failure};
+use super::ledger::{Reader, age, iso, read, size};
+use crate::config::Deletion;
+use crate::custody::State;
+use crate::ledger::{StateSummary, WrongTrigger, now};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// One JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// Triggers told in full; a broken producer can leave thousands.
+const TRIGGERS_TOLD: usize = 10;
+
+pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let (reader, summary, triggers) = read(config, |reader| async {
+        let summary = reader.ledger.summary().await?;
+        let triggers = reader.ledger.wrong_triggers().await?;
+        Ok((reader, summary, triggers))
+    })?;
+    if arguments.json {
+        writeln!(out, "{}", report(&reader, &summary, &triggers))?;
+    } else {
+        tell(&reader, &summary, &triggers, out)?;
+    }
+    Ok(Exit::Good)
+}
+
+fn report(reader: &Reader, summary: &[StateSummary], triggers: &[WrongTrigger]) -> serde_json::Value {
+    let states: BTreeMap<&str, _> = summary
+        .iter()
+        .map(|row| {
+            let row_report = json!({ "files": row.files, "bytes": row.bytes, "oldest": iso(row.oldest) });
+            (row.state.as_str(), row_report)
+        })
+        .collect();
+    json!({
+        "ledger": reader.ledger.path().display().to_string(),
+        "daemon_running": daemon_runs(reader.ledger.path()),
+        "deletion": reader.config.release.deletion.as_str(),
+        "states": states,
+        "wrong_triggers": triggers,
+    })
+}
+
+fn tell(
+    reader: &Reader,
+    summary: &[StateSummary],
+    triggers: &[WrongTrigger],
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let now = now();
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["STATE", "FILES", "SIZE", "OLDEST FOR"]);
+    for state in State::ALL {
+        let row = summary.iter().find(|row| row.state == state);
+        let cells = row.map_or_else(
+            || [state.to_string(), "0".to_owned(), "-".to_owned(), "-".to_owned()],
+            |row| [state.to_string(), row.files.to_string(), size(row.bytes), age(now, row.oldest)],
+        );
+        table.add_row(cells);
+    }
+    for column in 1..=3 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    writeln!(out, "{}\n", table.trim_fmt())?;
+    let daemon = match daemon_runs(reader.ledger.path()) {
+        Some(true) => "running",
+        Some(false) => "not running",
+        None => "unknown",
+    };
+    writeln!(out, "daemon    {daemon}")?;
+    let deletion = match reader.config.release.deletion {
+        Deletion::Off => "off, files stay confirmed",
+        Deletion::DryRun => "dry-run, the log says what would be deleted",
+        Deletion::On => "on",
+    };
+    writeln!(out, "deletion  {deletion}")?;
+    if !triggers.is_empty() {
+        writeln!(out, "\n{} that cannot be taken:", plural(triggers.len(), "trigger"))?;
+        for trigger in triggers.iter().take(TRIGGERS_TOLD) {
+            writeln!(out, "  {} (for {}): {}", trigger.path, age(now, trigger.since), trigger.message)?;
+        }
+        if triggers.len() > TRIGGERS_TOLD {
+            writeln!(out, "  and {} more, see --json", triggers.len() - TRIGGERS_TOLD)?;
+        }
+    }
+    Ok(())
+}
+
+fn plural(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Whether a daemon holds the ledger's lock. Asks the kernel's list of locks: to try the lock would get in the way of a
+/// daemon that starts at this moment.
+fn daemon_runs(ledger: &Path) -> Option<bool> {
+    let stat = rustix::fs::stat(ledger.with_extension("lock")).ok()?;
+    let device = format!("{:02x}:{:02x}", rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
+    let file = format!("{device}:{}", stat.st_ino);
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    Some(locks.lines().any(|line| line.contains(" FLOCK ") && line.split_whitespace().any(|word| word == file)))
+}

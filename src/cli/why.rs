@@ -1,0 +1,80 @@
+//! `why`: what a file waits for, in words; what comes next; what an operator can do.
+
+use std::io::Write;
+use std::path::Path;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::exit::{Exit, Failure};
+use super::ledger::{lfn_of, read};
+use crate::ledger::now;
+
+mod explain;
+mod unknown;
+
+pub(super) use unknown::unknown;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// LFN, or path of the file or of its trigger
+    #[arg(value_name = "LFN|PATH")]
+    file: String,
+    /// One JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// The answer.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Explanation {
+    lfn: String,
+    /// `None` when the daemon has no record of the file.
+    state: Option<&'static str>,
+    /// Where it stands and what it waits for.
+    because: Vec<String>,
+    /// What the daemon does next by itself, if anything.
+    next: Option<String>,
+    /// What an operator can do.
+    operator: Vec<String>,
+}
+
+impl Explanation {
+    /// For commands that need the file.
+    pub(super) fn into_failure(self) -> Failure {
+        Failure::bad(format!("{}: {}", self.lfn, self.because.join(" ")))
+    }
+}
+
+pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let explanation = read(config, |reader| async move {
+        let lfn = lfn_of(&reader.config, &arguments.file)?;
+        match reader.ledger.by_lfn(lfn.as_str()).await? {
+            Some(row) => Ok(explain::explain(&row, &reader.config, now())),
+            None => unknown(&reader, &lfn).await,
+        }
+    })?;
+    if arguments.json {
+        writeln!(out, "{}", serde_json::to_string(&explanation)?)?;
+    } else {
+        tell(&explanation, out)?;
+    }
+    Ok(if explanation.state.is_some() { Exit::Good } else { Exit::Bad })
+}
+
+fn tell(explanation: &Explanation, out: &mut dyn Write) -> Result<(), Failure> {
+    writeln!(out, "{}", explanation.lfn)?;
+    for line in &explanation.because {
+        writeln!(out, "  {line}")?;
+    }
+    if let Some(next) = &explanation.next {
+        writeln!(out, "\nNext\n  {next}")?;
+    }
+    if !explanation.operator.is_empty() {
+        writeln!(out, "\nYou can")?;
+        for line in &explanation.operator {
+            writeln!(out, "  {line}")?;
+        }
+    }
+    Ok(())
+}
