@@ -1,5 +1,6 @@
 //! How a command ends.
 
+use std::fmt::{self, Debug, Display};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -28,35 +29,41 @@ impl From<Exit> for ExitCode {
 }
 
 /// Why a command could not do what it was asked.
-#[derive(Debug)]
 pub(super) struct Failure {
     exit: Exit,
     /// What to say on standard error; nothing when the reader has gone.
-    message: Option<String>,
+    message: Option<Box<dyn Display>>,
 }
 
 impl Failure {
     /// What was asked for is not there.
-    pub(super) fn bad(message: impl ToString) -> Self {
-        Self { exit: Exit::Bad, message: Some(message.to_string()) }
+    pub(super) fn bad(message: impl Display + 'static) -> Self {
+        Self { exit: Exit::Bad, message: Some(Box::new(message)) }
     }
 
     /// The configuration is in the way.
-    pub(super) fn usage(message: impl ToString) -> Self {
-        Self { exit: Exit::Usage, message: Some(message.to_string()) }
+    pub(super) fn usage(message: impl Display + 'static) -> Self {
+        Self { exit: Exit::Usage, message: Some(Box::new(message)) }
     }
 
     /// Something outside is in the way.
-    pub(super) fn environment(message: impl ToString) -> Self {
-        Self { exit: Exit::Environment, message: Some(message.to_string()) }
+    pub(super) fn environment(message: impl Display + 'static) -> Self {
+        Self { exit: Exit::Environment, message: Some(Box::new(message)) }
     }
 
     /// Says it on standard error.
     pub(super) fn tell(self) -> Exit {
         if let Some(message) = self.message {
-            complain(&message);
+            complain(message.as_ref());
         }
         self.exit
+    }
+}
+
+impl Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = self.message.as_ref().map(ToString::to_string);
+        f.debug_struct("Failure").field("exit", &self.exit).field("message", &message).finish()
     }
 }
 
@@ -77,7 +84,7 @@ impl From<serde_json::Error> for Failure {
 }
 
 /// One line on standard error.
-pub(super) fn complain(message: &str) {
+pub(super) fn complain(message: &dyn Display) {
     // with standard error gone too there is nobody left to tell
     let _ = writeln!(io::stderr(), "dl0-ingest: {message}");
 }

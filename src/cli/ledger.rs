@@ -64,10 +64,16 @@ fn below(root: &Path, path: &Path) -> Option<PathBuf> {
 
 /// The file as it was delivered: without `invalid/` as third component, without `.trigger` at the end.
 fn delivered(relative: &Path) -> PathBuf {
-    let mut path: PathBuf =
-        relative.iter().enumerate().filter(|(at, part)| *at != 2 || *part != INVALID_DIRECTORY).map(|(_, part)| part).collect();
+    let mut path: PathBuf = relative
+        .iter()
+        .enumerate()
+        .filter(|(at, part)| *at != 2 || *part != INVALID_DIRECTORY)
+        .map(|(_, part)| part)
+        .collect();
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    if let Some(stem) = name.as_deref().and_then(|name| name.strip_suffix(TRIGGER_SUFFIX)).filter(|stem| !stem.is_empty()) {
+    if let Some(stem) =
+        name.as_deref().and_then(|name| name.strip_suffix(TRIGGER_SUFFIX)).filter(|stem| !stem.is_empty())
+    {
         path.set_file_name(stem);
     }
     path

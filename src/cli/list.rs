@@ -4,12 +4,11 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::Args;
-use clap::builder::PossibleValuesParser;
-use clap::builder::TypedValueParser;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::exit::{Exit, Failure};
 use super::ledger::{age, read};
+use super::table::table;
 use crate::custody::State;
 use crate::ledger::{FileRow, Filter, now};
 use crate::telemetry::human;
@@ -40,24 +39,15 @@ pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> 
             writeln!(out, "{}", serde_json::to_string(row)?)?;
         }
     } else if !rows.is_empty() {
-        writeln!(out, "{}", table(&rows).trim_fmt())?;
+        writeln!(out, "{}", told(&rows))?;
     }
     Ok(Exit::Good)
 }
 
-fn table(rows: &[FileRow]) -> Table {
+fn told(rows: &[FileRow]) -> String {
     let now = now();
-    let mut table = Table::new();
-    // never wrapped: a line is a file, for grep and for the eye
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["STATE", "FOR", "SIZE", "FILE"]);
-    for row in rows {
-        table.add_row([row.state.to_string(), age(now, row.state_since), human::size(row.bytes), row.lfn.clone()]);
-    }
-    for column in 1..=2 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
+    let cells = rows
+        .iter()
+        .map(|row| [row.state.to_string(), age(now, row.state_since), human::size(row.bytes), row.lfn.clone()]);
+    table(["STATE", "FOR", "SIZE", "FILE"], &[1, 2], cells)
 }

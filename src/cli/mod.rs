@@ -8,6 +8,7 @@ mod ledger;
 mod list;
 mod show;
 mod status;
+mod table;
 mod verify;
 mod why;
 

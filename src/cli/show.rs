@@ -78,7 +78,9 @@ fn tell(row: &FileRow, events: &[EventRow], out: &mut dyn Write) -> Result<(), F
     }
     writeln!(out, "\nevents")?;
     for event in events {
-        let to = event.to_state.as_ref().map_or_else(String::new, |to| format!(" → {to}"));
+        // most moves are named after the state they lead to
+        let to = event.to_state.as_ref().filter(|to| **to != event.kind);
+        let to = to.map_or_else(String::new, |to| format!(" → {to}"));
         let detail = event.detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
         writeln!(out, "  {}  {}{to}{detail}", moment(event.at), event.kind)?;
     }

@@ -5,11 +5,11 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::Args;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::json;
 
 use super::exit::{Exit, Failure};
 use super::ledger::{Reader, age, iso, read, size};
+use super::table::table;
 use crate::config::Deletion;
 use crate::custody::State;
 use crate::ledger::{StateSummary, WrongTrigger, now};
@@ -62,23 +62,16 @@ fn tell(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let now = now();
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["STATE", "FILES", "SIZE", "OLDEST FOR"]);
+    let mut rows = Vec::new();
     for state in State::ALL {
         let row = summary.iter().find(|row| row.state == state);
         let cells = row.map_or_else(
             || [state.to_string(), "0".to_owned(), "-".to_owned(), "-".to_owned()],
             |row| [state.to_string(), row.files.to_string(), size(row.bytes), age(now, row.oldest)],
         );
-        table.add_row(cells);
+        rows.push(cells);
     }
-    for column in 1..=3 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    writeln!(out, "{}\n", table.trim_fmt())?;
+    writeln!(out, "{}\n", table(["STATE", "FILES", "SIZE", "OLDEST FOR"], &[1, 2, 3], rows))?;
     let daemon = match daemon_runs(reader.ledger.path()) {
         Some(true) => "running",
         Some(false) => "not running",

@@ -36,11 +36,8 @@ struct Unread {
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, Failure> {
     let several_cores = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
-    let options = Options {
-        parallel_blake3: several_cores,
-        require_checksum: arguments.require_checksum,
-        ..Options::default()
-    };
+    let options =
+        Options { parallel_blake3: several_cores, require_checksum: arguments.require_checksum, ..Options::default() };
     let (mut rejected, mut unread) = (false, false);
     for path in &arguments.files {
         match verify(path, &options) {
@@ -50,7 +47,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, Fa
             }
             Err(error) => {
                 unread = true;
-                complain(&format!("{}: {}", path.display(), error.message));
+                complain(&format_args!("{}: {}", path.display(), error.message));
                 if arguments.json {
                     let error = serde_json::json!({ "code": error.code, "message": error.message });
                     let object = serde_json::json!({ "path": path.display().to_string(), "error": error });

@@ -51,10 +51,11 @@ impl Config {
         let decoding = Decoding::default();
         let config = read(decoding.root(&document));
         let (mut problems, _) = decoding.finish();
-        // with wrong values replaced by defaults, the checks would speak about what nobody wrote
-        let Some(config) = config.filter(|_| problems.is_empty()) else { return invalid(problems, Vec::new()) };
+        let Some(config) = config else { return invalid(problems, Vec::new()) };
         let mut warnings = Vec::new();
-        for (severity, mut problem) in config.check() {
+        // where a wrong value was replaced by the default, a check would speak about what nobody wrote
+        let wrong: Vec<String> = problems.iter().map(|problem| problem.key.clone()).collect();
+        for (severity, mut problem) in config.check().into_iter().filter(|(_, problem)| !wrong.contains(&problem.key)) {
             problem.place = Some(locate(&document, &problem.key));
             match severity {
                 Severity::Error => problems.push(problem),

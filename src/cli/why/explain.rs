@@ -113,7 +113,9 @@ fn next(row: &FileRow, config: &Config) -> Option<String> {
     let text = match row.state {
         State::Discovered => "Its bytes are read once. Sound, it goes on to registration; bad, it goes to invalid/.",
         State::Verified => "It is registered with size, checksum and metadata, and protected; then its trigger goes.",
-        State::Registered if row.first_rse.is_none() => "Rucio transfers it; once there, a second copy is made from it.",
+        State::Registered if row.first_rse.is_none() => {
+            "Rucio transfers it; once there, a second copy is made from it."
+        }
         State::Registered => "A rule asks for the second copy, with the first one as its source.",
         State::Replicated => {
             let hold = format_duration(config.confirm.hold);
@@ -124,12 +126,11 @@ fn next(row: &FileRow, config: &Config) -> Option<String> {
         State::Confirmed if config.release.deletion == Deletion::On => {
             "All evidence is asked for afresh; only then its protection on site is ended and Rucio deletes it."
         }
-        State::Confirmed => return None,
         State::Releasing => match config.release.leftover {
             Leftover::Report => "The release is complete when the file is gone from the disk; a leftover is reported.",
             Leftover::Remove => "The release is complete when the file is gone from the disk; a leftover is removed.",
         },
-        State::Released | State::Rejected | State::Held => return None,
+        State::Confirmed | State::Released | State::Rejected | State::Held => return None,
     };
     Some(text.to_owned())
 }
@@ -139,10 +140,14 @@ fn operator(row: &FileRow, config: &Config, now: UnixMillis) -> Vec<String> {
     let long = now.saturating_sub(row.state_since) > millis(Duration::from_hours(1));
     match row.state {
         State::Discovered | State::Verified => {
-            vec!["see whether the daemon runs and Rucio answers: dl0-ingest status, or its page over HTTP".to_owned(), show]
+            vec![
+                "see whether the daemon runs and Rucio answers: dl0-ingest status, or its page over HTTP".to_owned(),
+                show,
+            ]
         }
         State::Registered | State::Replicated if long => {
-            let mut lines = vec!["look at the transfer in Rucio; a copy that does not come is Rucio's or the site's".to_owned()];
+            let mut lines =
+                vec!["look at the transfer in Rucio; a copy that does not come is Rucio's or the site's".to_owned()];
             if let Some(rule) = &row.rule_b {
                 lines.push(format!("see the rule of its second copy: rucio rule show {rule}"));
             }

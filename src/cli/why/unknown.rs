@@ -40,11 +40,14 @@ impl Seen {
                 vec!["correct the trigger; it is looked at again as soon as it changes".to_owned()],
             ),
             Self { file: true, trigger: true, .. } => (
-                format!("The daemon has no record of it, but it and its trigger are there; a scan comes every {interval}."),
+                format!(
+                    "The daemon has no record of it, but it and its trigger are there; a scan comes every {interval}."
+                ),
                 vec!["see whether the daemon runs: dl0-ingest status".to_owned()],
             ),
             Self { file: true, trigger: false, .. } => (
-                "The daemon has no record of it: the file is there, but nothing has asked for it to be taken.".to_owned(),
+                "The daemon has no record of it: the file is there, but nothing has asked for it to be taken."
+                    .to_owned(),
                 vec![format!("check its trigger, which ACADA makes after closing the file: {trigger} does not exist")],
             ),
             Self { file: false, trigger: true, .. } => (
@@ -52,7 +55,8 @@ impl Seen {
                 vec!["wait for the file, or remove the trigger if it will not come".to_owned()],
             ),
             Self { file: false, trigger: false, .. } => (
-                "The daemon has no record of it, and there is neither such a file nor a trigger for it on disk.".to_owned(),
+                "The daemon has no record of it, and there is neither such a file nor a trigger for it on disk."
+                    .to_owned(),
                 vec![format!("check the name; its trigger would be {trigger}")],
             ),
         }

@@ -1,0 +1,156 @@
+//! `verify`, as a shell sees it.
+#![allow(clippy::unwrap_used)]
+
+mod cli_support;
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use cli_support::{command, fixtures, say, sound_file};
+use insta::{assert_json_snapshot, assert_snapshot};
+use rustix::fs::{CWD, Mode};
+
+/// A copy of a sound file that `change` may spoil.
+fn spoilt(directory: &Path, name: &str, change: impl FnOnce(&mut Vec<u8>)) -> PathBuf {
+    let mut bytes = std::fs::read(sound_file()).unwrap();
+    change(&mut bytes);
+    let path = directory.join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn sound_files_of_the_mock_are_accepted() {
+    let files: Vec<PathBuf> = std::fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let files: Vec<&str> =
+        files.iter().map(|path| path.to_str().unwrap()).filter(|path| path.contains(".fits")).collect();
+    assert!(files.len() >= 5);
+    let said = say(&[&["verify", "--json"], &files[..]].concat());
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    for report in said.json() {
+        assert_eq!(report["verdict"], "accepted", "{report}");
+        assert_eq!(report["reasons"].as_array().unwrap().len(), 0);
+    }
+}
+
+#[test]
+fn the_json_line_has_exactly_the_promised_keys_in_the_promised_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let sound = spoilt(directory.path(), "sound.fits.fz", |_| {});
+    let said = say(&["verify", "--json", sound.to_str().unwrap()]);
+    let keys = ["path", "bytes", "adler32", "crc32c", "blake3", "verdict", "reasons", "warnings", "fits", "metadata"];
+    let places: Vec<usize> = keys.iter().map(|key| said.out.find(&format!("\"{key}\":")).unwrap()).collect();
+    assert!(places.is_sorted());
+    assert_json_snapshot!(said.json_below(directory.path()));
+}
+
+#[test]
+fn the_block_for_people_is_tidy() {
+    let directory = tempfile::tempdir().unwrap();
+    let sound = spoilt(directory.path(), "sound.fits.fz", |_| {});
+    let cut = spoilt(directory.path(), "cut.fits.fz", |bytes| bytes.truncate(20_000));
+    let said = say(&["verify", sound.to_str().unwrap(), cut.to_str().unwrap()]);
+    assert_snapshot!(said.all(directory.path()));
+}
+
+#[test]
+fn a_bad_file_ends_with_1_and_a_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let flip = |bytes: &mut Vec<u8>| {
+        let last_data = bytes.len() - 2881;
+        bytes[last_data] ^= 1;
+    };
+    for (name, path) in [
+        ("truncated", spoilt(directory.path(), "cut", |bytes| bytes.truncate(20_000))),
+        ("one bit flipped", spoilt(directory.path(), "flipped", flip)),
+        ("text", spoilt(directory.path(), "text", |bytes| *bytes = b"not at all FITS\n".to_vec())),
+        ("empty", spoilt(directory.path(), "empty", Vec::clear)),
+    ] {
+        let said = say(&["verify", "--json", path.to_str().unwrap()]);
+        assert_eq!(said.code, 1, "{name}");
+        let report = &said.json()[0];
+        assert_eq!(report["verdict"], "rejected", "{name}");
+        assert!(!report["reasons"].as_array().unwrap().is_empty(), "{name}");
+        assert_eq!(report["adler32"].as_str().unwrap().len(), 8, "{name}");
+        assert_eq!(report["crc32c"].as_str().unwrap().len(), 8, "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error_and_no_rejection() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("fifo");
+    rustix::fs::mkfifoat(CWD, &fifo, Mode::RUSR | Mode::WUSR).unwrap();
+    let missing = directory.path().join("missing");
+    let arguments = [missing.as_path(), &fifo, Path::new("/dev/null"), directory.path()];
+    let arguments = arguments.map(|path| path.to_str().unwrap());
+    let said = say(&[&["verify", "--json"], &arguments[..]].concat());
+    assert_snapshot!(said.all(directory.path()), @r#"
+    code: 3
+    --- out
+    {"path":"DIR/missing","error":{"code":"not-found","message":"there is no such file"}}
+    {"path":"DIR/fifo","error":{"code":"not-a-file","message":"is a FIFO, not a file"}}
+    {"path":"/dev/null","error":{"code":"not-a-file","message":"is a device, not a file"}}
+    {"path":"DIR","error":{"code":"not-a-file","message":"is a directory, not a file"}}
+    --- err
+    dl0-ingest: DIR/missing: there is no such file
+    dl0-ingest: DIR/fifo: is a FIFO, not a file
+    dl0-ingest: /dev/null: is a device, not a file
+    dl0-ingest: DIR: is a directory, not a file
+    "#);
+    let said = say(&["verify", arguments[0], sound_file().to_str().unwrap()]);
+    assert_eq!(said.code, 3);
+    assert!(said.out.contains(": accepted\n"));
+}
+
+#[test]
+fn a_rejected_file_wins_over_one_that_cannot_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = spoilt(directory.path(), "text", |bytes| *bytes = b"words".to_vec());
+    let said = say(&["verify", "/nonexistent/file", text.to_str().unwrap()]);
+    assert_eq!(said.code, 1);
+}
+
+#[test]
+fn a_symlink_is_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(sound_file(), &link).unwrap();
+    assert_eq!(say(&["verify", link.to_str().unwrap()]).code, 0);
+}
+
+#[test]
+fn a_file_without_checksums_is_accepted_unless_they_are_required() {
+    let weather = fixtures().join("WEATHER_20260101T200000.fits");
+    let weather = weather.to_str().unwrap();
+    assert_eq!(say(&["verify", weather]).code, 0);
+    assert_eq!(say(&["verify", "--require-checksum", weather]).code, 1);
+}
+
+#[test]
+fn a_reader_who_leaves_early_is_no_failure() {
+    let file = sound_file();
+    let many: Vec<&str> = std::iter::repeat_n(file.to_str().unwrap(), 200).collect();
+    let mut child = command(&[&["verify", "--json"], &many[..]].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 1];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+}
+
+#[test]
+fn nothing_is_written_to_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = spoilt(directory.path(), "file", |_| {});
+    let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.seek(SeekFrom::End(0)).unwrap();
+    file.write_all(b"x").unwrap();
+    let before = (std::fs::read(&path).unwrap(), path.metadata().unwrap().modified().unwrap());
+    assert_eq!(say(&["verify", path.to_str().unwrap()]).code, 1);
+    assert_eq!((std::fs::read(&path).unwrap(), path.metadata().unwrap().modified().unwrap()), before);
+}
