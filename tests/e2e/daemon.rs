@@ -1,0 +1,167 @@
+//! The real binary, with a configuration and a state directory of its own.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::stack::Stack;
+
+/// `dl0-ingest run`, killed when dropped.
+pub(crate) struct Daemon {
+    home: TempDir,
+    config: PathBuf,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl Daemon {
+    /// Starts a daemon that deletes, with the shortest waits that are still waits.
+    pub(crate) fn start(stack: &Stack) -> Self {
+        stack.remove_old_triggers();
+        let home = TempDir::with_prefix("dl0-ingest-e2e-").unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let password = home.path().join("password");
+        std::fs::write(&password, &stack.accounts["ingest"]).unwrap();
+        let (onsite, storage) = stack.onsite();
+        let config = home.path().join("dl0-ingest.yaml");
+        let text = format!(
+            "data_path: {data_path}
+state_dir: {state}
+onsite_rse: {onsite}
+offsite: {{expression: OFFSITE, ca_file: {ca}}}
+rucio:
+  url: {url}
+  account: ingest
+  auth: {{userpass: {{password_file: {password}}}}}
+  ca_file: {ca}
+  timeout: 20s
+  retry_budget: 5s
+intake: {{scan_interval: 1s}}
+replicate: {{poll: 500ms, poll_max: 2s}}
+confirm: {{hold: 4s, poll: 500ms, poll_max: 2s}}
+release: {{deletion: on, poll: 500ms, poll_max: 2s}}
+http: {{listen: '127.0.0.1:{port}'}}
+log: {{format: json}}
+retry: {{initial: 200ms, max: 3s}}
+",
+            data_path = storage.directory.display(),
+            state = home.path().join("state").display(),
+            ca = stack.ca_file.display(),
+            url = stack.rucio_url,
+            password = password.display(),
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut daemon = Self { home, config, port, child: None };
+        daemon.run();
+        daemon
+    }
+
+    /// Starts the process (again) and waits until it says that it is ready.
+    pub(crate) fn run(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let log = File::options().create(true).append(true).open(self.log()).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_dl0-ingest"))
+            .args(["run", "--config"])
+            .arg(&self.config)
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        let until = Instant::now() + Duration::from_secs(30);
+        while !self.is_ready() {
+            assert!(self.is_running(), "the daemon ended instead of starting:\n{}", self.last_words());
+            assert!(Instant::now() < until, "not ready within 30 s:\n{}", self.last_words());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Whether `/readyz` answers 200.
+    pub(crate) fn is_ready(&self) -> bool {
+        use std::io::{Read as _, Write as _};
+        let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        let mut answer = String::new();
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").is_ok()
+            && stream.read_to_string(&mut answer).is_ok()
+            && answer.starts_with("HTTP/1.1 200")
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// SIGKILL: no chance to tidy up.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM: ends by itself within 10 s, with success.
+    pub(crate) fn stop(&mut self) {
+        let mut child = self.child.take().unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let asked = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if asked.elapsed() > Duration::from_secs(10) {
+                child.kill().unwrap();
+                panic!("still there 10 s after SIGTERM:\n{}", self.last_words());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert!(status.success(), "ended with {status}:\n{}", self.last_words());
+    }
+
+    /// Runs another subcommand with the daemon's configuration.
+    pub(crate) fn command(&self, words: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_dl0-ingest")).args(words).arg("--config").arg(&self.config).output().unwrap()
+    }
+
+    /// The state of each file in custody, by LFN, from `list --json`.
+    pub(crate) fn states(&self) -> std::collections::BTreeMap<String, String> {
+        let output = self.command(&["list", "--json"]);
+        assert!(output.status.success(), "list: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .map(|line| {
+                let row: serde_json::Value = serde_json::from_str(line).unwrap();
+                (row["lfn"].as_str().unwrap().to_owned(), row["state"].as_str().unwrap().to_lowercase())
+            })
+            .collect()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.home.path().join("log")
+    }
+
+    /// The end of the log, for the message of a failing test.
+    pub(crate) fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].iter().fold(String::new(), |mut text, line| {
+            let _ = writeln!(text, "{line}");
+            text
+        })
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            self.kill();
+        }
+        if std::thread::panicking() {
+            println!("the daemon's last words:\n{}", self.last_words());
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The whole road on the real stack: the real binary, Rucio, PostgreSQL, XRootD, third-party copies and ACADA's mock.
+//!
+//! `tests/testbed` brings the stack up, and `make test` runs this. What happened is judged from outside: from the file
+//! systems, from Rucio's REST interface and from the reference implementation, never from the daemon's logs. Each test
+//! works in a night of its own, so that nothing of an earlier run is in its way; they run one at a time, because the
+//! daemon sees the whole interface directory and because some of them stop services.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
+
+mod acada;
+mod daemon;
+mod outcome;
+mod rucio;
+mod stack;
+mod watch;
+
+mod bad_deliveries;
+mod crash;
+mod night;
+mod outages;
+mod redelivery;

@@ -1,0 +1,137 @@
+//! Rucio asked directly, with a client that shares nothing with the daemon's.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::stack::Stack;
+
+/// An answer that is no success: the status, or 0 when there was none, and what was said.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) status: u16,
+    #[allow(dead_code, reason = "shown by a failing test")]
+    pub(crate) text: String,
+}
+
+/// Rucio as account `ingest` sees it.
+#[derive(Clone)]
+pub(crate) struct Rucio {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+impl Rucio {
+    pub(crate) async fn login(stack: &Arc<Stack>) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default(); // already there in a second test
+        let ca = reqwest::Certificate::from_pem(&std::fs::read(&stack.ca_file).unwrap()).unwrap();
+        let http = reqwest::Client::builder()
+            .tls_certs_only([ca])
+            .no_proxy()
+            .timeout(Duration::from_secs(20))
+            .build()
+            .unwrap();
+        let answer = http
+            .get(format!("{}/auth/userpass", stack.rucio_url))
+            .header("X-Rucio-Account", "ingest")
+            .header("X-Rucio-Username", "ingest")
+            .header("X-Rucio-Password", &stack.accounts["ingest"])
+            .send()
+            .await
+            .expect("Rucio does not answer; is the testbed up?");
+        let token = answer.headers()["X-Rucio-Auth-Token"].to_str().unwrap().to_owned();
+        Self { http, url: stack.rucio_url.clone(), token }
+    }
+
+    /// The lines of an answer.
+    async fn call(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> Result<Vec<Value>, Refused> {
+        let mut request =
+            self.http.request(method, format!("{}{path}", self.url)).header("X-Rucio-Auth-Token", &self.token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let unreachable = |error: reqwest::Error| Refused { status: 0, text: format!("{error:?}") };
+        let answer = request.send().await.map_err(unreachable)?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(unreachable)?;
+        if !status.is_success() {
+            return Err(Refused { status: status.as_u16(), text });
+        }
+        text.lines().filter(|line| !line.is_empty()).map(|line| Ok(serde_json::from_str(line).unwrap())).collect()
+    }
+
+    async fn get(&self, path: &str) -> Vec<Value> {
+        self.call(reqwest::Method::GET, path, None).await.unwrap()
+    }
+
+    /// States of the replicas of each file, by LFN and RSE; files that Rucio does not know are not there.
+    pub(crate) async fn replica_states(
+        &self,
+        lfns: &[String],
+    ) -> Result<BTreeMap<String, BTreeMap<String, String>>, Refused> {
+        let dids: Vec<Value> = lfns.iter().map(|lfn| json!({"scope": "acada", "name": lfn})).collect();
+        let body = json!({"dids": dids, "all_states": true});
+        let lines = self.call(reqwest::Method::POST, "/replicas/list", Some(&body)).await?;
+        Ok(lines
+            .into_iter()
+            .map(|line| {
+                let states = line["states"].as_object().into_iter().flatten();
+                let states = states.map(|(rse, state)| (rse.clone(), state.as_str().unwrap().to_owned())).collect();
+                (line["name"].as_str().unwrap().to_owned(), states)
+            })
+            .collect())
+    }
+
+    /// What Rucio knows of a DID, or nothing.
+    pub(crate) async fn did(&self, name: &str) -> Option<Value> {
+        match self.call(reqwest::Method::GET, &format!("/dids/acada/{}", encoded(name)), None).await {
+            Ok(lines) => lines.into_iter().next(),
+            Err(refused) if refused.status == 404 => None,
+            Err(refused) => panic!("{refused:?}"),
+        }
+    }
+
+    /// Names attached to a dataset or container, sorted.
+    pub(crate) async fn content(&self, name: &str) -> Vec<String> {
+        let lines = self.get(&format!("/dids/acada/{}/dids", encoded(name))).await;
+        let mut names: Vec<String> = lines.iter().map(|line| line["name"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// The rules on a DID.
+    pub(crate) async fn rules(&self, name: &str) -> Vec<Value> {
+        self.get(&format!("/dids/acada/{}/rules", encoded(name))).await
+    }
+
+    /// The locks of a rule: (LFN, RSE, state).
+    pub(crate) async fn locks(&self, rule: &str) -> Vec<(String, String, String)> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let lines = self.get(&format!("/rules/{rule}/locks")).await;
+        lines.iter().map(|line| (text(&line["name"]), text(&line["rse"]), text(&line["state"]))).collect()
+    }
+
+    /// The product metadata of each file, by LFN.
+    pub(crate) async fn metadata(&self, lfns: &[String]) -> BTreeMap<String, Map<String, Value>> {
+        let dids: Vec<Value> = lfns.iter().map(|lfn| json!({"scope": "acada", "name": lfn})).collect();
+        let body = json!({"dids": dids, "plugin": "JSON"});
+        let lines = self.call(reqwest::Method::POST, "/dids/bulkmeta", Some(&body)).await.unwrap();
+        lines
+            .into_iter()
+            .map(|line| {
+                let Value::Object(mut line) = line else { panic!("not an object: {line}") };
+                let name = line.remove("name").unwrap().as_str().unwrap().to_owned();
+                line.remove("scope");
+                (name, line)
+            })
+            .collect()
+    }
+}
+
+/// A name as part of a path; Rucio's names begin with a slash.
+fn encoded(name: &str) -> String {
+    name.replace('/', "%2F")
+}

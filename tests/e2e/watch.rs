@@ -1,0 +1,133 @@
+//! The witness: looks at the file systems and at Rucio while the daemon runs, and notes every file whose on-site copy
+//! went before two identical off-site copies had been seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::acada::{Deliveries, Delivery, digest};
+use crate::rucio::Rucio;
+use crate::stack::Stack;
+
+/// Between two looks at the storages. Much shorter than the daemon's hold time, in which both copies are there and the
+/// on-site one still is: a release in order is always seen in order.
+const LOOK: Duration = Duration::from_millis(100);
+/// Between two questions to Rucio.
+const QUESTION: Duration = Duration::from_millis(500);
+
+/// What one side has seen.
+#[derive(Default)]
+struct Seen {
+    /// LFNs whose two off-site copies were there while the on-site copy still was.
+    proven: BTreeSet<String>,
+    /// LFNs whose on-site copy is gone.
+    gone: BTreeSet<String>,
+    violations: Vec<String>,
+}
+
+/// Looking on until [`Witness::testify`].
+pub(crate) struct Witness {
+    done: Arc<AtomicBool>,
+    storages: std::thread::JoinHandle<Seen>,
+    catalogue: tokio::task::JoinHandle<Seen>,
+    deliveries: Deliveries,
+}
+
+impl Witness {
+    pub(crate) fn start(stack: &Arc<Stack>, rucio: &Rucio, deliveries: &Deliveries) -> Self {
+        let done = Arc::new(AtomicBool::new(false));
+        let storages = {
+            let (done, stack, deliveries) = (Arc::clone(&done), Arc::clone(stack), deliveries.clone());
+            std::thread::spawn(move || watch_storages(&stack, &deliveries, &done))
+        };
+        let catalogue = {
+            let (done, stack, deliveries, rucio) =
+                (Arc::clone(&done), Arc::clone(stack), deliveries.clone(), rucio.clone());
+            tokio::spawn(async move { watch_catalogue(&stack, &rucio, &deliveries, &done).await })
+        };
+        Self { done, storages, catalogue, deliveries: deliveries.clone() }
+    }
+
+    /// Ends the watch after a last look: every delivered file was released, and none too early.
+    pub(crate) async fn testify(self) {
+        self.done.store(true, Ordering::Release);
+        let storages = tokio::task::spawn_blocking(|| self.storages.join().unwrap()).await.unwrap();
+        let catalogue = self.catalogue.await.unwrap();
+        assert_eq!(storages.violations, [""; 0], "seen in the storages");
+        assert_eq!(catalogue.violations, [""; 0], "seen in Rucio");
+        let delivered: BTreeSet<String> = self.deliveries.all().into_iter().map(|delivery| delivery.lfn).collect();
+        assert_eq!(storages.proven, delivered, "both copies were seen before the release of each file");
+        assert_eq!(storages.gone, delivered, "each file was seen to go");
+        assert_eq!(catalogue.gone, delivered, "each on-site replica was seen to go");
+    }
+}
+
+fn watch_storages(stack: &Stack, deliveries: &Deliveries, done: &AtomicBool) -> Seen {
+    let mut seen = Seen::default();
+    loop {
+        let last = done.load(Ordering::Acquire);
+        for delivery in deliveries.all() {
+            if seen.gone.contains(&delivery.lfn) {
+                continue;
+            }
+            let proven = seen.proven.contains(&delivery.lfn);
+            let copied = proven || stack.offsite().all(|(_, storage)| is_copy(&storage.path(&delivery.lfn), &delivery));
+            // looked at after the copies: what is here now was here when they had been read
+            if delivery.path.symlink_metadata().is_ok() {
+                if copied {
+                    seen.proven.insert(delivery.lfn);
+                }
+            } else {
+                if !proven {
+                    seen.violations.push(format!("{} went before two identical copies were seen", delivery.lfn));
+                }
+                seen.gone.insert(delivery.lfn);
+            }
+        }
+        if last {
+            return seen;
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Whether the bytes there are those that ACADA delivered.
+fn is_copy(path: &Path, delivery: &Delivery) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.len() == delivery.bytes)
+        && digest(path).is_ok_and(|digest| digest == delivery.digest)
+}
+
+async fn watch_catalogue(stack: &Stack, rucio: &Rucio, deliveries: &Deliveries, done: &AtomicBool) -> Seen {
+    let onsite = stack.onsite().0;
+    let mut seen = Seen::default();
+    let mut registered = BTreeSet::new();
+    loop {
+        let last = done.load(Ordering::Acquire);
+        let open: Vec<String> =
+            deliveries.all().into_iter().map(|delivery| delivery.lfn).filter(|lfn| !seen.gone.contains(lfn)).collect();
+        // Rucio may be down, as part of a test: then there is nothing to be seen
+        let answer = if open.is_empty() { Ok(BTreeMap::new()) } else { rucio.replica_states(&open).await };
+        for (lfn, states) in answer.unwrap_or_default() {
+            let available = |rse: &str| states.get(rse).is_some_and(|state| state == "AVAILABLE");
+            if available(onsite) {
+                registered.insert(lfn);
+                continue;
+            }
+            if !registered.contains(&lfn) {
+                seen.violations.push(format!("{lfn} was never seen as an available on-site replica: {states:?}"));
+            }
+            if stack.offsite().filter(|(rse, _)| available(rse)).count() < 2 {
+                seen.violations.push(format!("{lfn} is leaving with {states:?}"));
+            }
+            if !states.contains_key(onsite) {
+                seen.gone.insert(lfn);
+            }
+        }
+        if last {
+            return seen;
+        }
+        tokio::time::sleep(QUESTION).await;
+    }
+}
