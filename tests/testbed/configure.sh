@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154
 # Certificates and configuration files of the testbed, sourced by `up` with the settings of env.sh.
 
 make_certificates() { (

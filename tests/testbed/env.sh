@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154
 # Settings of the testbed, sourced by up, down and ctl.
 #
 # Give them in the environment of `up`; it keeps them in $TESTBED/settings.env, so that later only TESTBED must match.

@@ -6,8 +6,10 @@ Production has minutes and hours for a transfer to be looked at again; a test ha
 
 * a looping conveyor daemon looks at one request once per 600 s (``processed_at_delay``): here 2 s;
 * conveyor daemons wait 10 s at their start for others of their kind (``partition_wait_time``): here 0.2 s;
+* judge-repairer takes up a STUCK rule when it has rested for 1800 s, in old versions whatever their configuration says:
+  here what ``[repairer] updated_at_delta`` says;
 * judge-repairer retries a lock whose transfer failed for good only after 2 h (then 4, 6, 8 h): here at once, unless
-  ``[repairer] updated_at_delta`` has its production value of 1800 s or more.
+  that setting has its production value of 1800 s or more.
 """
 
 import functools
@@ -40,7 +42,9 @@ for name in ("get_and_mark_next", "list_and_mark_transfer_requests_and_source_re
     force(rucio.core.request, name, only_if_given=False, processed_at_delay=2)
 for name in ("run_daemon", "db_workqueue"):
     force(rucio.daemons.common, name, partition_wait_time=0.2)
-if config_get_int("repairer", "updated_at_delta", check_config_table=False) < 1800:
+repairer_rest = config_get_int("repairer", "updated_at_delta", check_config_table=False)
+force(rucio.core.rule, "get_stuck_rules", delta=repairer_rest)  # old versions have 1800 in their code
+if repairer_rest < 1800:
     setattr(rucio.core.rule_grouping, "__is_retry_required", lambda lock, activity: True)
 
 program = Path(sys.executable).with_name("rucio-" + sys.argv[1])
