@@ -98,6 +98,28 @@ fn the_intact_file_in_full() {
 }
 
 #[test]
+fn files_as_acada_writes_them_are_accepted() {
+    let directory = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/dl0"));
+    let mut seen = 0;
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if !name.contains(".fits") {
+            continue;
+        }
+        let report = examine(&fs::read(&path).unwrap());
+        assert!(report.accepted(), "{name}: {:#?}", report.reasons);
+        assert_eq!(report.metadata.as_ref().unwrap()["data__level"], "DL0", "{name}");
+        // the monitoring file is plain FITS, and has no checksums
+        let checksums = name.ends_with(".fits.fz");
+        assert_eq!(report.warnings.is_empty(), checksums, "{name}: {:#?}", report.warnings);
+        assert_eq!(report.hdus.iter().all(|hdu| hdu.checksum == Checksum::Ok), checksums, "{name}");
+        seen += 1;
+    }
+    assert!(seen >= 5, "only {seen} files found");
+}
+
+#[test]
 fn a_missing_checksum_can_be_made_a_reason() {
     let bytes = &mutants()["09c_no_checksum_any"];
     assert_eq!(examine(bytes).valid_fits_checksum, Some(true));
