@@ -13,8 +13,8 @@ use super::digests::{Algorithm, hex};
 use super::faults::Daemon;
 use super::shared::Shared;
 
-/// Transfers of one round; they run side by side.
-const ROUND: usize = 16;
+/// Transfers under way at once.
+const SIDE_BY_SIDE: usize = 16;
 
 /// Works until stopped; copies under way are finished first.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
@@ -27,19 +27,30 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = shared.turn(Daemon::Conveyor, shared.pace.conveyor) => {}
         }
-        let mut copies = JoinSet::new();
-        for order in shared.catalog().take_transfers(ROUND) {
-            let shared = Arc::clone(&shared);
-            copies.spawn_blocking(move || {
-                let outcome = transfer(&shared, &order);
-                shared.change(|catalog, now| catalog.end_transfer(&order, outcome, now));
-            });
+        // what fails goes to the end of the queue and waits for the next round
+        let mut left = shared.catalog().queued_transfers();
+        while left > 0 && !stop.is_cancelled() {
+            let orders = shared.catalog().take_transfers(left.min(SIDE_BY_SIDE));
+            left -= left.min(SIDE_BY_SIDE);
+            carry_out(&shared, orders).await;
         }
-        while copies.join_next().await.is_some() {}
-        if shared.catalog().wants_transfers() {
+        if shared.catalog().queued_transfers() > 0 {
             shared.conveyor.notify_one();
         }
     }
+}
+
+/// Makes some copies side by side and waits for all of them.
+async fn carry_out(shared: &Arc<Shared>, orders: Vec<Order>) {
+    let mut copies = JoinSet::new();
+    for order in orders {
+        let shared = Arc::clone(shared);
+        copies.spawn_blocking(move || {
+            let outcome = transfer(&shared, &order);
+            shared.change(|catalog, now| catalog.end_transfer(&order, outcome, now));
+        });
+    }
+    while copies.join_next().await.is_some() {}
 }
 
 /// One transfer from the first source that is up. The error is what the rule will show.

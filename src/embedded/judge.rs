@@ -36,7 +36,7 @@ fn work(shared: &Shared) {
     catalog.clean(now);
     catalog.repair(shared.pace.repair, now);
     shared.journal.write(catalog.take_events());
-    if catalog.wants_transfers() {
+    if catalog.queued_transfers() > 0 {
         shared.conveyor.notify_one();
     }
     drop(catalog);

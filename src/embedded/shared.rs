@@ -87,7 +87,7 @@ impl Shared {
         let result = change(&mut catalog, SystemTime::now());
         // written under the lock, so that the journal's order is that of the effects
         self.journal.write(catalog.take_events());
-        if catalog.wants_transfers() {
+        if catalog.queued_transfers() > 0 {
             self.conveyor.notify_one();
         }
         drop(catalog);

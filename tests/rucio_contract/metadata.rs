@@ -6,9 +6,23 @@ use serde_json::{Value, json};
 
 use crate::stack::{SCOPE, Stack, did, did_path, fresh_name};
 
+/// What the JSON store has, sorted by name. Old versions of `bulkmeta` read the columns, whatever they are asked for.
 async fn read(stack: &Stack, names: &[&str]) -> Vec<Value> {
     let dids: Vec<Value> = names.iter().map(|name| did(name)).collect();
-    stack.ingest.post("/dids/bulkmeta", &json!({"dids": dids, "plugin": "JSON"})).await.expect(200).lines()
+    let body = json!({"dids": dids, "plugin": "JSON"});
+    let mut found = stack.ingest.post("/dids/bulkmeta", &body).await.expect(200).lines();
+    if stack.major <= 35 {
+        for line in &mut found {
+            assert_eq!(line["did_type"], "FILE");
+            let path = did_path(line["name"].as_str().unwrap());
+            let json = stack.ingest.get(&format!("{path}/meta?plugin=JSON")).await.expect(200).json();
+            let mut whole = did(line["name"].as_str().unwrap());
+            whole.as_object_mut().unwrap().extend(json.as_object().unwrap().clone());
+            *line = whole;
+        }
+    }
+    found.sort_by_key(|line| line["name"].to_string());
+    found
 }
 
 fn sets(pairs: &[(&str, Value)]) -> Value {
@@ -24,8 +38,7 @@ async fn write(stack: &Stack, pairs: &[(&str, Value)]) -> crate::client::Answer 
 pub(crate) async fn bulkmeta_reads_the_json_store_and_omits_unknown_dids(stack: &Stack) {
     let (_, [a, b]) = stack.registered().await;
     write(stack, &[(&a.name, json!({"obs_id": 5}))]).await.expect(201);
-    let mut found = read(stack, &[&a.name, &fresh_name(), &b.name]).await;
-    found.sort_by_key(|line| line["name"].to_string());
+    let found = read(stack, &[&a.name, &fresh_name(), &b.name]).await;
     let expected = [json!({"scope": SCOPE, "name": a.name, "obs_id": 5}), json!({"scope": SCOPE, "name": b.name})];
     assert_eq!(found, expected);
 }

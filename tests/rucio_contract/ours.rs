@@ -81,6 +81,16 @@ pub(crate) async fn a_file_goes_its_whole_road(stack: &Stack) {
     assert_eq!(rucio.did(&did(&file.name)).await.unwrap().adler32.as_ref(), Some(&file.adler32));
     assert_eq!(rucio.metadata(&[did(&file.name)]).await.unwrap()[&did(&file.name)], meta);
 
+    let above = fresh_name();
+    rucio.add_collections(&[NewCollection { did: did(&above), kind: CollectionKind::Container }]).await.unwrap();
+    let child = Child { did: did(&dataset), bytes: None, adler32: None, meta: Map::new() };
+    let into_container = [Attachment { parent: did(&above), rse: None, children: vec![child] }];
+    for _ in 0..2 {
+        rucio.attach(&into_container).await.unwrap();
+        rucio.attach(&[attachment(&dataset, &file, meta.clone())]).await.unwrap();
+    }
+    assert_eq!(rucio.content(&did(&above)).await.unwrap(), [did(&dataset)]);
+
     let keep = rucio.add_rules(&rule(&file.name, ONSITE, None)).await.unwrap().remove(0);
     let first = rucio.add_rules(&rule(&dataset, "STORAGE-3", None)).await.unwrap().remove(0);
     let done = async |id: &str| {

@@ -34,6 +34,8 @@ pub(crate) struct Stack {
     pub(crate) plain: Client,
     /// Base URL of Rucio.
     pub(crate) url: String,
+    /// First number of Rucio's version; the miniature follows the newest.
+    pub(crate) major: u32,
     /// The CA of Rucio and the storages, unless all is plain HTTP.
     pub(crate) ca_file: Option<PathBuf>,
     passwords: BTreeMap<String, String>,
@@ -146,7 +148,9 @@ impl Stack {
             anonymous.with_token(Some(answer.header("X-Rucio-Auth-Token")))
         };
         let (ingest, plain) = (log_in("ingest").await, log_in("plain").await);
-        Self { anonymous, ingest, plain, url, ca_file, passwords, directories, patience, _miniature: miniature }
+        let version = anonymous.get("/ping").await.expect(200).json()["version"].as_str().unwrap().to_owned();
+        let major = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(u32::MAX);
+        Self { anonymous, ingest, plain, url, major, ca_file, passwords, directories, patience, _miniature: miniature }
     }
 
     pub(crate) fn password(&self, account: &str) -> &str {
@@ -220,9 +224,9 @@ impl Stack {
         lines.first().map_or_else(Map::new, |line| line["states"].as_object().unwrap().clone())
     }
 
-    /// RSEs off site at which the file is AVAILABLE.
+    /// RSEs off site at which the file is AVAILABLE, sorted.
     pub(crate) async fn off_site(&self, name: &str) -> Vec<String> {
-        let states = self.states(name).await;
+        let states: BTreeMap<_, _> = self.states(name).await.into_iter().collect();
         states.into_iter().filter(|(rse, state)| rse != ONSITE && state == "AVAILABLE").map(|(rse, _)| rse).collect()
     }
 

@@ -20,9 +20,9 @@ pub(crate) struct Order {
 }
 
 impl Catalog {
-    /// Is there anything to copy?
-    pub(crate) fn wants_transfers(&self) -> bool {
-        !self.queue.is_empty()
+    /// How many transfers wait for the conveyor.
+    pub(crate) fn queued_transfers(&self) -> usize {
+        self.queue.len()
     }
 
     /// Takes up to `limit` transfers from the queue.
