@@ -19,12 +19,14 @@ fn the_help_names_every_command_and_the_exit_codes() {
     Usage: dl0-ingest [OPTIONS] <COMMAND>
 
     Commands:
+      run           Run the daemon until SIGTERM or SIGINT; SIGHUP reads the configuration again
       check-config  Check the configuration and say what is wrong with it
       status        Show how many files stand where
       list          List files in custody
       show          Show everything known about one file
       why           Say in words what a file waits for
       verify        Read files as the daemon would and say whether they are sound
+      demo          Play the whole road with a miniature Rucio and a few files; needs nothing else
       help          Print this message or the help of the given subcommand(s)
 
     Options:
@@ -39,7 +41,7 @@ fn the_help_names_every_command_and_the_exit_codes() {
 
 #[test]
 fn every_command_has_help_of_its_own() {
-    let commands = ["check-config", "status", "list", "show", "why", "verify"];
+    let commands = ["run", "check-config", "status", "list", "show", "why", "verify", "demo"];
     let helps = commands.map(|command| format!("$ dl0-ingest {command} --help\n{}\n", say(&[command, "--help"]).out));
     assert_snapshot!(helps.concat());
 }

@@ -180,7 +180,7 @@ async fn people_are_told_where_files_stand() {
       It was rejected at [moment] and waits for nothing. Reason: HDU 3 needs 23200 more bytes; have ACADA deliver the file again
 
     You can
-      look at it: DIR/onsite/ctao/acada/invalid/dl0/LSTN-01/events/2026/01/01/bad.fits.fz (the reason is beside it, .reason.json)
+      look at it: DIR/onsite/ctao/acada/invalid/dl0/LSTN-01/events/2026/01/01/bad.fits.fz (the reason is beside it, in .reason.json)
       check it again: dl0-ingest verify DIR/onsite/ctao/acada/invalid/dl0/LSTN-01/events/2026/01/01/bad.fits.fz
       have it written and delivered anew under the same name; it is then taken up again
     --- err

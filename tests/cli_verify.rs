@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use cli_support::{command, fixtures, say, sound_file};
-use insta::{assert_json_snapshot, assert_snapshot};
+use insta::assert_snapshot;
 use rustix::fs::{CWD, Mode};
 
 /// A copy of a sound file that `change` may spoil.
@@ -18,6 +18,23 @@ fn spoilt(directory: &Path, name: &str, change: impl FnOnce(&mut Vec<u8>)) -> Pa
     let path = directory.join(name);
     std::fs::write(&path, bytes).unwrap();
     path
+}
+
+/// Digests and larger numbers replaced: the fixtures may be made anew.
+fn masked(text: &str) -> String {
+    let mask = |word: &str| {
+        let end = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        let start = end.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+        let hex = start.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+        let masked = match start.len() {
+            64 if hex => "[blake3]",
+            8 if hex => "[digest]",
+            3.. if start.chars().all(|c| c.is_ascii_digit()) => "[number]",
+            _ => return word.to_owned(),
+        };
+        word.replacen(start, masked, 1)
+    };
+    text.split_inclusive([' ', ',', ':', '(', '\n']).map(mask).collect()
 }
 
 #[test]
@@ -42,7 +59,10 @@ fn the_json_line_has_exactly_the_promised_keys_in_the_promised_order() {
     let keys = ["path", "bytes", "adler32", "crc32c", "blake3", "verdict", "reasons", "warnings", "fits", "metadata"];
     let places: Vec<usize> = keys.iter().map(|key| said.out.find(&format!("\"{key}\":")).unwrap()).collect();
     assert!(places.is_sorted());
-    assert_json_snapshot!(said.json_below(directory.path()));
+    let line = masked(&said.out.replace(&directory.path().display().to_string(), "DIR"));
+    let (checked, metadata) = line.split_once("\"metadata\":").unwrap();
+    assert_snapshot!(checked, @r#"{"path":"DIR/sound.fits.fz","bytes":[number],"adler32":"[digest]","crc32c":"[digest]","blake3":"[blake3]","verdict":"accepted","reasons":[],"warnings":[],"fits":{"hdus":[{"index":0,"name":null,"checksum":"ok","datasum":"ok"},{"index":1,"name":"DataStream","checksum":"ok","datasum":"ok"},{"index":2,"name":"CameraConfiguration","checksum":"ok","datasum":"ok"},{"index":3,"name":"Events","checksum":"ok","datasum":"ok"}],"trailing_bytes":0},"#);
+    assert!(metadata.contains("\"data__level\":\"DL0\""), "{metadata}");
 }
 
 #[test]
@@ -51,7 +71,30 @@ fn the_block_for_people_is_tidy() {
     let sound = spoilt(directory.path(), "sound.fits.fz", |_| {});
     let cut = spoilt(directory.path(), "cut.fits.fz", |bytes| bytes.truncate(20_000));
     let said = say(&["verify", sound.to_str().unwrap(), cut.to_str().unwrap()]);
-    assert_snapshot!(said.all(directory.path()));
+    assert_snapshot!(masked(&said.all(directory.path())), @"
+    code: 1
+    --- out
+    DIR/sound.fits.fz: accepted
+      size     43 kB ([number] bytes)
+      adler32  [digest]
+      crc32c   [digest]
+      blake3   [blake3]
+      HDU 0    primary: CHECKSUM ok, DATASUM ok
+      HDU 1    DataStream: CHECKSUM ok, DATASUM ok
+      HDU 2    CameraConfiguration: CHECKSUM ok, DATASUM ok
+      HDU 3    Events: CHECKSUM ok, DATASUM ok
+      metadata 35 keys
+    DIR/cut.fits.fz: rejected
+      reason   truncated: HDU 2 at byte [number]: the file ends [number] bytes into the header, before its END card; have ACADA deliver the file again
+      size     20 kB ([number] bytes)
+      adler32  [digest]
+      crc32c   [digest]
+      blake3   [blake3]
+      HDU 0    primary: CHECKSUM ok, DATASUM ok
+      HDU 1    DataStream: CHECKSUM ok, DATASUM ok
+      metadata 35 keys
+    --- err
+    ");
 }
 
 #[test]

@@ -1,44 +1,120 @@
-//! `check-config`: everything that is wrong with the configuration, at once.
+//! `check-config`: everything that is wrong with the configuration, at once; with `--online` also what Rucio says to it.
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
 
 use super::exit::{Exit, Failure};
 use crate::config::{Config, ConfigError, Problem};
+use crate::daemon;
+use crate::telemetry::Metrics;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
+    /// Also ask Rucio: the login, the account's rights, the on-site RSE and the sites of the off-site expression
+    #[arg(long)]
+    online: bool,
     /// One JSON object instead of text
     #[arg(long)]
     json: bool,
 }
 
+/// What was found.
+struct Findings {
+    errors: Vec<Problem>,
+    warnings: Vec<Problem>,
+    /// What Rucio says; `None` when it was not asked.
+    online: Option<Online>,
+}
+
+/// What Rucio says.
+enum Online {
+    /// Problems that only a person can mend, none if all is well.
+    Answered(Vec<String>),
+    /// It could not be asked.
+    Silent(String),
+}
+
 pub(super) fn run(arguments: &Arguments, path: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let (errors, warnings) = match Config::load(path) {
-        Ok(loaded) => (Vec::new(), loaded.warnings),
-        Err(ConfigError::Invalid { problems, warnings, .. }) => (problems, warnings),
+    let findings = match Config::load(path) {
+        Ok(loaded) => Findings {
+            errors: Vec::new(),
+            warnings: loaded.warnings,
+            online: if arguments.online { Some(ask(&loaded.config)?) } else { None },
+        },
+        Err(ConfigError::Invalid { problems, warnings, .. }) => Findings { errors: problems, warnings, online: None },
         Err(unreadable @ ConfigError::Unreadable { .. }) => return Err(Failure::usage(unreadable)),
     };
-    let exit = if errors.is_empty() { Exit::Good } else { Exit::Usage };
     if arguments.json {
-        let report = json!({
-            "path": path.display().to_string(),
-            "valid": errors.is_empty(),
-            "errors": errors,
-            "warnings": warnings,
-        });
-        writeln!(out, "{report}")?;
+        writeln!(out, "{}", findings.report(path))?;
     } else {
-        print(&errors, "error", path, out)?;
-        print(&warnings, "warning", path, out)?;
-        let verdict = if errors.is_empty() { "valid" } else { "not valid" };
-        let (errors, warnings) = (count(errors.len(), "error"), count(warnings.len(), "warning"));
-        writeln!(out, "{} is {verdict}: {errors}, {warnings}", path.display())?;
+        findings.tell(path, out)?;
     }
-    Ok(exit)
+    Ok(findings.exit())
+}
+
+/// The daemon's own checks at start.
+fn ask(config: &Config) -> Result<Online, Failure> {
+    let (rucio, _) = match daemon::clients(config, &Arc::new(Metrics::new())) {
+        Ok(clients) => clients,
+        Err(error @ daemon::Error::Password(_)) => return Err(Failure::usage(error)),
+        Err(error) => return Err(Failure::environment(error)),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::environment)?;
+    Ok(match runtime.block_on(daemon::preflight::check(&rucio, config)) {
+        Ok(problems) => Online::Answered(problems),
+        Err(error) => Online::Silent(error.to_string()),
+    })
+}
+
+impl Findings {
+    fn exit(&self) -> Exit {
+        match &self.online {
+            _ if !self.errors.is_empty() => Exit::Usage,
+            Some(Online::Silent(_)) => Exit::Environment,
+            Some(Online::Answered(problems)) if !problems.is_empty() => Exit::Bad,
+            _ => Exit::Good,
+        }
+    }
+
+    fn report(&self, path: &Path) -> serde_json::Value {
+        let online = self.online.as_ref().map(|online| match online {
+            Online::Answered(problems) => json!({ "answered": true, "problems": problems }),
+            Online::Silent(error) => json!({ "answered": false, "problems": [error] }),
+        });
+        json!({
+            "path": path.display().to_string(),
+            "valid": self.errors.is_empty(),
+            "errors": self.errors,
+            "warnings": self.warnings,
+            "online": online,
+        })
+    }
+
+    fn tell(&self, path: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+        print(&self.errors, "error", path, out)?;
+        print(&self.warnings, "warning", path, out)?;
+        let verdict = if self.errors.is_empty() { "valid" } else { "not valid" };
+        let (errors, warnings) = (count(self.errors.len(), "error"), count(self.warnings.len(), "warning"));
+        writeln!(out, "{} is {verdict}: {errors}, {warnings}", path.display())?;
+        match &self.online {
+            None => {}
+            Some(Online::Silent(error)) => writeln!(out, "Rucio cannot be asked: {error}")?,
+            Some(Online::Answered(problems)) if problems.is_empty() => {
+                writeln!(out, "Rucio is as the daemon needs it")?;
+            }
+            Some(Online::Answered(problems)) => {
+                writeln!(out, "Rucio is not as the daemon needs it:")?;
+                for problem in problems {
+                    writeln!(out, "  {problem}")?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// `file:line:column: kind: key: message; help`, which editors know how to follow.

@@ -3,16 +3,18 @@
 //! Commands that read write to a given output, so that a closed pipe ends them quietly and tests see what they say.
 
 mod check_config;
+mod demo;
 mod exit;
 mod ledger;
 mod list;
+mod run;
 mod show;
 mod status;
 mod table;
 mod verify;
 mod why;
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -38,6 +40,8 @@ Exit codes: 0 good, 1 found something bad, 2 wrong usage or configuration, 3 env
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the daemon until SIGTERM or SIGINT; SIGHUP reads the configuration again
+    Run(run::Arguments),
     /// Check the configuration and say what is wrong with it
     CheckConfig(check_config::Arguments),
     /// Show how many files stand where
@@ -50,19 +54,23 @@ enum Command {
     Why(why::Arguments),
     /// Read files as the daemon would and say whether they are sound
     Verify(verify::Arguments),
+    /// Play the whole road with a miniature Rucio and a few files; needs nothing else
+    Demo(demo::Arguments),
 }
 
 /// Parses the command line, does what it says, and turns the result into an exit code.
 pub fn main() -> ExitCode {
     let Cli { config, command } = Cli::parse();
-    let out = &mut io::stdout().lock();
+    let out = &mut BufWriter::new(io::stdout());
     let result = match command {
+        Command::Run(arguments) => run::run(&arguments, &config),
         Command::CheckConfig(arguments) => check_config::run(&arguments, &config, out),
         Command::Status(arguments) => status::run(&arguments, &config, out),
         Command::List(arguments) => list::run(&arguments, &config, out),
         Command::Show(arguments) => show::run(&arguments, &config, out),
         Command::Why(arguments) => why::run(&arguments, &config, out),
         Command::Verify(arguments) => verify::run(&arguments, out),
+        Command::Demo(arguments) => demo::run(&arguments, out),
     };
     let result = result.and_then(|exit| out.flush().map(|()| exit).map_err(Failure::from));
     result.unwrap_or_else(Failure::tell).into()

@@ -3,7 +3,10 @@
 //! Field names are the same in all three: `lfn`, `scope`, `rse`, `rule_id`, `stage`, `attempt`, `error`.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tracing::{Event, Level, Subscriber};
 use tracing_journald::{Priority, PriorityMappings};
@@ -61,6 +64,14 @@ pub enum LogError {
     /// Journald was asked for by name and does not answer.
     #[error("journald does not answer: {0}; set log.format to auto, json or text")]
     Journald(io::Error),
+    /// The log file cannot be made.
+    #[error("cannot make the log file {}: {source}", path.display())]
+    File {
+        /// As asked for.
+        path: PathBuf,
+        /// From the system.
+        source: io::Error,
+    },
     /// Logging has begun before, or has ended.
     #[error("the log of this process is already set up or gone: {0}")]
     Unavailable(String),
@@ -93,7 +104,6 @@ pub fn check_level(level: &str) -> Result<(), String> {
 
 /// Begins logging, once per process.
 pub fn init(settings: &Settings) -> Result<Logs, LogError> {
-    let (filter, level) = reload::Layer::new(filter(&settings.level)?);
     let sink = sink(settings.format, stdout_is_journal(), io::stdout().is_terminal());
     let lines = match (sink, settings.format) {
         (Sink::Journald, wanted) => match journald() {
@@ -105,6 +115,19 @@ pub fn init(settings: &Settings) -> Result<Logs, LogError> {
         (Sink::Json, _) => json(),
         (Sink::Text { prefixed }, _) => text(prefixed),
     };
+    begin(&settings.level, lines)
+}
+
+/// Begins logging as text into a new file, once per process.
+pub fn init_file(path: &Path, level: &str) -> Result<Logs, LogError> {
+    let failed = |source| LogError::File { path: path.to_owned(), source };
+    let file = File::options().create_new(true).append(true).open(path).map_err(failed)?;
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(Arc::new(file));
+    begin(level, lines.boxed())
+}
+
+fn begin(level: &str, lines: Lines) -> Result<Logs, LogError> {
+    let (filter, level) = reload::Layer::new(filter(level)?);
     let registry = tracing_subscriber::registry().with(filter).with(lines);
     registry.try_init().map_err(|error| LogError::Unavailable(error.to_string()))?;
     Ok(Logs { level })
@@ -201,7 +224,7 @@ fn priority(level: Level) -> u8 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::io::Write;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use super::*;
 

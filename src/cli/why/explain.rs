@@ -14,7 +14,7 @@ pub(super) fn explain(row: &FileRow, config: &Config, now: UnixMillis) -> Explan
     let mut because = vec![standing(row, config, now)];
     if row.state.in_custody() {
         if let Some(waits_for) = &row.waits_for {
-            because.push(format!("Last answer: {waits_for}."));
+            because.push(format!("What it waits for: {waits_for}."));
         }
         because.extend(attempts(row, now));
         let since = moment(row.state_since);
@@ -87,10 +87,10 @@ fn waits_for_proof(row: &FileRow, config: &Config, now: UnixMillis) -> String {
     }
 }
 
-/// The RSEs of the last complete evidence.
+/// The RSEs of the evidence the release was ordered on.
 fn proven_at(row: &FileRow) -> Option<String> {
     let evidence: serde_json::Value = serde_json::from_str(row.last_evidence.as_deref()?).ok()?;
-    let copies = evidence.get("copies")?.as_array()?;
+    let copies = evidence.get("evidence")?.get("copies")?.as_array()?;
     let rses: Vec<&str> = copies.iter().filter_map(|copy| copy.get("rse")?.as_str()).collect();
     (!rses.is_empty()).then(|| rses.join(" and "))
 }
@@ -164,7 +164,7 @@ fn operator(row: &FileRow, config: &Config, now: UnixMillis) -> Vec<String> {
             let mut lines = Vec::new();
             if let Some(path) = &row.invalid_path {
                 let path = config.data_path.join(path);
-                lines.push(format!("look at it: {} (the reason is beside it, .reason.json)", path.display()));
+                lines.push(format!("look at it: {} (the reason is beside it, in .reason.json)", path.display()));
                 lines.push(format!("check it again: dl0-ingest verify {}", path.display()));
             }
             lines.push("have it written and delivered anew under the same name; it is then taken up again".to_owned());

@@ -210,7 +210,7 @@ fn a_file_on_its_way_out_and_gone() {
       see its history: dl0-ingest show /ctao/acada/dl0/a.fits.fz
     ");
     row.state = State::Released;
-    row.last_evidence = Some(r#"{"at":1,"copies":[{"rse":"STORAGE-2"},{"rse":"STORAGE-3"}]}"#.to_owned());
+    row.last_evidence = Some(r#"{"evidence":{"copies":[{"rse":"STORAGE-2"},{"rse":"STORAGE-3"}]}}"#.to_owned());
     assert_snapshot!(told(&row, &config("")), @"
     /ctao/acada/dl0/a.fits.fz
       It waits for nothing: the on-site copy is gone since 2026-01-01 19:57:00 UTC. Its copies are at STORAGE-2 and STORAGE-3.

@@ -1,0 +1,160 @@
+//! `run` and `check-config --online` against the embedded Rucio, as a service manager sees them.
+#![allow(clippy::unwrap_used)]
+
+mod cli_support;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cli_support::{command, configuration, say};
+use dl0_ingest::embedded::{Embedded, Options};
+
+/// A site with its Rucio.
+struct Site {
+    directory: tempfile::TempDir,
+    rucio: Embedded,
+    config: String,
+}
+
+impl Site {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let rucio = Embedded::start(Options::new(directory.path())).await.unwrap();
+        let path = configuration(directory.path());
+        std::fs::create_dir_all(directory.path().join("onsite/ctao/acada")).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text =
+            text.replace("http://127.0.0.1:1", rucio.url().as_str()) + "http: {listen: null}\nlog: {format: json}\n";
+        std::fs::write(&path, text).unwrap();
+        Self { directory, rucio, config: path.to_str().unwrap().to_owned() }
+    }
+
+    fn change(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(&self.config).unwrap();
+        assert!(text.contains(from), "{from} is not in {text}");
+        std::fs::write(&self.config, text.replace(from, to)).unwrap();
+    }
+
+    async fn check_online(&self) -> (i32, String) {
+        let config = self.config.clone();
+        let said = tokio::task::spawn_blocking(move || say(&["check-config", "--online", "--config", &config]));
+        let said = said.await.unwrap();
+        (said.code, said.all(self.directory.path()))
+    }
+
+    fn run(&self) -> Daemon {
+        let mut child = command(&["run", "--config", &self.config]).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Daemon { child, lines: Box::new(lines.map_while(Result::ok)) }
+    }
+}
+
+/// A daemon of its own process, killed at the latest when the test ends.
+struct Daemon {
+    child: Child,
+    lines: Box<dyn Iterator<Item = String> + Send>,
+}
+
+impl Daemon {
+    /// Reads its log until a message comes, and returns that line.
+    fn until(&mut self, message: &str) -> serde_json::Value {
+        let lines = self.lines.by_ref().map(|line| serde_json::from_str(&line).unwrap());
+        let is_it = |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.contains(message));
+        lines.filter(is_it).next().unwrap_or_else(|| panic!("the log ended without '{message}'"))
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    fn ended(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // it has ended already in a test that passes
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_config_online_tells_what_only_a_person_can_mend() {
+    let site = Site::new().await;
+    let (code, said) = site.check_online().await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("Rucio is as the daemon needs it"), "{said}");
+
+    site.change("onsite_rse: STORAGE-1", "onsite_rse: STORAGE-9");
+    let (code, said) = site.check_online().await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("'STORAGE-9' does not exist"), "{said}");
+    site.change("onsite_rse: STORAGE-9", "onsite_rse: STORAGE-1");
+
+    site.change("expression: OFFSITE", "expression: STORAGE-2");
+    let (code, said) = site.check_online().await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("matches 1 site"), "{said}");
+    site.change("expression: STORAGE-2", "expression: OFFSITE");
+
+    std::fs::write(site.directory.path().join("password"), "wrong\n").unwrap();
+    let (code, said) = site.check_online().await;
+    assert_eq!(code, 1, "{said}");
+    assert!(!said.contains("wrong\n"), "the password is told: {said}");
+    site.rucio.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_starts_reloads_and_stops_when_asked() {
+    let site = Site::new().await;
+    let config = site.config.clone();
+    let mut daemon = site.run();
+    let ended = tokio::task::spawn_blocking(move || {
+        daemon.until("ready");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, text.clone() + "release: {deletion: off}\n").unwrap();
+        daemon.signal("-HUP");
+        assert_eq!(daemon.until("configuration read again")["deletion"], "off");
+        std::fs::write(&config, text + "releases: {deletion: on}\n").unwrap();
+        daemon.signal("-HUP");
+        let refusal = daemon.until("the old one stays in force");
+        assert!(refusal["message"].as_str().unwrap().contains("did you mean 'release'?"), "{refusal}");
+        let asked = Instant::now();
+        daemon.signal("-TERM");
+        daemon.until("stopped");
+        (daemon.ended(), asked.elapsed())
+    });
+    let (code, took) = ended.await.unwrap();
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    site.rucio.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_cannot_work_here_says_why_and_ends_with_3() {
+    let site = Site::new().await;
+    site.change("onsite_rse: STORAGE-1", "onsite_rse: STORAGE-9");
+    let mut daemon = site.run();
+    let (line, code) =
+        tokio::task::spawn_blocking(move || (daemon.until("start-up checks failed"), daemon.ended())).await.unwrap();
+    assert!(line["message"].as_str().unwrap().contains("STORAGE-9"), "{line}");
+    assert_eq!(code, Some(3));
+    site.rucio.shutdown().await;
+}
+
+#[test]
+fn without_a_password_the_daemon_ends_with_2() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = configuration(directory.path());
+    std::fs::create_dir_all(directory.path().join("onsite/ctao")).unwrap();
+    let text = std::fs::read_to_string(&config).unwrap();
+    let without: Vec<&str> = text.lines().filter(|line| !line.contains("password")).collect();
+    std::fs::write(&config, without.join("\n") + "\nhttp: {listen: null}\n").unwrap();
+    let said = say(&["run", "--config", config.to_str().unwrap()]);
+    assert_eq!(said.code, 2, "{}", said.all(directory.path()));
+    assert!(said.out.contains("there is no password for Rucio"), "{}", said.out);
+}
