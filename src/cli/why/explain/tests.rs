@@ -69,7 +69,7 @@ fn an_unread_file() {
     assert_snapshot!(told(&row, &config("")), @"
     /ctao/acada/dl0/a.fits.fz
       It was delivered (1.0 GB) and waits to be read and judged.
-      Last answer: it changed while it was read.
+      What it waits for: it changed while it was read.
       This step failed 2 times; the next attempt is at 2026-01-01 20:01:00 UTC.
       It stands there since 2026-01-01 19:57:00 UTC, for 3 min.
 
@@ -148,7 +148,7 @@ fn a_file_that_waits_long_for_proof() {
     assert_snapshot!(told(&row, &config("")), @"
     /ctao/acada/dl0/a.fits.fz
       All off-site copies are asked for. It waits for proof of 2 of them at different sites.
-      Last answer: 1 of 2 sites hold a proven copy; STORAGE-3: replica is COPYING.
+      What it waits for: 1 of 2 sites hold a proven copy; STORAGE-3: replica is COPYING.
       It stands there since 2026-01-01 15:00:00 UTC, for 5 h.
 
     Next
@@ -230,7 +230,7 @@ fn a_rejected_and_a_held_file() {
       It was rejected at 2026-01-01 19:57:00 UTC and waits for nothing. Reason: HDU 1: CHECKSUM does not match the bytes
 
     You can
-      look at it: /tmp/ctao/acada/invalid/dl0/a.fits.fz (the reason is beside it, .reason.json)
+      look at it: /tmp/ctao/acada/invalid/dl0/a.fits.fz (the reason is beside it, in .reason.json)
       check it again: dl0-ingest verify /tmp/ctao/acada/invalid/dl0/a.fits.fz
       have it written and delivered anew under the same name; it is then taken up again
     ");
