@@ -161,6 +161,8 @@ impl Drop for Daemon {
             self.kill();
         }
         if std::thread::panicking() {
+            let list = self.command(&["list", "--json"]);
+            println!("files in custody:\n{}", String::from_utf8_lossy(&list.stdout));
             println!("the daemon's last words:\n{}", self.last_words());
         }
     }

@@ -89,7 +89,7 @@ class Faults:
 
 
 class Storages:
-    """The storages over HTTPS; each thread keeps its connections."""
+    """The storages over HTTPS; each thread has its own connections, and keeps them until it hangs up."""
 
     def __init__(self, ca_file):
         self.tls = ssl.create_default_context(cafile=ca_file)
@@ -119,6 +119,10 @@ class Storages:
                 kept[parts.netloc] = connection
             return answer.status, answer.headers, text
         raise AssertionError("unreachable")
+
+    def hang_up(self):
+        for connection in self.local.__dict__.pop("connections", {}).values():
+            connection.close()
 
     def connect(self, netloc):
         connection = http.client.HTTPSConnection(netloc, context=self.tls, timeout=TIMEOUT)
@@ -261,6 +265,7 @@ class Jobs:
                     reason = str(error)
                 except Exception as error:  # a defect of this program must not leave a transfer hanging
                     reason = f"GENERAL_FAILURE {error!r}"
+            self.storages.hang_up()  # XRootD 5.5 does not bear idle connections well
             self.end(job, file, "FAILED" if reason else "FINISHED", reason)
 
     def transfer(self, parameters, file, source):
