@@ -1,11 +1,38 @@
+# dl0-ingest: what a developer and CI run. `make help` lists it.
+
 # The real stack for tests: PostgreSQL, Rucio, three XRootD storages, FTS stand-in, ACADA's mock (tests/testbed/README.md).
 # TESTBED: its directory; tests find it by the same variable.
 TESTBED ?= /var/tmp/dl0-testbed
 export TESTBED
 
-.PHONY: testbed-up testbed-check testbed-down testbed-wipe test-rucio35
+NEXTEST_VERSION = 0.9.143
 
-testbed-up:                ## start it, installing what is missing (Debian 12, root)
+.PHONY: help demo test test-quick check bench nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
+
+help:                      ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+demo:                      ## the whole road in one process, with a Rucio in miniature
+	cargo run --quiet -- demo
+
+check:                     ## format, lints, documentation
+	cargo fmt --check
+	cargo clippy --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --quiet
+
+test: nextest testbed-up   ## everything, the real stack included (Debian 12, as root)
+	cargo nextest run --features testbed; status=$$?; tests/testbed/down; exit $$status
+
+test-quick: nextest        ## what needs no real stack
+	cargo nextest run
+
+bench:                     ## the single read beside its parts
+	cargo bench --bench fixity
+
+nextest:
+	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)
+
+testbed-up:                ## start the real stack, installing what is missing (Debian 12, root)
 	tests/testbed/up
 
 testbed-check: testbed-up  ## one file through its whole life, without dl0-ingest
@@ -19,6 +46,6 @@ testbed-wipe:              ## stop it and delete its data; downloads are kept
 
 # The tests that need the real stack, against an older Rucio beside the usual one
 test-rucio35: export TESTBED := $(TESTBED)-rucio35
-test-rucio35:
+test-rucio35: nextest      ## contract and end-to-end tests against Rucio 35.8
 	RUCIO_VERSION=35.8.2 BASE_PORT=17100 tests/testbed/up
-	cargo nextest run --features testbed --test contract --test e2e; status=$$?; tests/testbed/down --wipe; exit $$status
+	cargo nextest run --features testbed --test rucio_contract --test e2e; status=$$?; tests/testbed/down --wipe; exit $$status

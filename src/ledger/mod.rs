@@ -9,6 +9,8 @@ mod deliveries;
 mod moves;
 mod queries;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! What we rely on in Rucio and in the storages, as one suite that runs against the embedded miniature and, with the
-//! feature `testbed`, against the real ones (`DL0_TESTBED` names the directory with `endpoints.json`). Where the two
+//! feature `testbed`, against the real ones (`TESTBED` names the directory with `endpoints.json`). Where the two
 //! differ, the miniature is wrong.
 //!
 //! Each behaviour is one function over a [`Stack`](stack::Stack). Names are fresh in every test, so that all of them

@@ -115,10 +115,10 @@ impl Stack {
         Self::new(url, None, passwords, directories, Duration::from_secs(10), miniature).await
     }
 
-    /// The stack that `DL0_TESTBED` points to.
+    /// The stack that `TESTBED` points to.
     #[cfg(feature = "testbed")]
     pub(crate) async fn real() -> Self {
-        let directory = std::env::var("DL0_TESTBED").expect("DL0_TESTBED must name the testbed's directory");
+        let directory = std::env::var("TESTBED").expect("TESTBED must name the testbed's directory");
         let path = std::path::Path::new(&directory).join("endpoints.json");
         let text =
             fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}; is the testbed up?", path.display()));
