@@ -5,6 +5,7 @@ pub mod preflight;
 mod signals;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -107,6 +108,11 @@ impl rucio::Observer for Observed {
     }
 }
 
+/// How long closing the ledger may take.
+const LEDGER_CLOSE: Duration = Duration::from_secs(1);
+/// Kept of the shutdown time for what follows the drain: closing the ledger, and the threads of the runtime.
+const LAST_STEPS: Duration = Duration::from_millis(1500);
+
 /// Where the configuration comes from when it is to be read again.
 pub type Reload = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
@@ -178,7 +184,7 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     shutdown.cancel();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping");
-    let drained = tokio::time::timeout(shutdown_timeout, async {
+    let drained = tokio::time::timeout(shutdown_timeout.saturating_sub(LAST_STEPS), async {
         while tasks.join_next().await.is_some() {}
         // the thread's panic would have been logged by its hook
         let _ = intake.await;
@@ -189,7 +195,7 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
         tasks.abort_all();
     }
     // closing folds the write-ahead log in; a ledger whose disk hangs must not keep us
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), ledger.close()).await;
+    let _ = tokio::time::timeout(LEDGER_CLOSE, ledger.close()).await;
     tracing::info!("stopped");
     checked.map_err(Error::Preflight)
 }

@@ -1,13 +1,12 @@
 //! Second deliveries of registered files: identical content is fine, other content is held (invariant I7).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::custody::State;
 use crate::custody::invariants::same_content;
 use crate::ledger::Redelivery;
 
-use super::verify::{Reading, contents, read_once};
+use super::verify::{Reading, contents, options, read_once};
 use super::{Context, StageError, blocking, register};
 
 /// Between two looks at the queue, which is nearly always empty.
@@ -58,9 +57,8 @@ async fn compare_due(context: &Context) -> Result<(), StageError> {
 
 async fn compare(context: &Context, redelivery: &Redelivery) -> Result<(), StageError> {
     let row = &redelivery.row;
-    let (data, name, identity, flag) =
-        (context.data.clone(), row.name()?, redelivery.identity, Arc::clone(&context.cancel));
-    let reading = blocking(move || read_once(&data, &name, identity, flag)).await;
+    let (data, name, identity, options) = (context.data.clone(), row.name()?, redelivery.identity, options(context));
+    let reading = blocking(move || read_once(&data, &name, identity, &options)).await;
     match reading {
         Reading::Read(report) => {
             context.metrics.bytes_read(report.fixity.bytes);

@@ -9,25 +9,20 @@ use serde_json::json;
 use crate::custody::invariants::trigger_may_go;
 use crate::custody::{FileIdentity, State};
 use crate::datadir::{self, DataDir};
-use crate::fixity::{Finding, Report};
+use crate::fixity::Report;
 use crate::ledger::{FileRow, Sentence, now};
 use crate::names::{Lfn, TRIGGER_SUFFIX};
 
 use super::{Context, StageError, blocking};
 
 /// Rejects a file for these reasons.
-pub(super) async fn reject(
-    context: &Context,
-    row: &FileRow,
-    report: &Report,
-    reasons: &[Finding],
-) -> Result<(), StageError> {
+pub(super) async fn reject(context: &Context, row: &FileRow, report: &Report) -> Result<(), StageError> {
     let name = row.name()?;
     let (data, planned) = (context.data.clone(), name.invalid_path());
     let destination = blocking(move || free_destination(&data, &planned)).await?;
-    let words = reasons.iter().map(|r| r.message.as_str()).collect::<Vec<_>>().join("; ");
+    let words = report.reasons.iter().map(|r| r.message.as_str()).collect::<Vec<_>>().join("; ");
     let sentence = Sentence {
-        code: reasons.first().map_or("unknown", |reason| reason.code).to_owned(),
+        code: report.reasons.first().map_or("unknown", |reason| reason.code).to_owned(),
         reason: words,
         invalid_path: destination.to_string_lossy().into_owned(),
     };
@@ -40,7 +35,7 @@ pub(super) async fn reject(
         "adler32": report.fixity.adler32_hex(),
         "crc32c": report.fixity.crc32c_hex(),
         "blake3": report.fixity.blake3_hex(),
-        "reasons": reasons,
+        "reasons": report.reasons,
         "warnings": report.warnings,
         "what_to_do": "mend the cause, then deliver the file again under its name with a new trigger; \
                        this copy is kept until somebody removes it",

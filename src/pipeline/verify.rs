@@ -1,7 +1,6 @@
 //! Discovered → Verified: one read of each file, and its verdict.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -9,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::config::Config;
 use crate::custody::{Contents, FileIdentity, State};
 use crate::datadir::DataDir;
-use crate::fixity::{self, Finding, Report};
+use crate::fixity::{self, Report};
 use crate::ledger::{FileRow, Postpone, Verified};
 use crate::names::Lfn;
 
@@ -45,10 +44,10 @@ impl Verify {
 async fn read(context: Context, threads: Arc<Semaphore>, row: FileRow) -> Result<(FileRow, Reading), StageError> {
     let name = row.name()?;
     let permit = threads.acquire_owned().await;
-    let (data, cancel, expected) = (context.data.clone(), Arc::clone(&context.cancel), row.identity());
+    let (data, options, expected) = (context.data.clone(), options(&context), row.identity());
     let reading = blocking(move || {
         let _permit = permit;
-        read_once(&data, &name, expected, cancel)
+        read_once(&data, &name, expected, &options)
     })
     .await;
     if let Reading::Read(report) = &reading {
@@ -101,12 +100,11 @@ impl Stage for Verify {
 async fn settle(context: &Context, row: FileRow, reading: Reading) -> Result<Option<Verified>, StageError> {
     match reading {
         Reading::Read(report) => {
-            let reasons = rejections(&report, &context.config());
-            if reasons.is_empty() {
+            if report.accepted() {
                 warn(&row, &report);
                 return Ok(Some(verified(row, *report)));
             }
-            set_aside::reject(context, &row, &report, &reasons).await?;
+            set_aside::reject(context, &row, &report).await?;
         }
         Reading::Changed(found) => {
             tracing::info!(lfn = row.lfn, "file changed since it was delivered, reading it again");
@@ -131,20 +129,6 @@ async fn later(context: &Context, row: &FileRow, waits_for: String) -> Result<()
     Ok(context.ledger.postpone(&[Postpone { id: row.id, delay, waits_for, failed: true }]).await?)
 }
 
-/// The file's own reasons, plus those the operator asked for.
-fn rejections(report: &Report, config: &Config) -> Vec<Finding> {
-    let mut reasons = report.reasons.clone();
-    if config.verify.require_checksum && reasons.is_empty() && report.valid_fits_checksum.is_none() {
-        reasons.push(Finding {
-            code: "checksum-required",
-            message:
-                "the file carries no FITS CHECKSUM and verify.require_checksum is set; have it written with checksums"
-                    .to_owned(),
-        });
-    }
-    reasons
-}
-
 fn warn(row: &FileRow, report: &Report) {
     for warning in &report.warnings {
         tracing::warn!(lfn = row.lfn, code = warning.code, "{}", warning.message);
@@ -167,8 +151,17 @@ pub(super) fn contents(report: &Report) -> Contents {
     }
 }
 
+/// How files are read: as the operator wants it, and not beyond shutdown.
+pub(super) fn options(context: &Context) -> fixity::Options {
+    fixity::Options {
+        require_checksum: context.config().verify.require_checksum,
+        cancel: Some(Arc::clone(&context.cancel)),
+        ..fixity::Options::default()
+    }
+}
+
 /// Reads a file once and makes sure that it was the same file all the time.
-pub(super) fn read_once(data: &DataDir, name: &Lfn, expected: FileIdentity, cancel: Arc<AtomicBool>) -> Reading {
+pub(super) fn read_once(data: &DataDir, name: &Lfn, expected: FileIdentity, options: &fixity::Options) -> Reading {
     let path = name.relative();
     let (file, opened) = match data.open(path) {
         Ok(opened) => opened,
@@ -178,8 +171,7 @@ pub(super) fn read_once(data: &DataDir, name: &Lfn, expected: FileIdentity, canc
     if opened != expected {
         return Reading::Changed(opened);
     }
-    let options = fixity::Options { cancel: Some(cancel), ..fixity::Options::default() };
-    let report = match fixity::examine(&file, &options) {
+    let report = match fixity::examine(&file, options) {
         Ok(report) => report,
         Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Reading::Cancelled,
         Err(error) => return Reading::Failed(format!("cannot read {}: {error}", data.absolute(path).display())),
