@@ -59,9 +59,9 @@ struct Daemon {
 impl Daemon {
     /// Reads its log until a message comes, and returns that line.
     fn until(&mut self, message: &str) -> serde_json::Value {
-        let lines = self.lines.by_ref().map(|line| serde_json::from_str(&line).unwrap());
+        let mut lines = self.lines.by_ref().map(|line| serde_json::from_str(&line).unwrap());
         let is_it = |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.contains(message));
-        lines.filter(is_it).next().unwrap_or_else(|| panic!("the log ended without '{message}'"))
+        lines.find(is_it).unwrap_or_else(|| panic!("the log ended without '{message}'"))
     }
 
     fn signal(&self, name: &str) {
