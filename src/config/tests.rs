@@ -90,18 +90,33 @@ fn the_shipped_example_parses_and_its_commented_defaults_are_the_codes_own() {
     assert_eq!(shipped.release.deletion, Deletion::DryRun);
 }
 
-#[test]
-fn the_shipped_example_has_every_key() {
+/// Every key the file may contain.
+fn known() -> Vec<String> {
     let document = Node::parse(&example_uncommented()).unwrap();
-    let mut written = Vec::new();
-    paths("", &document, &mut written);
     let decoding = Decoding::default();
     super::load::read(decoding.root(&document));
     let (problems, mut known) = decoding.finish();
     assert_eq!(problems, []);
-    written.sort_unstable();
     known.sort_unstable();
-    assert_eq!(written, known);
+    known
+}
+
+#[test]
+fn the_shipped_example_has_every_key() {
+    let mut written = Vec::new();
+    paths("", &Node::parse(&example_uncommented()).unwrap(), &mut written);
+    written.sort_unstable();
+    assert_eq!(written, known());
+}
+
+#[test]
+fn the_documentation_has_every_key() {
+    let documentation = include_str!("../../docs/configuration.md");
+    let known = known();
+    let section = |key: &str| known.iter().any(|other| other.starts_with(&format!("{key}.")));
+    let missing: Vec<&String> =
+        known.iter().filter(|key| !section(key) && !documentation.contains(&format!("`{key}`"))).collect();
+    assert!(missing.is_empty(), "docs/configuration.md lacks {missing:?}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use super::process::Process;
 /// Media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The outcome of a stage's work that counts as success for `…_stage_last_success_timestamp_seconds`.
+/// The outcome of a stage's turn that counts as success for `…_stage_last_success_timestamp_seconds`.
 pub const DONE: &str = "done";
 
 /// The modes of deletion, for [`Metrics::deletion_mode`].
@@ -36,12 +36,12 @@ const SCAN_SECONDS: [f64; 8] = [0.001, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 120.0];
 
 /// Each stage with the buckets that fit one turn of its work, in seconds.
 const STAGES: [(&str, &[f64]); 6] = [
-    ("intake", &[0.001, 0.01, 0.1, 1.0, 10.0, 60.0]),
     ("verify", &[0.005, 0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0]),
     ("register", &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0]),
     ("replicate", &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0]),
     ("confirm", &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0]),
     ("release", &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0]),
+    ("departure", &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0]),
 ];
 
 type Number = Gauge<f64, AtomicU64>;
@@ -109,7 +109,9 @@ impl StageSeconds {
     }
 
     fn observe(&self, stage: &'static str, seconds: f64) {
-        if let Some((_, histogram)) = self.0.iter().find(|(label, _)| label.stage == stage) {
+        let found = self.0.iter().find(|(label, _)| label.stage == stage);
+        debug_assert!(found.is_some(), "the stage {stage} has no buckets");
+        if let Some((_, histogram)) = found {
             histogram.observe(seconds);
         }
     }
@@ -175,7 +177,12 @@ impl Metrics {
         let seconds: fn() -> Histogram = || Histogram::new(REQUEST_SECONDS);
         let metrics = Self {
             stage_taken: put(registry, "stage_taken_files", "Files a stage has taken up", Family::default()),
-            stage_finished: put(registry, "stage_finished_files", "Files a stage has put down", Family::default()),
+            stage_finished: put(
+                registry,
+                "stage_finished_files",
+                "Files a stage has put down, by the outcome of its turn",
+                Family::default(),
+            ),
             stage_in_progress: put(
                 registry,
                 "stage_in_progress_files",
@@ -192,7 +199,7 @@ impl Metrics {
             stage_last_success: put_unit(
                 registry,
                 "stage_last_success_timestamp",
-                "When a stage last moved a file on",
+                "When a stage last ended a turn without a failure",
                 Unit::Seconds,
                 Family::default(),
             ),
