@@ -9,10 +9,12 @@ Production has minutes and hours for a transfer to be looked at again; a test ha
 * judge-repairer takes up a STUCK rule when it has rested for 1800 s, in old versions whatever their configuration says:
   here what ``[repairer] updated_at_delta`` says;
 * judge-repairer retries a lock whose transfer failed for good only after 2 h (then 4, 6, 8 h): here at once, unless
-  that setting has its production value of 1800 s or more.
+  that setting has its production value of 1800 s or more;
+* a judge daemon that finds a dataset or rule locked by another daemon leaves it alone for 1 to 40 minutes: here 2 s.
 """
 
 import functools
+import importlib
 import runpy
 import sys
 from pathlib import Path
@@ -46,6 +48,9 @@ repairer_rest = config_get_int("repairer", "updated_at_delta", check_config_tabl
 force(rucio.core.rule, "get_stuck_rules", delta=repairer_rest)  # old versions have 1800 in their code
 if repairer_rest < 1800:
     setattr(rucio.core.rule_grouping, "__is_retry_required", lambda lock, activity: True)
+
+for name in ("cleaner", "evaluator", "repairer"):  # only now: what they import has been changed above
+    importlib.import_module(f"rucio.daemons.judge.{name}").randint = lambda low, high: 2  # used for that pause only
 
 program = Path(sys.executable).with_name("rucio-" + sys.argv[1])
 sys.argv = [str(program), *sys.argv[2:]]
