@@ -277,7 +277,7 @@ async fn remove_triggers(context: &Context, rows: Vec<FileRow>) -> Result<(), St
         match result {
             Ok(true) => gone.push(id),
             Ok(false) => {
-                tracing::debug!(lfn, "the file on site is not the one registered; its trigger is judged again")
+                tracing::debug!(lfn, "the file on site is not the one registered; its trigger is judged again");
             }
             Err(error) => tracing::error!(lfn, "trigger of a registered file cannot be removed: {error}"),
         }

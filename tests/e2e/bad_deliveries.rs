@@ -96,13 +96,17 @@ async fn a_rotten_copy_keeps_the_file_on_site() {
     let delivery = Deliveries::default().note(&stack, &file);
     pull_trigger(&file);
     let available = async || {
-        let states =
-            rucio.replica_states(&[delivery.lfn.clone()]).await.unwrap().remove(&delivery.lfn).unwrap_or_default();
+        let states = rucio
+            .replica_states(std::slice::from_ref(&delivery.lfn))
+            .await
+            .unwrap()
+            .remove(&delivery.lfn)
+            .unwrap_or_default();
         stack.offsite().filter(|(rse, _)| states.get(*rse).is_some_and(|state| state == "AVAILABLE")).count()
     };
-    wait_for("the first copy", Duration::from_secs(60), &mut daemon, async || available().await == 1).await;
+    wait_for("the first copy", Duration::from_mins(1), &mut daemon, async || available().await == 1).await;
     stack.fault(r#"{"rot_next": 1}"#);
-    wait_for("both copies are there, for all that Rucio knows", Duration::from_secs(60), &mut daemon, async || {
+    wait_for("both copies are there, for all that Rucio knows", Duration::from_mins(1), &mut daemon, async || {
         available().await == 2
     })
     .await;

@@ -30,7 +30,7 @@ pub(crate) async fn wait_for(
 
 /// Waits until every delivered file has left the site, on disk and in Rucio.
 pub(crate) async fn wait_for_release(stack: &Stack, rucio: &Rucio, daemon: &mut Daemon, deliveries: &Deliveries) {
-    let limit = Duration::from_secs(120);
+    let limit = Duration::from_mins(2);
     let all = deliveries.all();
     wait_for("every on-site file is gone", limit, daemon, async || {
         all.iter().all(|delivery| delivery.path.symlink_metadata().is_err())
@@ -56,7 +56,7 @@ pub(crate) async fn wait_for_state(daemon: &Daemon, lfn: &str, expected: &str) {
             return;
         }
         assert!(
-            started.elapsed() < Duration::from_secs(60),
+            started.elapsed() < Duration::from_mins(1),
             "{lfn} is {found:?}, not {expected}\n{}",
             daemon.last_words()
         );

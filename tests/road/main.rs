@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod site;
+mod start;
 
 use std::fs;
 use std::time::Duration;

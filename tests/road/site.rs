@@ -9,14 +9,14 @@ use dl0_ingest::config::Config;
 use dl0_ingest::custody::State;
 use dl0_ingest::daemon;
 use dl0_ingest::embedded::{Embedded, Options};
-use dl0_ingest::ledger::{FileRow, Ledger};
+use dl0_ingest::ledger::{FileRow, Ledger, WrongTrigger};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Directory that the tests deliver into, relative to the data root.
 pub(crate) const DAY: &str = "ctao/acada/dl0/LST/events/2026/01/01";
 /// No step of these tests takes anything like this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Site {
     pub(crate) root: tempfile::TempDir,
@@ -39,8 +39,15 @@ impl Drop for Daemon {
 impl Site {
     /// A site whose configuration ends with `extra`, which may repeat no key.
     pub(crate) async fn new(extra: &str) -> Self {
+        Self::with(extra, |_| {}).await
+    }
+
+    /// A site whose Rucio is set up differently.
+    pub(crate) async fn with(extra: &str, change: impl FnOnce(&mut Options)) -> Self {
         let root = tempfile::tempdir().unwrap();
-        let rucio = Embedded::start(Options::new(root.path().join("rucio"))).await.unwrap();
+        let mut options = Options::new(root.path().join("rucio"));
+        change(&mut options);
+        let rucio = Embedded::start(options).await.unwrap();
         let site = Self { root, rucio, extra: extra.to_owned() };
         fs::create_dir_all(site.data().join(DAY)).unwrap();
         fs::write(site.root.path().join("password"), "ingestpw\n").unwrap();
@@ -61,6 +68,11 @@ impl Site {
     }
 
     pub(crate) fn config(&self) -> Config {
+        self.config_with(|text| text)
+    }
+
+    /// The configuration after a change to its text.
+    pub(crate) fn config_with(&self, change: impl FnOnce(String) -> String) -> Config {
         let text = format!(
             "data_path: {data}\nstate_dir: {state}\nonsite_rse: STORAGE-1\noffsite: {{expression: OFFSITE}}\n\
              rucio:\n  url: {url}\n  account: ingest\n  auth: {{userpass: {{password_file: {password}}}}}\n\
@@ -73,7 +85,7 @@ impl Site {
             extra = self.extra,
         );
         let file = self.root.path().join("dl0-ingest.yaml");
-        fs::write(&file, text).unwrap();
+        fs::write(&file, change(text)).unwrap();
         Config::load(&file).unwrap().config
     }
 
@@ -105,6 +117,15 @@ impl Site {
         let row = ledger.by_lfn(lfn).await.ok().flatten();
         ledger.close().await;
         row
+    }
+
+    /// The wrong triggers on record, by path.
+    pub(crate) async fn wrong_triggers(&self) -> Vec<WrongTrigger> {
+        let path = self.root.path().join("state/ledger.db");
+        let Ok(ledger) = Ledger::open_read_only(&path).await else { return Vec::new() };
+        let wrong = ledger.wrong_triggers().await.unwrap_or_default();
+        ledger.close().await;
+        wrong
     }
 
     /// Waits until a file is in a state; tells where it is stuck otherwise.

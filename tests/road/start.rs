@@ -1,0 +1,133 @@
+//! What is wrong at the start is told in words, and nothing is touched.
+
+use std::fs;
+
+use dl0_ingest::config::Config;
+use dl0_ingest::custody::State;
+use dl0_ingest::daemon;
+use tokio_util::sync::CancellationToken;
+
+use crate::site::{Site, fixture, lfn};
+
+/// The words with which the daemon refuses to run.
+async fn refusal(config: Config) -> String {
+    daemon::run(config, None, CancellationToken::new()).await.unwrap_err().to_string()
+}
+
+fn replacing(from: &'static str, to: &'static str) -> impl FnOnce(String) -> String {
+    move |text| {
+        assert!(text.contains(from), "{text}");
+        text.replace(from, to)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_rse_that_does_not_exist_is_named() {
+    let site = Site::new("").await;
+    let words = refusal(site.config_with(replacing("onsite_rse: STORAGE-1", "onsite_rse: STORAGE-9"))).await;
+    assert!(words.contains("the on-site RSE 'STORAGE-9' does not exist in Rucio; check onsite_rse"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_without_rights_is_told_which_one_it_lacks() {
+    let site = Site::new("").await;
+    fs::write(site.root.path().join("password"), "plainpw").unwrap();
+    let words = refusal(site.config_with(replacing("account: ingest", "account: plain"))).await;
+    assert!(words.contains("the Rucio account 'plain' lacks the attribute admin=True"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expression_that_matches_one_site_is_not_enough() {
+    let site = Site::new("").await;
+    let words = refusal(site.config_with(replacing("expression: OFFSITE", "expression: STORAGE-2"))).await;
+    assert!(
+        words.contains("'STORAGE-2' matches 1 site(s) besides the on-site RSE (STORAGE-2), 2 are needed"),
+        "{words}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_rses_at_one_site_are_one_site_and_a_siteless_rse_is_named() {
+    let site = Site::with("", |options| {
+        for rse in &mut options.rses {
+            rse.attributes.insert("site".to_owned(), "SAME".to_owned());
+        }
+    })
+    .await;
+    let words = refusal(site.config()).await;
+    assert!(words.contains("matches 1 site(s) besides the on-site RSE (STORAGE-2, STORAGE-3)"), "{words}");
+    let site = Site::with("", |options| {
+        options.rses[2].attributes.remove("site");
+    })
+    .await;
+    let words = refusal(site.config()).await;
+    assert!(words.contains("the off-site RSE STORAGE-3 has no attribute 'site'"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tombstone_delay_on_site_is_refused() {
+    let site = Site::with("", |options| {
+        options.rses[0].attributes.insert("tombstone_delay".to_owned(), "86400".to_owned());
+    })
+    .await;
+    let words = refusal(site.config()).await;
+    assert!(words.contains("STORAGE-1 has the attribute tombstone_delay"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_ends_the_daemon_and_is_not_repeated_in_its_words() {
+    let site = Site::new("").await;
+    fs::write(site.root.path().join("password"), "a-wrong-secret").unwrap();
+    let words = refusal(site.config()).await;
+    assert!(words.contains("CannotAuthenticate") && words.contains("'ingest'"), "{words}");
+    assert!(!words.contains("a-wrong-secret"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_without_the_observatorys_tree_is_asked_about() {
+    let site = Site::new("").await;
+    fs::remove_dir_all(site.data().join("ctao")).unwrap();
+    let words = refusal(site.config()).await;
+    assert!(words.contains("has no directory 'ctao': is it mounted?"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_directory_that_cannot_be_made_is_named() {
+    let site = Site::new("").await;
+    fs::write(site.root.path().join("state"), "in the way").unwrap();
+    let words = refusal(site.config()).await;
+    assert!(words.contains("cannot make the state directory") && words.contains("set state_dir"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_daemon_on_one_ledger_is_refused() {
+    let site = Site::new("").await;
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    site.until_row(&lfn, |_| true).await;
+    let words = refusal(site.config()).await;
+    assert!(words.contains("is in use by another dl0-ingest"), "{words}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_wrong_trigger_is_reported_once_and_taken_when_it_is_mended() {
+    let site = Site::new("").await;
+    let daemon = site.start();
+    std::os::unix::fs::symlink("a", site.path(".trigger")).unwrap();
+    fs::create_dir(site.path("directory.trigger")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", site.path("b.trigger")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", site.path("c.trigger")).unwrap();
+    site.trigger("late.fits.fz");
+    let mut seen = Vec::new();
+    while seen.len() < 5 {
+        seen = site.wrong_triggers().await;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let reasons: Vec<&str> = seen.iter().map(|wrong| wrong.reason.as_str()).collect();
+    assert_eq!(reasons, ["bare-trigger", "points-elsewhere", "points-outside", "trigger-is-directory", "dangling"]);
+    fs::write(site.path("late.fits.fz"), fixture("SUBARRAY")).unwrap();
+    site.until(&lfn("late.fits.fz"), State::Registered).await;
+    assert_eq!(site.wrong_triggers().await.len(), 4);
+    daemon.stop().await;
+}
