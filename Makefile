@@ -18,7 +18,7 @@ demo:                      ## the whole road in one process, with a Rucio in min
 check:                     ## format, lints, documentation
 	cargo fmt --check
 	cargo clippy --all-targets --all-features -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --no-deps --document-private-items --quiet
 
 test: nextest testbed-up   ## everything, the real stack included (Debian 12, as root)
 	cargo nextest run --features testbed; status=$$?; tests/testbed/down; exit $$status
