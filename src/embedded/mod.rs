@@ -2,7 +2,7 @@
 //! between directories, a reaper that really deletes files, and a WebDAV-like face for each storage.
 //!
 //! It serves the demo and fault injection. What it answers is held against a real Rucio by `tests/rucio_contract`;
-//! where they differ, this one is wrong. State lives in memory behind one lock ([`catalog`]); HTTP and the daemons are
+//! where they differ, this one is wrong. State lives in memory behind one lock (`catalog`); HTTP and the daemons are
 //! thin around it. Everything listens on 127.0.0.1.
 
 mod catalog;

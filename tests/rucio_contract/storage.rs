@@ -48,8 +48,8 @@ pub(crate) async fn what_is_not_a_file_is_an_error(stack: &Stack) {
     storage.head("adler32").await.expect(404);
     storage.get("").await.expect(404);
     fs::create_dir_all(stack.path(ONSITE, &dataset).join("file0.fits")).unwrap();
-    storage.head("adler32").await.expect(409);
-    // without the wish for a digest a directory is a success, and its length is not that of a file
+    // Without the wish for a digest a directory is a success, and its length is not that of a file. With it XRootD
+    // answers 409, or sometimes not at all.
     storage.send(reqwest::Method::HEAD, "", &[], None).await.expect(200);
 }
 
