@@ -2,6 +2,7 @@
 # Settings of the testbed, sourced by up, down and ctl.
 #
 # Give them in the environment of `up`; it keeps them in $TESTBED/settings.env, so that later only TESTBED must match.
+# The environment still comes first.
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repository=$(cd "$here/../.." && pwd)
 
