@@ -27,6 +27,9 @@ pub const DONE: &str = "done";
 /// The modes of deletion, for [`Metrics::deletion_mode`].
 const DELETION_MODES: [&str; 3] = ["off", "dry-run", "on"];
 
+/// The promises, for [`Metrics::invariant_violation`].
+const INVARIANTS: [&str; 8] = ["I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8"];
+
 /// Requests to a server: milliseconds to a minute.
 const REQUEST_SECONDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 20.0, 60.0];
 /// From a trigger on disk to the ledger: the promise is 100 ms, the scan takes seconds.
@@ -127,6 +130,24 @@ impl EncodeMetric for StageSeconds {
     }
 }
 
+/// A moment in Unix time; not shown before it is known, so that no alert takes 1970 for an expiry.
+#[derive(Clone, Debug, Default)]
+struct Moment(Number);
+
+impl EncodeMetric for Moment {
+    fn encode(&self, encoder: MetricEncoder) -> fmt::Result {
+        self.0.encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        self.0.metric_type()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.get() == 0.0
+    }
+}
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// All metrics of one daemon; made once, shared by reference.
@@ -149,7 +170,7 @@ pub struct Metrics {
     rucio_requests: Family<Request, Counter>,
     rucio_seconds: Histograms<Endpoint>,
     rucio_up: Gauge,
-    token_expiry: Number,
+    token_expiry: Moment,
     storage_requests: Family<Outcome, Counter>,
     storage_seconds: Histogram,
     released_files: Counter,
@@ -259,7 +280,7 @@ impl Metrics {
                 "rucio_token_expiry_timestamp",
                 "When the token for Rucio expires",
                 Unit::Seconds,
-                Number::default(),
+                Moment::default(),
             ),
             storage_requests: put(
                 registry,
@@ -312,6 +333,9 @@ impl Metrics {
             drop(metrics.stage_taken.get_or_create(&Stage { stage }));
             drop(metrics.stage_in_progress.get_or_create(&Stage { stage }));
             drop(metrics.stage_finished.get_or_create(&StageOutcome { stage, outcome: DONE }));
+        }
+        for invariant in INVARIANTS {
+            drop(metrics.invariant_violations.get_or_create(&Invariant { invariant }));
         }
         metrics.reload_successful.set(1);
         metrics
@@ -386,7 +410,7 @@ impl Metrics {
 
     /// When the token for Rucio expires, in Unix time.
     pub fn token_expiry(&self, unix_seconds: f64) {
-        self.token_expiry.set(unix_seconds);
+        self.token_expiry.0.set(unix_seconds);
     }
 
     /// One question to a storage.
@@ -505,6 +529,24 @@ mod tests {
         metrics.backlog("held", 0, 0, None);
         assert_eq!(value(&metrics, "dl0_ingest_backlog_oldest_timestamp_seconds{state=\"held\"}"), None);
         assert_eq!(value(&metrics, "dl0_ingest_backlog_files{state=\"held\"}"), Some(0.0));
+    }
+
+    #[test]
+    fn a_token_that_nobody_has_yet_does_not_expire() {
+        let metrics = Metrics::new();
+        let expiry = "dl0_ingest_rucio_token_expiry_timestamp_seconds";
+        assert!(!metrics.encode().unwrap().contains(expiry));
+        metrics.token_expiry(1.7e9);
+        assert_eq!(value(&metrics, expiry), Some(1.7e9));
+    }
+
+    #[test]
+    fn a_promise_never_broken_is_a_zero() {
+        let metrics = Metrics::new();
+        let of = |metrics: &Metrics| value(metrics, "dl0_ingest_invariant_violations_total{invariant=\"I2\"}");
+        assert_eq!(of(&metrics), Some(0.0));
+        metrics.invariant_violation("I2");
+        assert_eq!(of(&metrics), Some(1.0));
     }
 
     #[test]
