@@ -146,6 +146,8 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     });
     // what a dry run has looked at is looked at again, in case this run is none
     ledger.hasten(State::Confirmed).await?;
+    // and nobody carries out the intents of the last run
+    ledger.hasten(State::Releasing).await?;
 
     signals::listen(&context, settings, reload).map_err(Error::Signals)?;
     let intake_context = context.clone();

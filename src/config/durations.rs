@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Units in the order in which [`format`] uses them, with their length in milliseconds.
+/// Units in the order in which [`format()`] uses them, with their length in milliseconds.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Reads one or more `<whole number><unit>` parts, spaces allowed between them.

@@ -175,6 +175,15 @@ impl Ledger {
         Ok(found)
     }
 
+    /// Whether a second delivery of this file waits to be compared.
+    pub async fn is_redelivered(&self, row: &FileRow) -> Result<bool, Error> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM redeliveries WHERE file_id = $1)")
+            .bind(row.id)
+            .fetch_one(&self.reader)
+            .await
+            .map_err(|e| self.database(e))
+    }
+
     /// Looks at a second delivery again in `delay`.
     pub async fn redelivery_later(&self, row: &FileRow, delay: std::time::Duration) -> Result<(), Error> {
         sqlx::query("UPDATE redeliveries SET next_attempt = $1 WHERE file_id = $2")

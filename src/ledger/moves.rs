@@ -195,17 +195,8 @@ impl Ledger {
 
     /// Replicated → Confirmed, on the evidence of the second look.
     pub async fn confirmed(&self, row: &FileRow, evidence: &str) -> Result<bool, Error> {
-        self.step_with_evidence(row, State::Confirmed, "confirmed", evidence).await
-    }
-
-    /// Confirmed → Releasing: the durable intent, with the evidence it rests on.
-    pub async fn releasing(&self, row: &FileRow, evidence: &str) -> Result<bool, Error> {
-        self.step_with_evidence(row, State::Releasing, "releasing", evidence).await
-    }
-
-    async fn step_with_evidence(&self, row: &FileRow, to: State, kind: &str, evidence: &str) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
-        let moved = self.step(&mut tx, row, to, kind, Some(evidence)).await?;
+        let moved = self.step(&mut tx, row, State::Confirmed, "confirmed", Some(evidence)).await?;
         if moved {
             sqlx::query("UPDATE files SET last_evidence = $1 WHERE id = $2")
                 .bind(evidence)
@@ -218,9 +209,28 @@ impl Ledger {
         Ok(moved)
     }
 
-    /// Rule C was ended in Rucio.
+    /// Confirmed → Releasing: the durable intent, with the evidence it rests on. Nobody else takes the file up before
+    /// `until`: whoever wrote the intent is about to carry it out.
+    pub async fn releasing(&self, row: &FileRow, evidence: &str, until: UnixMillis) -> Result<bool, Error> {
+        let mut tx = self.begin().await?;
+        let moved = self.step(&mut tx, row, State::Releasing, "releasing", Some(evidence)).await?;
+        if moved {
+            sqlx::query("UPDATE files SET last_evidence = $1, next_attempt = $2 WHERE id = $3")
+                .bind(evidence)
+                .bind(until)
+                .bind(row.id)
+                .execute(&mut *tx)
+                .await
+                .map_err(|e| self.database(e))?;
+        }
+        self.commit(tx).await?;
+        Ok(moved)
+    }
+
+    /// Rule C was ended in Rucio; the file can be watched go from now on.
     pub async fn release_ordered(&self, row: &FileRow) -> Result<(), Error> {
-        self.note(row, "release-ordered", "UPDATE files SET release_ordered_at = $1 WHERE id = $2").await
+        let update = "UPDATE files SET release_ordered_at = $1, next_attempt = $1 WHERE id = $2";
+        self.note(row, "release-ordered", update).await
     }
 
     /// Rucio has no on-site replica any more.

@@ -85,7 +85,7 @@ async fn work_on_a_file_that_was_delivered_anew_meanwhile_is_void() {
 async fn a_move_that_the_road_does_not_have_is_refused() {
     let (_directory, ledger) = ledger().await;
     let row = register(&ledger).await;
-    assert!(matches!(ledger.releasing(&row, "{}").await, Err(Error::Illegal(_))));
+    assert!(matches!(ledger.releasing(&row, "{}", 0).await, Err(Error::Illegal(_))));
     assert!(matches!(ledger.released(&row).await, Err(Error::Illegal(_))));
     assert_eq!(ledger.by_lfn(FILE).await.unwrap().unwrap().state, State::Registered);
 }

@@ -26,6 +26,10 @@ pub struct Departure;
 /// A dry run has said what it would do; it says so again after this, or when the configuration changes.
 const SAID: Duration = Duration::from_hours(24);
 
+/// How long, in milliseconds, an intent is left to whoever wrote it. After a restart nobody carries it out any more, and
+/// the file is due at once.
+const CARRYING_OUT: i64 = 600_000;
+
 impl Stage for Release {
     const NAME: &'static str = "release";
     const STATE: State = State::Confirmed;
@@ -53,9 +57,13 @@ impl Stage for Release {
                 continue;
             }
             let evidence = serde_json::json!(order).to_string();
-            if context.ledger.releasing(row, &evidence).await? {
+            if context.ledger.releasing(row, &evidence, now() + CARRYING_OUT).await? {
                 let releasing = FileRow { state: State::Releasing, ..row.clone() };
-                give_up(context, &releasing, &order).await?;
+                if let Err(error) = give_up(context, &releasing, &order).await {
+                    let delay = backoff::after_failures(&context.config().retry, 0);
+                    context.wait(&releasing, delay, &error.to_string()).await?;
+                    return Err(error);
+                }
                 context.wake(State::Releasing);
             }
         }
@@ -237,6 +245,10 @@ async fn departed(context: &Context, row: FileRow) -> Result<(), StageError> {
     };
     match on_disk(context, &row).await {
         Ok(None) => return finish(context, &row).await,
+        // what was released is gone, and what was delivered in its place is compared as soon as this is settled
+        Ok(Some(found)) if found != row.identity() && context.ledger.is_redelivered(&row).await? => {
+            return finish(context, &row).await;
+        }
         Ok(Some(found)) if found != row.identity() => {
             return context.hold(&row, "changed", "another file took the place of the one that was released").await;
         }
