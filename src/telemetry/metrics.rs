@@ -4,11 +4,9 @@
 //! cannot become one. Moments are gauges of Unix time, not ages: an age stands still when the daemon does.
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, text};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -16,7 +14,13 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+use self::shapes::{
+    Directories, Endpoint, Histograms, Invariant, LATENCY_SECONDS, Mode, Moment, Number, Outcome, REQUEST_SECONDS,
+    Request, SCAN_SECONDS, STAGES, Stage, StageOutcome, StageSeconds, State, Verdict,
+};
 use super::process::Process;
+
+mod shapes;
 
 /// Media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -29,126 +33,6 @@ const DELETION_MODES: [&str; 3] = ["off", "dry-run", "on"];
 
 /// The promises, for [`Metrics::invariant_violation`].
 const INVARIANTS: [&str; 8] = ["I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8"];
-
-/// Requests to a server: milliseconds to a minute.
-const REQUEST_SECONDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 20.0, 60.0];
-/// From a trigger on disk to the ledger: the promise is 100 ms, the scan takes seconds.
-const LATENCY_SECONDS: [f64; 9] = [0.005, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 20.0, 120.0];
-/// Scans of the tree.
-const SCAN_SECONDS: [f64; 8] = [0.001, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 120.0];
-
-/// Each stage with the buckets that fit one turn of its work, in seconds.
-const STAGES: [(&str, &[f64]); 6] = [
-    ("verify", &[0.005, 0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0]),
-    ("register", &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0]),
-    ("replicate", &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0]),
-    ("confirm", &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0]),
-    ("release", &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0]),
-    ("departure", &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0]),
-];
-
-type Number = Gauge<f64, AtomicU64>;
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Stage {
-    stage: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StageOutcome {
-    stage: &'static str,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct State {
-    state: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Verdict {
-    verdict: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
-    endpoint: &'static str,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Endpoint {
-    endpoint: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Directories {
-    directories: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Mode {
-    mode: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Invariant {
-    invariant: &'static str,
-}
-
-/// One histogram per stage, each with buckets of its own, under one name.
-#[derive(Clone, Debug)]
-struct StageSeconds(Vec<(Stage, Histogram)>);
-
-impl StageSeconds {
-    fn new() -> Self {
-        let of = |(stage, buckets): &(&'static str, &[f64])| (Stage { stage }, Histogram::new(buckets.iter().copied()));
-        Self(STAGES.iter().map(of).collect())
-    }
-
-    fn observe(&self, stage: &'static str, seconds: f64) {
-        let found = self.0.iter().find(|(label, _)| label.stage == stage);
-        debug_assert!(found.is_some(), "the stage {stage} has no buckets");
-        if let Some((_, histogram)) = found {
-            histogram.observe(seconds);
-        }
-    }
-}
-
-impl EncodeMetric for StageSeconds {
-    fn encode(&self, mut encoder: MetricEncoder) -> fmt::Result {
-        self.0.iter().try_for_each(|(label, histogram)| histogram.encode(encoder.encode_family(label)?))
-    }
-
-    fn metric_type(&self) -> MetricType {
-        MetricType::Histogram
-    }
-}
-
-/// A moment in Unix time; not shown before it is known, so that no alert takes 1970 for an expiry.
-#[derive(Clone, Debug, Default)]
-struct Moment(Number);
-
-impl EncodeMetric for Moment {
-    fn encode(&self, encoder: MetricEncoder) -> fmt::Result {
-        self.0.encode(encoder)
-    }
-
-    fn metric_type(&self) -> MetricType {
-        self.0.metric_type()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.get() == 0.0
-    }
-}
-
-type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// All metrics of one daemon; made once, shared by reference.
 #[derive(Debug)]
@@ -467,94 +351,4 @@ fn now() -> f64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    /// The sample lines of a page, without its comments.
-    fn samples(metrics: &Metrics) -> Vec<String> {
-        let page = metrics.encode().unwrap();
-        page.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
-    }
-
-    fn value(metrics: &Metrics, series: &str) -> Option<f64> {
-        let found = samples(metrics).into_iter().find_map(|line| Some(line.strip_prefix(series)?.trim().to_owned()))?;
-        Some(found.parse().unwrap())
-    }
-
-    #[test]
-    fn every_line_is_a_number_under_our_prefix_or_the_customary_one() {
-        let metrics = Metrics::new();
-        metrics.rucio_request("POST /dids/attachments", "ok", 0.1);
-        for line in samples(&metrics) {
-            let (series, number) = line.rsplit_once(' ').unwrap();
-            assert!(series.starts_with("dl0_ingest_") || series.starts_with("process_"), "{line}");
-            assert!(number.parse::<f64>().is_ok(), "{line}");
-        }
-    }
-
-    #[test]
-    fn no_metric_is_declared_twice_and_every_one_has_help() {
-        let page = Metrics::new().encode().unwrap();
-        let declared = |kind: &str| -> Vec<String> {
-            let name = |line: &str| Some(line.strip_prefix(kind)?.split(' ').next()?.to_owned());
-            page.lines().filter_map(name).collect()
-        };
-        let types = declared("# TYPE ");
-        assert_eq!(types, declared("# HELP "));
-        assert_eq!(types.len(), types.iter().collect::<BTreeSet<_>>().len());
-        assert!(types.contains(&"process_resident_memory_bytes".to_owned()));
-    }
-
-    #[test]
-    fn what_is_taken_and_not_put_down_is_in_progress() {
-        let metrics = Metrics::new();
-        metrics.taken("register", 250);
-        metrics.finished("register", DONE, 240, 0.3);
-        metrics.finished("register", "retry", 4, 0.3);
-        assert_eq!(value(&metrics, "dl0_ingest_stage_in_progress_files{stage=\"register\"}"), Some(6.0));
-        assert_eq!(value(&metrics, "dl0_ingest_stage_taken_files_total{stage=\"register\"}"), Some(250.0));
-        assert_eq!(value(&metrics, "dl0_ingest_stage_duration_seconds_count{stage=\"register\"}"), Some(2.0));
-        assert!(value(&metrics, "dl0_ingest_stage_last_success_timestamp_seconds{stage=\"register\"}").unwrap() > 1e9);
-        assert_eq!(value(&metrics, "dl0_ingest_stage_last_success_timestamp_seconds{stage=\"verify\"}"), None);
-    }
-
-    #[test]
-    fn a_state_without_files_has_no_oldest_one() {
-        let metrics = Metrics::new();
-        metrics.backlog("held", 1, 10, Some(1.7e9));
-        assert_eq!(value(&metrics, "dl0_ingest_backlog_oldest_timestamp_seconds{state=\"held\"}"), Some(1.7e9));
-        metrics.backlog("held", 0, 0, None);
-        assert_eq!(value(&metrics, "dl0_ingest_backlog_oldest_timestamp_seconds{state=\"held\"}"), None);
-        assert_eq!(value(&metrics, "dl0_ingest_backlog_files{state=\"held\"}"), Some(0.0));
-    }
-
-    #[test]
-    fn a_token_that_nobody_has_yet_does_not_expire() {
-        let metrics = Metrics::new();
-        let expiry = "dl0_ingest_rucio_token_expiry_timestamp_seconds";
-        assert!(!metrics.encode().unwrap().contains(expiry));
-        metrics.token_expiry(1.7e9);
-        assert_eq!(value(&metrics, expiry), Some(1.7e9));
-    }
-
-    #[test]
-    fn a_promise_never_broken_is_a_zero() {
-        let metrics = Metrics::new();
-        let of = |metrics: &Metrics| value(metrics, "dl0_ingest_invariant_violations_total{invariant=\"I2\"}");
-        assert_eq!(of(&metrics), Some(0.0));
-        metrics.invariant_violation("I2");
-        assert_eq!(of(&metrics), Some(1.0));
-    }
-
-    #[test]
-    fn one_mode_of_deletion_is_on_at_a_time() {
-        let metrics = Metrics::new();
-        metrics.deletion_mode("dry-run");
-        metrics.deletion_mode("on");
-        let of = |mode: &str| value(&metrics, &format!("dl0_ingest_deletion_mode{{mode=\"{mode}\"}}"));
-        assert_eq!((of("off"), of("dry-run"), of("on")), (Some(0.0), Some(0.0), Some(1.0)));
-    }
-}
+mod tests;
