@@ -28,11 +28,11 @@ use crate::telemetry::logs;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Where to play it, a new or empty directory that is kept [default: a scratch directory, removed afterwards]
+    /// Where to play it, a new or empty directory [default: a new one among the temporary files]
     directory: Option<PathBuf>,
-    /// Keep the scratch directory
-    #[arg(long)]
-    keep: bool,
+    /// Remove the new directory at the end instead of leaving it to look around in
+    #[arg(long, conflicts_with = "directory")]
+    remove: bool,
 }
 
 /// Between two deliveries.
@@ -54,7 +54,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, Fa
     runtime.shutdown_timeout(Duration::from_secs(1));
     let exit = played?;
     if !place.stays {
-        writeln!(out, "\nThe scratch directory is removed. With --keep it stays, to look around in.")?;
+        writeln!(out, "\nThe scratch directory is removed.")?;
     }
     Ok(exit)
 }
@@ -75,8 +75,8 @@ impl Place {
         let name = format!("dl0-ingest-demo-{}", uuid::Uuid::new_v4().simple());
         let directory = std::env::temp_dir().join(name);
         let scene = Scene::set(&directory)?;
-        let scratch = (!arguments.keep).then(|| Scratch(scene.directory.clone()));
-        Ok(Self { scene, stays: arguments.keep, _scratch: scratch })
+        let scratch = arguments.remove.then(|| Scratch(scene.directory.clone()));
+        Ok(Self { scene, stays: !arguments.remove, _scratch: scratch })
     }
 }
 

@@ -71,7 +71,11 @@ pub(super) fn page(context: Context) -> BoxFuture<'static, StatusPage> {
             })
             .collect();
         let config = context.config();
-        let rucio = context.rucio.breaker().reason().unwrap_or_else(|| "up".to_owned());
+        let rucio = match (*context.gate.borrow(), context.rucio.breaker().reason()) {
+            (_, Some(reason)) => reason,
+            (true, None) => "up".to_owned(),
+            (false, None) => "not checked yet".to_owned(),
+        };
         let facts = vec![
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ("deletion", config.release.deletion.as_str().to_owned()),

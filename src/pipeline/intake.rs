@@ -118,7 +118,7 @@ impl<'c> Intake<'c> {
                 }
             }
             Err(error) => {
-                self.context.health.set_ready("data directory", Err(error.to_string()));
+                self.context.health.set_ready("data directory", Err("cannot be read, see the log".to_owned()));
                 self.say(&error.to_string());
             }
         }
@@ -254,7 +254,7 @@ impl<'c> Intake<'c> {
             Ok(answers) => answers,
             Err(error) => {
                 self.say(&error.to_string());
-                self.context.health.set_ready("ledger", Err(error.to_string()));
+                self.context.health.set_ready("ledger", Err("cannot be written, see the log".to_owned()));
                 for Sound { trigger, .. } in &batch {
                     self.scanner.forget(trigger.parent().unwrap_or(Path::new("")));
                 }

@@ -36,7 +36,7 @@ pub async fn run<S: Stage>(stage: S, context: Context) {
         let claim = match context.ledger.claim(S::STATE, most).await {
             Ok(claim) => claim,
             Err(error) => {
-                context.health.set_ready("ledger", Err(error.to_string()));
+                context.health.set_ready("ledger", Err("cannot be written, see the log".to_owned()));
                 trouble.say(S::NAME, &error.to_string());
                 pause(&context, POLL).await;
                 continue;
