@@ -155,7 +155,7 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     let mut tasks = JoinSet::new();
     tasks.spawn(pipeline::run(Verify::new(&context), context.clone()));
     tasks.spawn(pipeline::run(Register, context.clone()));
-    tasks.spawn(pipeline::run(Replicate, context.clone()));
+    tasks.spawn(pipeline::run(Replicate::default(), context.clone()));
     tasks.spawn(pipeline::run(Confirm, context.clone()));
     tasks.spawn(pipeline::run(Release, context.clone()));
     tasks.spawn(pipeline::run(Departure, context.clone()));

@@ -228,8 +228,15 @@ impl DataDir {
         }
         let (from_parent, from_name) = self.open_parent(from)?;
         let (to_parent, to_name) = self.open_parent(to)?;
-        rustix::fs::renameat_with(&from_parent, from_name, &to_parent, to_name, RenameFlags::NOREPLACE)
-            .map_err(|e| io_error("move aside to", to, e))?;
+        match rustix::fs::renameat_with(&from_parent, from_name, &to_parent, to_name, RenameFlags::NOREPLACE) {
+            // some network file systems cannot rename without replacing; a link never replaces anything either
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                rustix::fs::linkat(&from_parent, from_name, &to_parent, to_name, AtFlags::empty())
+                    .and_then(|()| rustix::fs::unlinkat(&from_parent, from_name, AtFlags::empty()))
+            }
+            moved => moved,
+        }
+        .map_err(|e| io_error("move aside to", to, e))?;
         self.sync_directory(to.parent().unwrap_or(Path::new("")))?;
         self.sync_directory(from.parent().unwrap_or(Path::new("")))
     }

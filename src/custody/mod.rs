@@ -7,8 +7,8 @@ mod state;
 
 pub use copies::{Copies, TooFewCopies};
 pub use evidence::{
-    Contents, CopyFacts, CopyProof, Doubt, Evidence, FirstLook, KeepReason, LockFacts, ReleaseOrder, StorageAnswer,
-    StoragePolicy,
+    Availability, Contents, CopyFacts, CopyProof, Doubt, Evidence, FirstLook, KeepReason, LockFacts, ReleaseOrder,
+    StorageAnswer, StoragePolicy,
 };
 pub use state::{IllegalMove, State};
 

@@ -64,17 +64,43 @@ impl Ledger {
             .map_err(|e| self.database(e))
     }
 
-    /// Notes on each file of a claim what its batch failed of. `count`: as a failure, which lengthens the next delay;
-    /// an outage is nobody's fault and does not.
-    pub async fn explain(&self, claim: &Claim, waits_for: &str, count: bool) -> Result<(), Error> {
-        sqlx::query("UPDATE files SET waits_for = $1, attempts = attempts + $2 WHERE claimed_by = $3")
-            .bind(waits_for)
+    /// Gives back files of a claim whose work failed, each due after its own delay, with the reason. Files that have an
+    /// outcome already are left alone. `count`: as a failure, which lengthens the next delay; an outage is nobody's fault.
+    pub async fn failed(
+        &self,
+        claim: &Claim,
+        files: &[(i64, Duration)],
+        reason: &str,
+        count: bool,
+    ) -> Result<(), Error> {
+        let at = now();
+        let mut tx = self.begin().await?;
+        for (id, delay) in files {
+            sqlx::query(
+                "UPDATE files SET waits_for = $1, attempts = attempts + $2, next_attempt = $3, claimed_by = NULL,
+                     claimed_until = NULL WHERE id = $4 AND claimed_by = $5",
+            )
+            .bind(reason)
             .bind(i64::from(count))
+            .bind(at + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX / 2))
+            .bind(id)
             .bind(&claim.token)
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await
-            .map(|_| ())
-            .map_err(|e| self.database(e))
+            .map_err(|e| self.database(e))?;
+        }
+        self.commit(tx).await
+    }
+
+    /// Of these files, those that the claim still holds: without an outcome so far.
+    pub async fn unfinished(&self, claim: &Claim, rows: Vec<FileRow>) -> Result<Vec<FileRow>, Error> {
+        let held: Vec<i64> = sqlx::query_scalar("SELECT id FROM files WHERE claimed_by = $1")
+            .bind(&claim.token)
+            .fetch_all(&self.writer)
+            .await
+            .map_err(|e| self.database(e))?;
+        let held: std::collections::HashSet<i64> = held.into_iter().collect();
+        Ok(rows.into_iter().filter(|row| held.contains(&row.id)).collect())
     }
 
     /// When the next file of that state is due, if any waits unclaimed.
@@ -95,7 +121,8 @@ impl Ledger {
         let mut tx = self.begin().await?;
         for file in files {
             sqlx::query(
-                "UPDATE files SET next_attempt = $1, waits_for = $2, attempts = attempts + $3,
+                "UPDATE files SET next_attempt = $1, waits_for = $2,
+                     attempts = CASE WHEN $3 = 1 THEN attempts + 1 ELSE 0 END,
                      claimed_by = NULL, claimed_until = NULL WHERE id = $4",
             )
             .bind(at + i64::try_from(file.delay.as_millis()).unwrap_or(i64::MAX / 2))

@@ -212,29 +212,34 @@ impl Ledger {
     }
 
     /// The second delivery is the same content: the file on disk is the one delivered now, and its trigger may go.
-    /// A released file starts its road again with the copy that came back.
+    /// A released file starts its road again with the copy that came back. `false`: the file has moved on meanwhile, and
+    /// the comparison is still to be settled.
     pub async fn redelivery_identical(&self, redelivery: &Redelivery) -> Result<bool, Error> {
         let row = &redelivery.row;
         let mut tx = self.begin().await?;
         let back = row.state == State::Released;
-        let moved = !back || self.step(&mut tx, row, State::Verified, "back-in-custody", None).await?;
-        if moved {
-            sqlx::query(
-                "UPDATE files SET mtime_ns = $1, inode = $2, trigger_pending = 1, delivery = delivery + 1
-                 WHERE id = $3 AND state = $4",
-            )
-            .bind(redelivery.identity.mtime_ns)
-            .bind(redelivery.identity.inode.cast_signed())
-            .bind(row.id)
-            .bind(if back { State::Verified.as_str() } else { row.state.as_str() })
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| self.database(e))?;
-            self.event(&mut tx, row.id, "delivered-again-identical", None, None).await?;
-            self.drop_redelivery(&mut tx, row.id).await?;
+        if back && !self.step(&mut tx, row, State::Verified, "back-in-custody", None).await? {
+            return Ok(false);
         }
+        // the file may have gone on along its road while it was compared, but not out of our hands
+        let done = sqlx::query(
+            "UPDATE files SET mtime_ns = $1, inode = $2, trigger_pending = 1, delivery = delivery + 1
+             WHERE id = $3 AND delivery = $4 AND state IN ('verified', 'registered', 'replicated', 'confirmed')",
+        )
+        .bind(redelivery.identity.mtime_ns)
+        .bind(redelivery.identity.inode.cast_signed())
+        .bind(row.id)
+        .bind(row.delivery)
+        .execute(&mut *tx)
+        .await
+        .map_err(|e| self.database(e))?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.event(&mut tx, row.id, "delivered-again-identical", None, None).await?;
+        self.drop_redelivery(&mut tx, row.id).await?;
         self.commit(tx).await?;
-        Ok(moved)
+        Ok(true)
     }
 
     /// The second delivery differs (or went away): it is settled as far as the queue is concerned.

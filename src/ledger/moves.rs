@@ -1,5 +1,7 @@
 //! The outcomes of the stages. Each is one transaction: the move, what was learnt, and the event that tells it.
 
+use std::time::Duration;
+
 use sqlx::{Sqlite, Transaction};
 
 use crate::custody::{Contents, FileIdentity, State, UnixMillis};
@@ -67,30 +69,54 @@ impl Ledger {
         Ok(moved)
     }
 
-    /// The file on disk is not the one recorded: it is taken as delivered anew, as `found`.
-    pub async fn rediscovered(&self, row: &FileRow, found: FileIdentity, why: &str) -> Result<bool, Error> {
+    /// The file on disk is not the one recorded: it is taken as delivered anew, as `found`, and read again after `delay`,
+    /// because whoever changed it may still be writing.
+    pub async fn rediscovered(
+        &self,
+        row: &FileRow,
+        found: FileIdentity,
+        why: &str,
+        delay: Duration,
+    ) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
         let moved = self.step(&mut tx, row, State::Discovered, "changed-on-disk", Some(why)).await?;
         if moved {
             self.new_delivery(&mut tx, row.id, found).await?;
+            sqlx::query("UPDATE files SET next_attempt = $1, waits_for = $2 WHERE id = $3")
+                .bind(now() + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX / 2))
+                .bind(why)
+                .bind(row.id)
+                .execute(&mut *tx)
+                .await
+                .map_err(|e| self.database(e))?;
         }
         self.commit(tx).await?;
         Ok(moved)
     }
 
-    /// The durable intent to set a bad file aside. The state stays Discovered until that is done.
-    pub async fn rejecting(&self, row: &FileRow, sentence: &Sentence) -> Result<(), Error> {
+    /// The durable intent to set a bad file aside. The state stays Discovered until that is done. `false`: the file was
+    /// delivered anew since it was judged, and the sentence is void.
+    pub async fn rejecting(&self, row: &FileRow, sentence: &Sentence) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
-        sqlx::query("UPDATE files SET reason_code = $1, reason = $2, invalid_path = $3 WHERE id = $4")
-            .bind(&sentence.code)
-            .bind(&sentence.reason)
-            .bind(&sentence.invalid_path)
-            .bind(row.id)
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| self.database(e))?;
+        let done = sqlx::query(
+            "UPDATE files SET reason_code = $1, reason = $2, invalid_path = $3
+             WHERE id = $4 AND state = $5 AND delivery = $6",
+        )
+        .bind(&sentence.code)
+        .bind(&sentence.reason)
+        .bind(&sentence.invalid_path)
+        .bind(row.id)
+        .bind(row.state.as_str())
+        .bind(row.delivery)
+        .execute(&mut *tx)
+        .await
+        .map_err(|e| self.database(e))?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
         self.event(&mut tx, row.id, "rejecting", None, Some(&sentence.reason)).await?;
-        self.commit(tx).await
+        self.commit(tx).await?;
+        Ok(true)
     }
 
     /// Discovered → Rejected: the file lies in `invalid/` and its trigger is gone.

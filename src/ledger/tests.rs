@@ -135,8 +135,8 @@ async fn an_outage_uses_up_no_attempts_and_a_failure_of_the_file_does() {
     deliver(&ledger, FILE, 1).await;
     for (count, attempts) in [(false, 0), (true, 1)] {
         let claim = ledger.claim(State::Discovered, 1).await.unwrap();
-        ledger.explain(&claim, "Rucio is away", count).await.unwrap();
-        ledger.give_back(&claim, Duration::ZERO).await.unwrap();
+        let files = [(claim.rows[0].id, Duration::ZERO)];
+        ledger.failed(&claim, &files, "Rucio is away", count).await.unwrap();
         let row = ledger.by_lfn(FILE).await.unwrap().unwrap();
         assert_eq!((row.attempts, row.waits_for.as_deref()), (attempts, Some("Rucio is away")));
     }

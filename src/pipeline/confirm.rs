@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::custody::{Doubt, Evidence, State};
+use crate::custody::{Doubt, Evidence, KeepReason, State};
 use crate::ledger::{FileRow, Postpone, now};
 
 use super::look::look;
@@ -42,17 +42,22 @@ async fn seen(
     evidence: &Evidence,
     waiting: &mut Vec<Postpone>,
 ) -> Result<(), StageError> {
-    let hold = i64::try_from(context.config().confirm.hold.as_millis()).unwrap_or(i64::MAX / 2);
+    let config = context.config().confirm;
+    let hold = i64::try_from(config.hold.as_millis()).unwrap_or(i64::MAX / 2);
     let Some(first) = row.first_look()? else {
         let first_look = serde_json::json!(evidence.as_first_look()).to_string();
         context.ledger.looked(row, &first_look, evidence.at() + hold).await?;
         tracing::info!(lfn = row.lfn, copies = evidence.copies().len(), "off-site copies proven, first look");
         return Ok(());
     };
-    if let Some(lost) = first.rses.iter().find(|rse| !evidence.copies().iter().any(|copy| copy.rse() == *rse)) {
-        return context
-            .hold(row, "evidence", &format!("the copy at {lost} was proven at the first look and is not now"))
-            .await;
+    match evidence.missing_since(&first) {
+        None => {}
+        Some(reason @ KeepReason::Undecided { .. }) => {
+            let delay = backoff::patient(row.state_since, config.poll, config.poll_max);
+            waiting.push(Postpone { id: row.id, delay, waits_for: reason.to_string(), failed: false });
+            return Ok(());
+        }
+        Some(reason) => return context.hold(row, "evidence", &reason.to_string()).await,
     }
     let due = first.at + hold;
     if evidence.at() < due {

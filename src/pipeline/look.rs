@@ -1,12 +1,14 @@
 //! One look at the off-site copies of some files: Rucio's word, the locks, and the storages' own word, all asked afresh.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
 
 use crate::config::StorageCheck;
-use crate::custody::{Contents, CopyFacts, CopyProof, Doubt, Evidence, LockFacts, StorageAnswer, StoragePolicy};
+use crate::custody::{
+    Availability, Contents, CopyFacts, CopyProof, Doubt, Evidence, LockFacts, StorageAnswer, StoragePolicy,
+};
 use crate::ledger::{FileRow, now};
 use crate::names::Did;
 use crate::rucio::{Kind, LockState, ReplicaListing, ReplicaQuery, ReplicaState, Rule};
@@ -19,12 +21,16 @@ use super::{Context, StageError};
 const STORAGE_QUESTIONS: usize = 16;
 /// Rules asked for at once; the client has a bound of its own.
 const RULE_QUESTIONS: usize = 8;
+/// A file that has waited longer for its copies, in milliseconds, is looked at more closely.
+const OVERDUE_MS: i64 = 10_000;
 /// Protocols that a storage can be asked over.
 const SCHEMES: [&str; 4] = ["davs", "https", "dav", "http"];
 
 /// What a look saw of each file, in the order of the rows.
 pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Result<Evidence, Doubt>>, StageError> {
     let config = context.config();
+    // the age of a look counts from its first question
+    let at = now();
     let offsite = Offsite::now(context).await?;
     let dids: Vec<Did> = rows.iter().map(FileRow::did).collect();
     let query = ReplicaQuery {
@@ -35,9 +41,17 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
     };
     let listings: HashMap<Did, ReplicaListing> =
         context.rucio.replicas(&query).await?.into_iter().map(|listing| (listing.did.clone(), listing)).collect();
-    let locks = locks(context, rows).await?;
-    let answers = ask_storages(context, &offsite, &listings).await;
-    let at = now();
+    // locks and storages are asked only about files that may have enough copies, or that have waited for them so long
+    // that the copy they have may be bad
+    let overdue: HashSet<Did> = rows.iter().filter(|row| at - row.state_since > OVERDUE_MS).map(FileRow::did).collect();
+    let hopeful: HashMap<&Did, &ReplicaListing> = listings
+        .iter()
+        .filter(|(did, listing)| {
+            present(listing, &offsite) >= config.offsite.copies.get() as usize || overdue.contains(did)
+        })
+        .collect();
+    let locks = locks(context, rows, &hopeful).await?;
+    let answers = ask_storages(context, &offsite, &hopeful).await;
     let mut looks = Vec::with_capacity(rows.len());
     for row in rows {
         let contents = row.contents()?;
@@ -46,10 +60,38 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
             looks.push(Err(Doubt::NotYet("Rucio lists no off-site replica".to_owned())));
             continue;
         };
+        if !hopeful.contains_key(&did) && !listing_contradicts(listing, &contents) {
+            looks.push(Err(not_enough(listing, &offsite)));
+            continue;
+        }
         let judged = judge(listing, &contents, &offsite, context, &locks, &answers);
         looks.push(Evidence::assemble(at, judged, config.offsite.copies));
     }
     Ok(looks)
+}
+
+/// Off-site copies that Rucio does not rule out.
+fn present(listing: &ReplicaListing, offsite: &Offsite) -> usize {
+    let counts = |state: &ReplicaState| matches!(state, ReplicaState::Available | ReplicaState::TemporaryUnavailable);
+    listing.states.iter().filter(|(rse, state)| offsite.contains(rse) && counts(state)).count()
+}
+
+fn listing_contradicts(listing: &ReplicaListing, contents: &Contents) -> bool {
+    listing.bytes != contents.bytes || listing.adler32.as_ref().is_some_and(|adler32| *adler32 != contents.adler32)
+}
+
+fn not_enough(listing: &ReplicaListing, offsite: &Offsite) -> Doubt {
+    let states: Vec<String> = listing
+        .states
+        .iter()
+        .filter(|(rse, _)| offsite.contains(rse))
+        .map(|(rse, state)| match availability(*state) {
+            Availability::Available => format!("{rse} has it"),
+            Availability::OutOfReach => format!("{rse} is out of reach"),
+            Availability::Not(word) => format!("the replica at {rse} is {word}"),
+        })
+        .collect();
+    Doubt::NotYet(if states.is_empty() { "no off-site copy".to_owned() } else { states.join(", ") })
 }
 
 type Locks = HashMap<(Did, String), Vec<LockFacts>>;
@@ -70,8 +112,7 @@ fn judge(
         let facts = CopyFacts {
             rse: rse.clone(),
             site: offsite.site(rse).map(str::to_owned),
-            available: *state == ReplicaState::Available,
-            replica_state: format!("{state:?}").to_uppercase(),
+            availability: availability(*state),
             catalogue_bytes: listing.bytes,
             catalogue_adler32: listing.adler32.clone(),
             locks: locks.get(&key).cloned().unwrap_or_default(),
@@ -80,6 +121,18 @@ fn judge(
         judged.push(CopyProof::from_facts(&facts, contents, policy(config.offsite.storage_check_of(rse))));
     }
     judged
+}
+
+fn availability(state: ReplicaState) -> Availability {
+    match state {
+        ReplicaState::Available => Availability::Available,
+        ReplicaState::TemporaryUnavailable => Availability::OutOfReach,
+        ReplicaState::Unavailable => Availability::Not("UNAVAILABLE"),
+        ReplicaState::Copying => Availability::Not("COPYING"),
+        ReplicaState::BeingDeleted => Availability::Not("BEING_DELETED"),
+        ReplicaState::Bad => Availability::Not("BAD"),
+        ReplicaState::Unknown => Availability::Not("in a state this version does not know"),
+    }
 }
 
 fn policy(check: StorageCheck) -> StoragePolicy {
@@ -91,13 +144,18 @@ fn policy(check: StorageCheck) -> StoragePolicy {
 }
 
 /// The locks on these files by the rules we placed: rule A of each dataset, rule B of each file.
-async fn locks(context: &Context, rows: &[FileRow]) -> Result<Locks, StageError> {
+async fn locks(
+    context: &Context,
+    rows: &[FileRow],
+    hopeful: &HashMap<&Did, &ReplicaListing>,
+) -> Result<Locks, StageError> {
+    let rows: Vec<&FileRow> = rows.iter().filter(|row| hopeful.contains_key(&row.did())).collect();
     let mut rules: BTreeSet<String> = rows.iter().filter_map(|row| row.rule_b.clone()).collect();
-    let datasets: BTreeSet<Did> = rows.iter().map(FileRow::dataset_did).collect();
+    let datasets: BTreeSet<Did> = rows.iter().map(|row| row.dataset_did()).collect();
     for dataset in &datasets {
         rules.extend(context.ledger.rule_a(dataset).await?);
     }
-    let wanted: BTreeSet<Did> = rows.iter().map(FileRow::did).collect();
+    let wanted: BTreeSet<Did> = rows.iter().map(|row| row.did()).collect();
     let mut found = Locks::new();
     let mut asked =
         stream::iter(rules.into_iter().map(|id| rule_and_locks(context, id))).buffer_unordered(RULE_QUESTIONS);
@@ -127,7 +185,7 @@ async fn rule_and_locks(
 }
 
 /// The storages' own word for every AVAILABLE copy, unless the operator said not to ask.
-async fn ask_storages(context: &Context, offsite: &Offsite, listings: &HashMap<Did, ReplicaListing>) -> Answers {
+async fn ask_storages(context: &Context, offsite: &Offsite, listings: &HashMap<&Did, &ReplicaListing>) -> Answers {
     let config = context.config();
     let mut questions = Vec::new();
     for listing in listings.values() {
@@ -170,13 +228,4 @@ async fn ask(context: &Context, pfn: &str) -> StorageAnswer {
     };
     context.metrics.storage_request(outcome, started.elapsed().as_secs_f64());
     answer
-}
-
-/// Files grouped by dataset, for logs that speak of many.
-pub(super) fn datasets(rows: &[FileRow]) -> BTreeMap<Did, usize> {
-    let mut counts = BTreeMap::new();
-    for row in rows {
-        *counts.entry(row.dataset_did()).or_insert(0) += 1;
-    }
-    counts
 }

@@ -140,6 +140,9 @@ pub enum StageError {
     /// Something else that waiting may mend, in words.
     #[error("{0}")]
     Wait(String),
+    /// A panic; its message is on standard error.
+    #[error("internal error: the stage panicked; please report it with the log")]
+    Defect,
 }
 
 impl StageError {
@@ -148,7 +151,16 @@ impl StageError {
         match self {
             Self::Rucio(error) => error.is_transient(),
             Self::Wait(_) => true,
-            Self::Ledger(_) | Self::Data(_) => false,
+            Self::Ledger(_) | Self::Data(_) | Self::Defect => false,
+        }
+    }
+
+    /// Whether the same work on fewer files may pass: the trouble may lie with some of them.
+    fn may_concern_some(&self) -> bool {
+        match self {
+            Self::Rucio(error) => error.kind().blames_the_request() || error.kind() == rucio::Kind::NoTarget,
+            Self::Data(crate::datadir::Error::Unavailable { .. }) | Self::Ledger(_) => false,
+            Self::Data(_) | Self::Wait(_) | Self::Defect => true,
         }
     }
 }

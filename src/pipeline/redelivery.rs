@@ -7,7 +7,7 @@ use crate::custody::invariants::same_content;
 use crate::ledger::Redelivery;
 
 use super::verify::{Reading, contents, options, read_once};
-use super::{Context, StageError, blocking, register};
+use super::{Context, StageError, blocking, register, set_aside};
 
 /// Between two looks at the queue, which is nearly always empty.
 const POLL: Duration = Duration::from_secs(2);
@@ -41,9 +41,12 @@ async fn compare_due(context: &Context) -> Result<(), StageError> {
             break;
         }
         match redelivery.row.state {
-            // on its way out with its old copy; what was delivered is compared when that is settled
-            State::Releasing => context.ledger.redelivery_later(&redelivery.row, POLL).await?,
-            State::Registered | State::Replicated | State::Confirmed | State::Released | State::Held => {
+            State::Releasing
+            | State::Registered
+            | State::Replicated
+            | State::Confirmed
+            | State::Released
+            | State::Held => {
                 compare(context, &redelivery).await?;
             }
             State::Discovered | State::Verified | State::Rejected => {
@@ -63,6 +66,8 @@ async fn compare(context: &Context, redelivery: &Redelivery) -> Result<(), Stage
         Reading::Read(report) => {
             context.metrics.bytes_read(report.fixity.bytes);
             match same_content(&row.contents()?, &contents(&report)) {
+                // on its way out with its old copy; the road begins again when that is settled
+                Ok(()) if row.state == State::Releasing => context.ledger.redelivery_later(row, POLL).await?,
                 Ok(()) if row.state == State::Held => {
                     let why = "identical content, but the file is held";
                     context.ledger.redelivery_settled(row, "delivered-again-held", why).await?;
@@ -75,18 +80,17 @@ async fn compare(context: &Context, redelivery: &Redelivery) -> Result<(), Stage
                 }
                 Err(violation) => {
                     let reason = format!("delivered again with other content: {}", violation.why);
-                    context.ledger.redelivery_settled(row, "delivered-again-different", &reason).await?;
-                    if row.state != State::Held && context.ledger.hold(row, "other-content", &reason).await? {
-                        tracing::error!(lfn = row.lfn, "file held: {reason}");
-                    }
+                    other_content(context, redelivery, &reason).await?;
                 }
             }
         }
-        // intake sees the trigger again when its file is settled
         Reading::Changed(found) => {
             context.ledger.redelivery_changed(row, found).await?;
         }
         Reading::Missing => {
+            if matches!(row.state, State::Releasing | State::Released) {
+                tracing::error!(lfn = row.lfn, "what was delivered again vanished before it could be compared");
+            }
             context.ledger.redelivery_settled(row, "delivered-again-vanished", "the file is gone again").await?;
         }
         Reading::Failed(reason) => {
@@ -96,4 +100,21 @@ async fn compare(context: &Context, redelivery: &Redelivery) -> Result<(), Stage
         Reading::Cancelled => {}
     }
     Ok(())
+}
+
+/// Other content under a registered name: held, or moved away from under the reaper's hands. Settled only when that is done.
+async fn other_content(context: &Context, redelivery: &Redelivery, reason: &str) -> Result<(), StageError> {
+    let row = &redelivery.row;
+    match row.state {
+        State::Held => {}
+        State::Releasing => set_aside::save_from_deletion(context, row, redelivery.identity, reason).await?,
+        _ => {
+            if !context.ledger.hold(row, "other-content", reason).await? {
+                // the file moved on while it was compared: the next look sees it where it is now
+                return Ok(context.ledger.redelivery_later(row, POLL).await?);
+            }
+            tracing::error!(lfn = row.lfn, code = "other-content", "file held: {reason}");
+        }
+    }
+    Ok(context.ledger.redelivery_settled(row, "delivered-again-different", reason).await?)
 }

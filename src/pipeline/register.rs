@@ -13,12 +13,13 @@ use crate::config::Config;
 use crate::custody::State;
 use crate::custody::invariants::trigger_may_go;
 use crate::datadir::{self, DataDir};
-use crate::ledger::{FileRow, Registration};
+use crate::ledger::{FileRow, Postpone, Registration};
 use crate::names::Did;
 use crate::rucio::{Attachment, Child, Kind, ReplicaListing, ReplicaQuery, ReplicaState};
 
 use super::set_aside::trigger_path;
-use super::{Context, Stage, StageError, blocking};
+use super::verify::STILL_WRITING;
+use super::{Context, Stage, StageError, backoff, blocking};
 
 /// Registers files.
 pub struct Register;
@@ -57,8 +58,12 @@ impl Stage for Register {
         let rules = rules::protect(context, &rows).await?;
         let mut registrations = Vec::with_capacity(rows.len());
         for row in rows {
-            if let Some(rule_c) = rules.get(&row.did()).cloned() {
-                registrations.push(Registration { row, rule_c });
+            match rules.get(&row.did()).cloned() {
+                Some(rule_c) => registrations.push(Registration { row, rule_c }),
+                None => {
+                    let why = "the end of the rule that held an earlier on-site copy";
+                    context.wait(&row, Duration::from_secs(5), why).await?;
+                }
             }
         }
         let moved: BTreeSet<i64> = context.ledger.registered(&registrations).await?.into_iter().collect();
@@ -96,10 +101,14 @@ async fn still_as_verified(context: &Context, rows: Vec<FileRow>) -> Result<Vec<
             Ok(Some(found)) if found == row.identity() => same.push(row),
             Ok(Some(found)) => {
                 tracing::warn!(lfn = row.lfn, "file changed after it was verified, reading it again");
-                context.ledger.rediscovered(&row, found, "changed on disk before registration").await?;
-                context.wake(State::Discovered);
+                let why = "it changed on disk before it was registered";
+                context.ledger.rediscovered(&row, found, why, STILL_WRITING).await?;
             }
-            Ok(None) => context.hold(&row, "vanished", "the file vanished from disk before it was registered").await?,
+            Ok(None) => {
+                let delay = backoff::after_failures(&context.config().retry, row.attempts);
+                let waits_for = "its data file is gone; it goes on when it comes back".to_owned();
+                context.ledger.postpone(&[Postpone { id: row.id, delay, waits_for, failed: true }]).await?;
+            }
             Err(error @ (datadir::Error::Symlink { .. } | datadir::Error::NotAFile { .. })) => {
                 context.hold(&row, "changed", &error.to_string()).await?;
             }
@@ -178,6 +187,10 @@ async fn attach(context: &Context, rows: Vec<FileRow>) -> Result<Vec<FileRow>, S
                 pending.push(rest);
                 pending.push(batch);
             }
+            // servers before 38 refuse what is attached already, whatever they are asked to ignore
+            Err(error) if error.kind() == Kind::AlreadyExists && is_attached(context, &batch).await? => {
+                attached.append(&mut batch);
+            }
             Err(error) => {
                 for row in &batch {
                     context.hold(row, "refused-by-rucio", &error.to_string()).await?;
@@ -187,6 +200,26 @@ async fn attach(context: &Context, rows: Vec<FileRow>) -> Result<Vec<FileRow>, S
     }
     attached.sort_by_key(|row| row.id);
     Ok(attached)
+}
+
+/// Whether all these files are in their datasets, with an on-site replica.
+async fn is_attached(context: &Context, rows: &[FileRow]) -> Result<bool, StageError> {
+    let on_site = context.config().onsite_rse.clone();
+    for row in rows {
+        let did = row.did();
+        let query = ReplicaQuery {
+            dids: std::slice::from_ref(&did),
+            rse_expression: Some(&on_site),
+            all_states: false,
+            schemes: &[],
+        };
+        let listed = context.rucio.replicas(&query).await?;
+        let there = listed.iter().any(|listing| listing.states.contains_key(&on_site));
+        if !there || !context.rucio.content(&row.dataset_did()).await?.contains(&did) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether a refusal may be about one file of the batch and not about all we do.
@@ -273,16 +306,24 @@ async fn remove_triggers(context: &Context, rows: Vec<FileRow>) -> Result<(), St
     let data = context.data.clone();
     let removed = blocking(move || remove_from_disk(&data, &allowed)).await;
     let mut gone = Vec::with_capacity(removed.len());
+    let mut failed = Vec::new();
     for (id, lfn, result) in removed {
         match result {
             Ok(true) => gone.push(id),
             Ok(false) => {
                 tracing::debug!(lfn, "the file on site is not the one registered; its trigger is judged again");
             }
-            Err(error) => tracing::error!(lfn, "trigger of a registered file cannot be removed: {error}"),
+            Err(error) => failed.push(error),
         }
     }
-    Ok(context.ledger.triggers_gone(&gone).await?)
+    context.ledger.triggers_gone(&gone).await?;
+    match failed.first() {
+        None => Ok(()),
+        Some(error) => Err(StageError::Wait(format!(
+            "triggers of {} registered files cannot be removed, the first because: {error}",
+            failed.len()
+        ))),
+    }
 }
 
 fn remove_from_disk(data: &DataDir, rows: &[FileRow]) -> Vec<(i64, String, Result<bool, datadir::Error>)> {

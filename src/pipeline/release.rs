@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use crate::config::{Config, Deletion, Leftover};
 use crate::custody::invariants::{Violation, on_site_copy_may_go};
-use crate::custody::{Doubt, Evidence, ReleaseOrder, State};
+use crate::custody::{Doubt, Evidence, KeepReason, ReleaseOrder, State};
 use crate::datadir;
 use crate::ledger::{FileRow, now};
 use crate::names::Did;
 use crate::rucio::{Kind, ReplicaQuery, ReplicaState};
 
 use super::look::look;
+use super::set_aside::trigger_path;
 use super::{Context, Stage, StageError, backoff, blocking};
 
 /// Decides about confirmed files.
@@ -24,7 +25,7 @@ pub struct Release;
 pub struct Departure;
 
 /// A dry run has said what it would do; it says so again after this, or when the configuration changes.
-const SAID: Duration = Duration::from_hours(24);
+const SAID: Duration = Duration::from_hours(1);
 
 /// How long, in milliseconds, an intent is left to whoever wrote it. After a restart nobody carries it out any more, and
 /// the file is due at once.
@@ -36,7 +37,8 @@ impl Stage for Release {
     const NEEDS_RUCIO: bool = true;
 
     fn batch(&self, _config: &Config) -> usize {
-        100
+        // few enough that the look is still fresh when the last of them is given up
+        50
     }
 
     async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
@@ -50,6 +52,11 @@ impl Stage for Release {
         let looks = look(context, &rows).await?;
         for (row, look) in rows.iter().zip(looks) {
             let Some(order) = order(context, row, look).await? else { continue };
+            // the operator may have changed their mind during the look
+            if context.config().release.deletion != deletion {
+                context.wait(row, Duration::ZERO, "release.deletion has changed").await?;
+                continue;
+            }
             if deletion == Deletion::DryRun {
                 tracing::info!(lfn = row.lfn, bytes = row.bytes, "dry run: the on-site copy would be released");
                 let why = "a dry run: the on-site copy would be released now (release.deletion)";
@@ -109,13 +116,22 @@ async fn order(
     let identities = (row.identity(), found);
     match ReleaseOrder::new(first_look, evidence, identities, config.offsite.copies, config.confirm.hold, now()) {
         Ok(order) => Ok(Some(order)),
-        Err(crate::custody::KeepReason::TooSoon { apart, hold }) => {
+        Err(KeepReason::TooSoon { apart, hold }) => {
             let reason = format!("the hold time: {apart:?} of {hold:?} have passed since the first look");
             context.wait(row, hold.saturating_sub(apart), &reason).await?;
             Ok(None)
         }
-        Err(crate::custody::KeepReason::Stale { .. }) => {
+        Err(KeepReason::Stale { .. }) => {
             context.wait(row, config.confirm.poll, "a fresh look").await?;
+            Ok(None)
+        }
+        Err(reason @ KeepReason::Undecided { .. }) => {
+            let delay = backoff::patient(row.state_since, config.confirm.poll, config.confirm.poll_max);
+            context.wait(row, delay, &reason.to_string()).await?;
+            Ok(None)
+        }
+        Err(KeepReason::Changed { .. }) if delivered_again(context, row).await? => {
+            context.wait(row, config.confirm.poll, "a second delivery is being compared").await?;
             Ok(None)
         }
         Err(reason) => {
@@ -164,9 +180,9 @@ impl Stage for Departure {
     async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
         let (ordered, interrupted): (Vec<FileRow>, Vec<FileRow>) =
             rows.into_iter().partition(|row| row.release_ordered_at.is_some());
-        resume(context, interrupted).await?;
+        let resumed = resume(context, interrupted).await;
         if ordered.is_empty() {
-            return Ok(());
+            return resumed;
         }
         let config = context.config();
         let dids: Vec<Did> = ordered.iter().map(FileRow::did).collect();
@@ -193,7 +209,7 @@ impl Stage for Departure {
                 }
             }
         }
-        Ok(())
+        resumed
     }
 }
 
@@ -225,6 +241,15 @@ async fn resume(context: &Context, rows: Vec<FileRow>) -> Result<(), StageError>
     Ok(())
 }
 
+/// Whether another delivery of the file is announced: recorded already, or its trigger lies there to be seen.
+async fn delivered_again(context: &Context, row: &FileRow) -> Result<bool, StageError> {
+    if context.ledger.is_redelivered(row).await? {
+        return Ok(true);
+    }
+    let (data, trigger) = (context.data.clone(), trigger_path(&row.name()?));
+    Ok(blocking(move || data.stat(&trigger)).await?.is_some())
+}
+
 async fn rule_has_ended(context: &Context, row: &FileRow) -> Result<bool, StageError> {
     let Some(rule) = &row.rule_c else { return Ok(false) };
     match context.rucio.rule(rule).await {
@@ -246,7 +271,7 @@ async fn departed(context: &Context, row: FileRow) -> Result<(), StageError> {
     match on_disk(context, &row).await {
         Ok(None) => return finish(context, &row).await,
         // what was released is gone, and what was delivered in its place is compared as soon as this is settled
-        Ok(Some(found)) if found != row.identity() && context.ledger.is_redelivered(&row).await? => {
+        Ok(Some(found)) if found != row.identity() && delivered_again(context, &row).await? => {
             return finish(context, &row).await;
         }
         Ok(Some(found)) if found != row.identity() => {

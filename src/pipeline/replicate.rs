@@ -2,22 +2,29 @@
 //! it from there to the others, so that the link from the mountain is crossed once.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+use std::time::Duration;
 
 use crate::config::Config;
-use crate::custody::State;
-use crate::ledger::{FileRow, Postpone};
+use crate::custody::{State, UnixMillis};
+use crate::ledger::{FileRow, Postpone, now};
 use crate::names::Did;
 use crate::rucio::{Grouping, Kind, NewRule, ReplicaQuery, ReplicaState, Rule};
 
-use super::look::datasets;
 use super::offsite::Offsite;
 use super::{Context, Stage, StageError, backoff};
 
 /// Places the rules for the off-site copies.
-pub struct Replicate;
+#[derive(Default)]
+pub struct Replicate {
+    /// Where rule A holds its lock for the files of a dataset: with grouping DATASET at one RSE.
+    first_rse: Mutex<HashMap<Did, String>>,
+}
 
 const COMMENT_A: &str = "dl0-ingest: first off-site copy";
 const COMMENT_B: &str = "dl0-ingest: further off-site copies, from the first";
+/// After this long without a first copy, rule A is looked at: somebody may have removed it.
+const DOUBTFUL: Duration = Duration::from_mins(5);
 
 impl Stage for Replicate {
     const NAME: &'static str = "replicate";
@@ -29,43 +36,83 @@ impl Stage for Replicate {
     }
 
     async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
-        for dataset in datasets(&rows).keys() {
-            ensure_rule_a(context, dataset).await?;
+        for (dataset, oldest) in datasets(&rows) {
+            ensure_rule_a(context, &dataset, oldest).await?;
         }
         let offsite = Offsite::now(context).await?;
         let copies = copies(context, &offsite, &rows).await?;
-        let config = context.config();
         let mut by_source: BTreeMap<String, Vec<FileRow>> = BTreeMap::new();
-        let mut placed = Vec::new();
         let mut waiting = Vec::new();
         for row in rows {
-            match copies.get(&row.did()).map(Vec::as_slice).unwrap_or_default() {
-                [] => waiting.push(Postpone {
-                    id: row.id,
-                    delay: backoff::patient(row.state_since, config.replicate.poll, config.replicate.poll_max),
-                    waits_for: "the first off-site copy".to_owned(),
-                    failed: false,
-                }),
-                [source] => by_source.entry(source.clone()).or_default().push(row),
-                // more than one copy: a rule B of ours has been at work before, whatever its source was
-                [source, ..] => match existing_rule_b(context, &row).await? {
-                    Some(rule) => placed.push((row, rule.source_replica_expression.unwrap_or_default(), rule.id)),
-                    None => by_source.entry(source.clone()).or_default().push(row),
-                },
+            let present = copies.get(&row.did()).map(Vec::as_slice).unwrap_or_default();
+            match self.source(context, &row, present).await? {
+                Some(source) => by_source.entry(source).or_default().push(row),
+                None => waiting.push(row),
             }
         }
+        wait_for_copy(context, &waiting).await?;
         for (source, rows) in by_source {
-            placed.extend(place_rule_b(context, &offsite, &source, rows).await?);
-        }
-        context.ledger.postpone(&waiting).await?;
-        if context.ledger.replicated(&placed).await? > 0 {
-            context.wake(State::Replicated);
-        }
-        for (row, source, rule) in &placed {
-            tracing::debug!(lfn = row.lfn, source, rule_id = rule, "first copy arrived, further copies ordered");
+            let placed = place_rule_b(context, &offsite, &source, rows).await?;
+            if context.ledger.replicated(&placed).await? > 0 {
+                context.wake(State::Replicated);
+            }
+            for (row, source, rule) in &placed {
+                tracing::debug!(lfn = row.lfn, source, rule_id = rule, "first copy arrived, further copies ordered");
+            }
         }
         Ok(())
     }
+}
+
+impl Replicate {
+    /// The RSE that has the copy of rule A. A copy that somebody else's rule brought somewhere is no source: rule B would
+    /// exclude that place, and with it the lock of ours that the evidence needs.
+    async fn source(&self, context: &Context, row: &FileRow, present: &[String]) -> Result<Option<String>, StageError> {
+        if present.is_empty() {
+            return Ok(None);
+        }
+        let dataset = row.dataset_did();
+        let known = self.remembered().get(&dataset).cloned();
+        if let Some(rse) = known.filter(|rse| present.contains(rse)) {
+            return Ok(Some(rse));
+        }
+        let Some(rule) = context.ledger.rule_a(&dataset).await? else { return Ok(None) };
+        let did = row.did();
+        let locks = context.rucio.rule_locks(&rule).await?;
+        let locked = locks.into_iter().find(|lock| lock.did == did).map(|lock| lock.rse);
+        let Some(rse) = locked.filter(|rse| present.contains(rse)) else { return Ok(None) };
+        self.remembered().insert(dataset, rse.clone());
+        Ok(Some(rse))
+    }
+
+    fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<Did, String>> {
+        // what a panic interrupted is at worst an entry that is asked for again
+        self.first_rse.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The datasets of these files, each with the time since which its longest waiting file waits.
+fn datasets(rows: &[FileRow]) -> BTreeMap<Did, UnixMillis> {
+    let mut oldest = BTreeMap::new();
+    for row in rows {
+        let since = oldest.entry(row.dataset_did()).or_insert(row.state_since);
+        *since = row.state_since.min(*since);
+    }
+    oldest
+}
+
+async fn wait_for_copy(context: &Context, rows: &[FileRow]) -> Result<(), StageError> {
+    let config = context.config().replicate;
+    let waiting: Vec<Postpone> = rows
+        .iter()
+        .map(|row| Postpone {
+            id: row.id,
+            delay: backoff::patient(row.state_since, config.poll, config.poll_max),
+            waits_for: "the first off-site copy".to_owned(),
+            failed: false,
+        })
+        .collect();
+    Ok(context.ledger.postpone(&waiting).await?)
 }
 
 /// Where each file is AVAILABLE off site.
@@ -91,11 +138,20 @@ async fn copies(
 }
 
 /// Rule A: one permanent rule a dataset; Rucio chooses the data centre, and a night stays together.
-async fn ensure_rule_a(context: &Context, dataset: &Did) -> Result<(), StageError> {
-    if context.ledger.rule_a(dataset).await?.is_some() {
-        return Ok(());
-    }
+async fn ensure_rule_a(context: &Context, dataset: &Did, waiting_since: UnixMillis) -> Result<(), StageError> {
     let config = context.config();
+    if let Some(rule) = context.ledger.rule_a(dataset).await? {
+        let waited = Duration::from_millis(u64::try_from(now() - waiting_since).unwrap_or(0));
+        if waited < DOUBTFUL || still_stands(context, &rule).await? {
+            return Ok(());
+        }
+        tracing::warn!(
+            dataset = dataset.name,
+            rule_id = rule,
+            "rule of the first copies was removed by somebody, placing it anew"
+        );
+        context.ledger.set_rule_a(dataset, None).await?;
+    }
     let rule = NewRule {
         dids: vec![dataset.clone()],
         copies: 1,
@@ -127,6 +183,14 @@ async fn ensure_rule_a(context: &Context, dataset: &Did) -> Result<(), StageErro
     };
     tracing::info!(dataset = dataset.name, scope = dataset.scope, rule_id = id, "first copies of the dataset ordered");
     Ok(context.ledger.set_rule_a(dataset, Some(&id)).await?)
+}
+
+async fn still_stands(context: &Context, rule: &str) -> Result<bool, StageError> {
+    match context.rucio.rule(rule).await {
+        Ok(rule) => Ok(rule.expires_at.is_none()),
+        Err(error) if error.kind() == Kind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Rule B: one a file, so that none ever waits for a source it cannot have.

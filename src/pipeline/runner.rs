@@ -1,11 +1,13 @@
 //! Runs a stage: claim, work, commit, until shutdown.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
-use crate::ledger::now;
+use crate::ledger::{Claim, FileRow, now};
 
 use super::{Context, Stage, StageError, backoff};
 
@@ -58,40 +60,64 @@ pub async fn run<S: Stage>(stage: S, context: Context) {
     while batches.join_next().await.is_some() {}
 }
 
-async fn batch<S: Stage>(stage: Arc<S>, context: Context, claim: crate::ledger::Claim) {
+/// Works on a claim. What fails as a whole is tried in halves, so that one file never keeps others from their road.
+async fn batch<S: Stage>(stage: Arc<S>, context: Context, mut claim: Claim) {
     let started = Instant::now();
     let files = claim.rows.len() as u64;
-    let attempts = claim.rows.iter().map(|row| row.attempts).max().unwrap_or(0);
-    let delay = match stage.work(&context, claim.rows.clone()).await {
-        Ok(()) => {
-            context.metrics.finished(S::NAME, "done", files, started.elapsed().as_secs_f64());
-            Duration::ZERO
+    let mut outcome = "done";
+    let mut parts = vec![std::mem::take(&mut claim.rows)];
+    while let Some(rows) = parts.pop() {
+        let Err(error) = attempt(&*stage, &context, rows.clone()).await else { continue };
+        outcome = if error.is_transient() { "waiting" } else { "failed" };
+        let left = match context.ledger.unfinished(&claim, rows).await {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::error!(stage = S::NAME, "{error}");
+                break;
+            }
+        };
+        if left.len() > 1 && error.may_concern_some() && !context.shutdown.is_cancelled() {
+            let (first, second) = left.split_at(left.len() / 2);
+            parts.extend([second.to_vec(), first.to_vec()]);
+        } else {
+            fail::<S>(&context, &claim, &left, &error).await;
         }
-        Err(error) => {
-            let outcome = if error.is_transient() { "waiting" } else { "failed" };
-            context.metrics.finished(S::NAME, outcome, files, started.elapsed().as_secs_f64());
-            fail::<S>(&context, &claim, &error).await;
-            backoff::after_failures(&context.config().retry, attempts)
+    }
+    context.metrics.finished(S::NAME, outcome, files, started.elapsed().as_secs_f64());
+    // files without an outcome; a ledger that cannot be written now can be in a while
+    while let Err(error) = context.ledger.give_back(&claim, Duration::ZERO).await {
+        tracing::error!(stage = S::NAME, "claimed files cannot be given back, trying again: {error}");
+        pause(&context, POLL).await;
+        if context.shutdown.is_cancelled() {
+            break;
         }
-    };
-    // files without an outcome, at the least those of a failed batch
-    if let Err(error) = context.ledger.give_back(&claim, delay).await {
-        tracing::error!(stage = S::NAME, %error, "claimed files could not be given back; they are due again when the lease ends");
     }
 }
 
-/// A batch failed as a whole: each file says what it waits for, and the log says it once.
-async fn fail<S: Stage>(context: &Context, claim: &crate::ledger::Claim, error: &StageError) {
-    let outage = context.rucio.breaker().is_open();
-    if let Err(ledger) = context.ledger.explain(claim, &error.to_string(), !outage).await {
-        tracing::error!(stage = S::NAME, error = %ledger, "the ledger cannot be written");
+/// A panic is a defect of ours, and no reason to forget files.
+async fn attempt<S: Stage>(stage: &S, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
+    match AssertUnwindSafe(stage.work(context, rows)).catch_unwind().await {
+        Ok(result) => result,
+        Err(_) => Err(StageError::Defect),
     }
+}
+
+/// Files failed together: each says what it waits for, and the log says it once.
+async fn fail<S: Stage>(context: &Context, claim: &Claim, rows: &[FileRow], error: &StageError) {
+    let outage = context.rucio.breaker().is_open();
+    let retry = context.config().retry;
+    let delays: Vec<(i64, Duration)> =
+        rows.iter().map(|row| (row.id, backoff::after_failures(&retry, row.attempts))).collect();
+    if let Err(error) = context.ledger.failed(claim, &delays, &error.to_string(), !outage).await {
+        tracing::error!(stage = S::NAME, "{error}");
+    }
+    let lfn = rows.first().map(|row| row.lfn.as_str());
     if outage {
         // the breaker has said it already
     } else if error.is_transient() {
-        tracing::warn!(stage = S::NAME, files = claim.rows.len(), "{error}; trying again");
+        tracing::warn!(stage = S::NAME, files = rows.len(), lfn, "{error}; trying again");
     } else {
-        tracing::error!(stage = S::NAME, files = claim.rows.len(), "{error}");
+        tracing::error!(stage = S::NAME, files = rows.len(), lfn, "{error}");
     }
 }
 

@@ -13,6 +13,7 @@ use crate::fixity::Report;
 use crate::ledger::{FileRow, Sentence, now};
 use crate::names::{Lfn, TRIGGER_SUFFIX};
 
+use super::verify::STILL_WRITING;
 use super::{Context, StageError, blocking};
 
 /// Rejects a file for these reasons.
@@ -26,7 +27,9 @@ pub(super) async fn reject(context: &Context, row: &FileRow, report: &Report) ->
         reason: words,
         invalid_path: destination.to_string_lossy().into_owned(),
     };
-    context.ledger.rejecting(row, &sentence).await?;
+    if !context.ledger.rejecting(row, &sentence).await? {
+        return Ok(());
+    }
     let reason_file = json!({
         "lfn": row.lfn,
         "rejected_at": crate::ledger::iso(now()),
@@ -44,11 +47,12 @@ pub(super) async fn reject(context: &Context, row: &FileRow, report: &Report) ->
     sentenced.reason_code = Some(sentence.code);
     sentenced.reason = Some(sentence.reason);
     sentenced.invalid_path = Some(sentence.invalid_path);
-    carry_out(context, &sentenced, Some(format!("{reason_file:#}\n"))).await
+    carry_out(context, &sentenced, format!("{reason_file:#}\n")).await
 }
 
 /// Finishes what a stop interrupted.
 pub(super) async fn resume(context: &Context, row: &FileRow) -> Result<(), StageError> {
+    let row = &elsewhere_if_taken(context, row).await?;
     let reason_file = json!({
         "lfn": row.lfn,
         "rejected_at": crate::ledger::iso(now()),
@@ -58,22 +62,72 @@ pub(super) async fn resume(context: &Context, row: &FileRow) -> Result<(), Stage
         "what_to_do": "mend the cause, then deliver the file again under its name with a new trigger; \
                        this copy is kept until somebody removes it",
     });
-    carry_out(context, row, Some(format!("{reason_file:#}\n"))).await
+    carry_out(context, row, format!("{reason_file:#}\n")).await
 }
 
-async fn carry_out(context: &Context, row: &FileRow, reason_file: Option<String>) -> Result<(), StageError> {
+/// Chooses another place if a stranger's file has come to lie where this one was to go.
+async fn elsewhere_if_taken(context: &Context, row: &FileRow) -> Result<FileRow, StageError> {
+    let planned = PathBuf::from(row.invalid_path.clone().unwrap_or_default());
+    let (data, place, identity) = (context.data.clone(), planned.clone(), row.identity());
+    let stranger = blocking(move || data.stat(&place)).await?.is_some_and(|stat| datadir::identity(&stat) != identity);
+    if !stranger {
+        return Ok(row.clone());
+    }
+    let data = context.data.clone();
+    let free = blocking(move || free_destination(&data, &planned)).await?.to_string_lossy().into_owned();
+    let sentence = Sentence {
+        code: row.reason_code.clone().unwrap_or_default(),
+        reason: row.reason.clone().unwrap_or_default(),
+        invalid_path: free.clone(),
+    };
+    context.ledger.rejecting(row, &sentence).await?;
+    Ok(FileRow { invalid_path: Some(free), ..row.clone() })
+}
+
+/// Other content came under the name of a file that Rucio is about to delete by that name: it is moved out of the way, or
+/// it would be deleted with the old copy.
+pub(super) async fn save_from_deletion(
+    context: &Context,
+    row: &FileRow,
+    found: FileIdentity,
+    why: &str,
+) -> Result<(), StageError> {
+    let name = row.name()?;
+    let data = context.data.clone();
+    let reason_file = json!({
+        "lfn": row.lfn,
+        "set_aside_at": crate::ledger::iso(now()),
+        "reasons": [{"code": "other-content", "message": why}],
+        "what_to_do": "the LFN belongs to a file with other content, which has its copies off site; \
+                       if this content is wanted, deliver it under a name of its own",
+    });
+    let text = format!("{reason_file:#}\n");
+    let place = blocking(move || {
+        let place = free_destination(&data, &name.invalid_path())?;
+        data.write_new(&reason_path(&place), text.as_bytes())?;
+        data.move_aside(name.relative(), &place, found)?;
+        data.remove_trigger(&trigger_path(&name))?;
+        Ok::<_, datadir::Error>(place)
+    })
+    .await?;
+    tracing::error!(lfn = row.lfn, moved_to = %place.display(), "other content under a name that is being released: {why}");
+    Ok(())
+}
+
+async fn carry_out(context: &Context, row: &FileRow, reason_file: String) -> Result<(), StageError> {
     let name = row.name()?;
     let destination = PathBuf::from(row.invalid_path.clone().unwrap_or_default());
     let (data, identity) = (context.data.clone(), row.identity());
     let moved = {
         let name = name.clone();
-        blocking(move || move_with_reason(&data, &name, &destination, identity, reason_file.as_deref())).await
+        blocking(move || move_with_reason(&data, &name, &destination, identity, &reason_file)).await
     };
     match moved {
         Ok(Outcome::Aside) => {}
         Ok(Outcome::Replaced(found)) => {
             // what was judged is gone without our doing, and another file has come in its place
-            context.ledger.rediscovered(row, found, "replaced while it was being set aside").await?;
+            let why = "it was replaced while it was being set aside";
+            context.ledger.rediscovered(row, found, why, STILL_WRITING).await?;
             return Ok(());
         }
         Ok(Outcome::Vanished) => {
@@ -112,9 +166,13 @@ fn move_with_reason(
     name: &Lfn,
     destination: &Path,
     identity: FileIdentity,
-    reason_file: Option<&str>,
+    reason_file: &str,
 ) -> Result<Outcome, datadir::Error> {
     if data.identity(destination)? == Some(identity) {
+        // a move by link and unlink may have been stopped half-way
+        if data.identity(name.relative())? == Some(identity) {
+            data.remove_leftover(name.relative(), identity)?;
+        }
         return Ok(Outcome::Aside);
     }
     match data.identity(name.relative())? {
@@ -122,11 +180,9 @@ fn move_with_reason(
         Some(found) => return Ok(Outcome::Replaced(found)),
         None => return Ok(Outcome::Vanished),
     }
-    if let Some(text) = reason_file {
-        match data.write_new(&reason_path(destination), text.as_bytes()) {
-            Err(datadir::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => {}
-            other => other?,
-        }
+    match data.write_new(&reason_path(destination), reason_file.as_bytes()) {
+        Err(datadir::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => {}
+        other => other?,
     }
     data.move_aside(name.relative(), destination, identity)?;
     Ok(Outcome::Aside)

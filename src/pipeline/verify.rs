@@ -1,6 +1,7 @@
 //! Discovered → Verified: one read of each file, and its verdict.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -18,6 +19,9 @@ use super::{Context, Stage, StageError, backoff, blocking, set_aside};
 pub struct Verify {
     threads: Arc<Semaphore>,
 }
+
+/// A file that changes while it is read is left alone for so long.
+pub(super) const STILL_WRITING: Duration = Duration::from_secs(1);
 
 /// What one reading gave.
 pub(super) enum Reading {
@@ -76,16 +80,20 @@ impl Stage for Verify {
         for row in rows {
             if row.invalid_path.is_some() {
                 // rejected before the last stop, not yet set aside
-                set_aside::resume(context, &row).await?;
+                if let Err(error) = set_aside::resume(context, &row).await {
+                    trouble(context, &row, error.to_string()).await?;
+                }
                 continue;
             }
             readings.spawn(read(context.clone(), Arc::clone(&self.threads), row));
         }
         while let Some(joined) = readings.join_next().await {
-            let (row, reading) =
-                joined.map_err(|error| StageError::Wait(format!("reading a file failed: {error}")))??;
-            if let Some(verified) = settle(context, row, reading).await? {
-                sound.push(verified);
+            let (row, reading) = joined.map_err(|_| StageError::Defect)??;
+            match settle(context, &row, reading).await {
+                Ok(Some(report)) => sound.push(verified(row, report)),
+                Ok(None) => {}
+                // one file that cannot be set aside keeps no other from its road
+                Err(error) => trouble(context, &row, error.to_string()).await?,
             }
         }
         let moved = context.ledger.verified(&sound).await?;
@@ -97,31 +105,35 @@ impl Stage for Verify {
 }
 
 /// Commits what became of one file, unless it is sound: those are committed together.
-async fn settle(context: &Context, row: FileRow, reading: Reading) -> Result<Option<Verified>, StageError> {
+async fn settle(context: &Context, row: &FileRow, reading: Reading) -> Result<Option<Report>, StageError> {
     match reading {
         Reading::Read(report) => {
             if report.accepted() {
-                warn(&row, &report);
-                return Ok(Some(verified(row, *report)));
+                warn(row, &report);
+                return Ok(Some(*report));
             }
-            set_aside::reject(context, &row, &report).await?;
+            set_aside::reject(context, row, &report).await?;
         }
         Reading::Changed(found) => {
-            tracing::info!(lfn = row.lfn, "file changed since it was delivered, reading it again");
-            context.ledger.rediscovered(&row, found, "changed on disk since it was delivered").await?;
+            tracing::debug!(lfn = row.lfn, "file changed since it was delivered, reading it again");
+            let why = "it changed since it was delivered, somebody may still be writing it";
+            context.ledger.rediscovered(row, found, why, STILL_WRITING).await?;
         }
         Reading::Missing => {
-            later(context, &row, "its data file is gone; it is taken when it comes back".to_owned()).await?;
+            later(context, row, "its data file is gone; it is taken when it comes back".to_owned()).await?;
         }
-        Reading::Failed(reason) => {
-            if row.attempts == 0 {
-                tracing::error!(lfn = row.lfn, stage = Verify::NAME, "{reason}; trying again");
-            }
-            later(context, &row, reason).await?;
-        }
+        Reading::Failed(reason) => trouble(context, row, reason).await?,
         Reading::Cancelled => {}
     }
     Ok(None)
+}
+
+/// A file's own trouble: said when it is new, tried again later and later.
+async fn trouble(context: &Context, row: &FileRow, reason: String) -> Result<(), StageError> {
+    if row.waits_for.as_deref() != Some(&reason) {
+        tracing::error!(lfn = row.lfn, stage = Verify::NAME, "{reason}; trying again");
+    }
+    later(context, row, reason).await
 }
 
 async fn later(context: &Context, row: &FileRow, waits_for: String) -> Result<(), StageError> {

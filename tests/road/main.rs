@@ -125,10 +125,13 @@ async fn an_outage_of_rucio_stops_nothing_but_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_given_up_while_a_storage_is_silent() {
-    let site = Site::new(DELETION_ON).await;
+    let site = Site::new(
+        "release: {deletion: on, poll: 50ms, poll_max: 200ms}\nconfirm: {hold: 2s, poll: 50ms, poll_max: 200ms}\n",
+    )
+    .await;
     let daemon = site.start();
     let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
-    site.until(&lfn, State::Replicated).await;
+    site.until_row(&lfn, |row| row.first_look.is_some()).await;
     let did = Did::new("acada", &lfn);
     site.rucio.faults().storage_down("STORAGE-3", Outage::Refuse);
     let row = site
@@ -153,6 +156,25 @@ async fn a_corrupted_copy_is_held_whatever_rucio_says() {
     let row = site.until(&lfn, State::Held).await;
     assert_eq!(row.reason_code.as_deref(), Some("evidence"));
     assert!(site.path("a.fits.fz").exists());
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_file_that_cannot_be_registered_keeps_no_other_from_its_road() {
+    let site = Site::new(DRY_RUN).await;
+    // a scope that the account does not have
+    let stray = "ctao/nobody/dl0/LST/a.fits.fz";
+    fs::create_dir_all(site.data().join(stray).parent().unwrap()).unwrap();
+    fs::write(site.data().join(stray), fixture("SUBARRAY")).unwrap();
+    std::os::unix::fs::symlink("a.fits.fz", site.data().join(format!("{stray}.trigger"))).unwrap();
+    let lfns: Vec<String> = (0..5).map(|n| site.deliver(&format!("{n}.fits.fz"), &fixture("SUBARRAY"))).collect();
+    let daemon = site.start();
+    for lfn in &lfns {
+        site.until(lfn, State::Confirmed).await;
+    }
+    let row = site.until_row(&format!("/{stray}"), |row| row.waits_for.is_some()).await;
+    assert_eq!(row.state, State::Verified);
+    assert!(row.waits_for.unwrap().contains("nobody"));
     daemon.stop().await;
 }
 

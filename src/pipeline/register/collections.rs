@@ -7,6 +7,9 @@ use crate::names::{Did, Lfn};
 use crate::pipeline::{Context, StageError};
 use crate::rucio::{Attachment, Child, CollectionKind, Kind, NewCollection};
 
+/// Collections made in one call; Rucio refuses lists beyond 1000.
+const CHUNK: usize = 500;
+
 /// The collections of a file: its containers from the top down, then its dataset.
 pub(super) fn of(name: &Lfn) -> Vec<Did> {
     let mut chain = name.containers();
@@ -33,7 +36,9 @@ pub(super) async fn ensure(context: &Context, rows: &[FileRow]) -> Result<(), St
             kind: if datasets.contains(did) { CollectionKind::Dataset } else { CollectionKind::Container },
         })
         .collect();
-    create(context, &new).await?;
+    for chunk in new.chunks(CHUNK) {
+        create(context, chunk).await?;
+    }
     attach(context, &chains, &unknown).await?;
     context.ledger.collections_known(&unknown.into_iter().collect::<Vec<_>>()).await?;
     Ok(())
@@ -68,10 +73,29 @@ async fn attach(context: &Context, chains: &BTreeSet<Vec<Did>>, unknown: &BTreeS
     if children.is_empty() {
         return Ok(());
     }
-    let child = |did: Did| Child { did, bytes: None, adler32: None, meta: serde_json::Map::new() };
     let attachments: Vec<Attachment> = children
         .into_iter()
         .map(|(parent, dids)| Attachment { parent, rse: None, children: dids.into_iter().map(child).collect() })
         .collect();
-    Ok(context.rucio.attach(&attachments).await?)
+    match context.rucio.attach(&attachments).await {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == Kind::AlreadyExists => {}
+        Err(error) => return Err(error.into()),
+    }
+    // servers before 38 refuse what is attached already, whatever they are asked to ignore
+    for Attachment { parent, children, .. } in attachments {
+        for child in children {
+            let single = Attachment { parent: parent.clone(), rse: None, children: vec![child] };
+            match context.rucio.attach(&[single]).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == Kind::AlreadyExists => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn child(did: Did) -> Child {
+    Child { did, bytes: None, adler32: None, meta: serde_json::Map::new() }
 }
