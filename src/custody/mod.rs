@@ -3,13 +3,14 @@
 mod copies;
 mod evidence;
 pub mod invariants;
+mod order;
 mod state;
 
 pub use copies::{Copies, TooFewCopies};
 pub use evidence::{
-    Availability, Contents, CopyFacts, CopyProof, Doubt, Evidence, FirstLook, KeepReason, LockFacts, ReleaseOrder,
-    StorageAnswer, StoragePolicy,
+    Availability, Contents, CopyFacts, CopyProof, Doubt, Evidence, FirstLook, LockFacts, StorageAnswer, StoragePolicy,
 };
+pub use order::{KeepReason, ReleaseOrder};
 pub use state::{IllegalMove, State};
 
 /// Milliseconds since 1970-01-01T00:00:00 UTC.

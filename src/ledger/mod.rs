@@ -90,7 +90,7 @@ pub enum Error {
 fn remedy(error: &sqlx::Error) -> &'static str {
     let text = error.to_string();
     if text.contains("disk is full") {
-        "; free space on its disk, the daemon goes on by itself"
+        "; free space on its disk"
     } else if text.contains("readonly") || text.contains("read-only") {
         "; make its directory writable for the daemon's user"
     } else if text.contains("unable to open") {

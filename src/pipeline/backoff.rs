@@ -8,6 +8,9 @@ use crate::config::Backoff;
 use crate::custody::UnixMillis;
 use crate::ledger::now;
 
+/// A file that changes while it is read is left alone for so long.
+pub(super) const STILL_WRITING: Duration = Duration::from_secs(1);
+
 /// After `attempts` failures of a file's own: capped exponential, with jitter so that files do not march in step.
 pub(super) fn after_failures(backoff: &Backoff, attempts: i64) -> Duration {
     let doublings = u32::try_from(attempts.clamp(0, 30)).unwrap_or(30);

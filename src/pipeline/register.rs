@@ -18,7 +18,6 @@ use crate::names::Did;
 use crate::rucio::{Attachment, Child, Kind, ReplicaListing, ReplicaQuery, ReplicaState};
 
 use super::set_aside::trigger_path;
-use super::verify::STILL_WRITING;
 use super::{Context, Stage, StageError, backoff, blocking};
 
 /// Registers files.
@@ -102,7 +101,7 @@ async fn still_as_verified(context: &Context, rows: Vec<FileRow>) -> Result<Vec<
             Ok(Some(found)) => {
                 tracing::warn!(lfn = row.lfn, "file changed after it was verified, reading it again");
                 let why = "it changed on disk before it was registered";
-                context.ledger.rediscovered(&row, found, why, STILL_WRITING).await?;
+                context.ledger.rediscovered(&row, found, why, backoff::STILL_WRITING).await?;
             }
             Ok(None) => {
                 let delay = backoff::after_failures(&context.config().retry, row.attempts);

@@ -13,8 +13,7 @@ use crate::fixity::Report;
 use crate::ledger::{FileRow, Sentence, now};
 use crate::names::{Lfn, TRIGGER_SUFFIX};
 
-use super::verify::STILL_WRITING;
-use super::{Context, StageError, blocking};
+use super::{Context, StageError, backoff, blocking};
 
 /// Rejects a file for these reasons.
 pub(super) async fn reject(context: &Context, row: &FileRow, report: &Report) -> Result<(), StageError> {
@@ -127,7 +126,7 @@ async fn carry_out(context: &Context, row: &FileRow, reason_file: String) -> Res
         Ok(Outcome::Replaced(found)) => {
             // what was judged is gone without our doing, and another file has come in its place
             let why = "it was replaced while it was being set aside";
-            context.ledger.rediscovered(row, found, why, STILL_WRITING).await?;
+            context.ledger.rediscovered(row, found, why, backoff::STILL_WRITING).await?;
             return Ok(());
         }
         Ok(Outcome::Vanished) => {

@@ -1,7 +1,6 @@
 //! Discovered → Verified: one read of each file, and its verdict.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -19,9 +18,6 @@ use super::{Context, Stage, StageError, backoff, blocking, set_aside};
 pub struct Verify {
     threads: Arc<Semaphore>,
 }
-
-/// A file that changes while it is read is left alone for so long.
-pub(super) const STILL_WRITING: Duration = Duration::from_secs(1);
 
 /// What one reading gave.
 pub(super) enum Reading {
@@ -117,7 +113,7 @@ async fn settle(context: &Context, row: &FileRow, reading: Reading) -> Result<Op
         Reading::Changed(found) => {
             tracing::debug!(lfn = row.lfn, "file changed since it was delivered, reading it again");
             let why = "it changed since it was delivered, somebody may still be writing it";
-            context.ledger.rediscovered(row, found, why, STILL_WRITING).await?;
+            context.ledger.rediscovered(row, found, why, backoff::STILL_WRITING).await?;
         }
         Reading::Missing => {
             later(context, row, "its data file is gone; it is taken when it comes back".to_owned()).await?;

@@ -1,0 +1,183 @@
+//! The order to give up an on-site copy: fresh evidence on top of an older first look, or the reason to keep it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::evidence::{Evidence, FirstLook};
+use super::{Copies, FileIdentity, UnixMillis};
+
+/// Why an on-site copy must stay although there is evidence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeepReason {
+    /// The looks are too close together.
+    #[error("the two looks are {apart:?} apart, {hold:?} are required")]
+    TooSoon {
+        /// Between the looks.
+        apart: Duration,
+        /// Configured.
+        hold: Duration,
+    },
+    /// The evidence is not fresh any more.
+    #[error("the last look is {age:?} old, at most {limit:?} is fresh")]
+    Stale {
+        /// Since the last look.
+        age: Duration,
+        /// Limit.
+        limit: Duration,
+    },
+    /// A copy proven at the first look is not proven now.
+    #[error("the copy at {rse} was proven at the first look and is not now")]
+    Regressed {
+        /// The RSE.
+        rse: String,
+    },
+    /// A copy proven at the first look cannot be asked about now.
+    #[error("the copy at {rse} was proven at the first look and cannot be asked about now")]
+    Undecided {
+        /// The RSE.
+        rse: String,
+    },
+    /// The on-site file is not the one that was verified.
+    #[error("the on-site file is not the one that was verified: {was:?} then, {is:?} now")]
+    Changed {
+        /// As verified.
+        was: FileIdentity,
+        /// As found.
+        is: FileIdentity,
+    },
+    /// Too few sites. [`Evidence`] cannot be made like that with the same requirement; the requirement may have grown.
+    #[error("{sites} sites hold a proven copy, {required} are required")]
+    TooFewSites {
+        /// With a proof.
+        sites: usize,
+        /// Configured.
+        required: u32,
+    },
+}
+
+impl Evidence {
+    /// Where a copy was proven at the first look and is not now: lost, or not decidable.
+    pub fn missing_since(&self, first: &FirstLook) -> Option<KeepReason> {
+        let rse = first.rses.iter().find(|rse| !self.copies().iter().any(|copy| copy.rse() == *rse))?.clone();
+        Some(if self.is_undecided() { KeepReason::Undecided { rse } } else { KeepReason::Regressed { rse } })
+    }
+}
+
+/// The permission to give up one on-site copy. Built right before it is used, never stored, never copied.
+#[derive(Debug, Serialize)]
+pub struct ReleaseOrder {
+    first_look: FirstLook,
+    evidence: Evidence,
+    on_site: FileIdentity,
+}
+
+impl ReleaseOrder {
+    /// How old the last look may be when the order is built.
+    pub const FRESH: Duration = Duration::from_mins(5);
+
+    /// Builds the order, or says why the copy must stay (invariant I2).
+    pub fn new(
+        first_look: FirstLook,
+        evidence: Evidence,
+        (verified, found): (FileIdentity, FileIdentity),
+        required: Copies,
+        hold: Duration,
+        now: UnixMillis,
+    ) -> Result<Self, KeepReason> {
+        let since = |then: UnixMillis, now: UnixMillis| Duration::from_millis(u64::try_from(now - then).unwrap_or(0));
+        let age = since(evidence.at(), now);
+        // a look from the future means a clock that was set back: not fresh either
+        if age > Self::FRESH || evidence.at() > now {
+            return Err(KeepReason::Stale { age, limit: Self::FRESH });
+        }
+        let apart = since(first_look.at, evidence.at());
+        if apart < hold {
+            return Err(KeepReason::TooSoon { apart, hold });
+        }
+        if let Some(missing) = evidence.missing_since(&first_look) {
+            return Err(missing);
+        }
+        let sites = evidence.sites();
+        if sites < required.get() as usize {
+            return Err(KeepReason::TooFewSites { sites, required: required.get() });
+        }
+        if verified != found {
+            return Err(KeepReason::Changed { was: verified, is: found });
+        }
+        Ok(Self { first_look, evidence, on_site: found })
+    }
+
+    /// The evidence the order rests on.
+    pub fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::super::evidence::tests::evidence;
+    use super::*;
+
+    const IDENTITY: FileIdentity = FileIdentity { bytes: 10, mtime_ns: 1, inode: 7 };
+
+    fn order(
+        first: UnixMillis,
+        last: UnixMillis,
+        now: UnixMillis,
+        found: FileIdentity,
+    ) -> Result<ReleaseOrder, KeepReason> {
+        let sites = [("A", "a"), ("B", "b")];
+        let first = evidence(first, &sites).unwrap().as_first_look();
+        let hold = Duration::from_secs(10);
+        ReleaseOrder::new(first, evidence(last, &sites).unwrap(), (IDENTITY, found), Copies::MIN, hold, now)
+    }
+
+    #[test]
+    fn an_order_needs_two_looks_apart_a_fresh_one_and_the_same_file() {
+        assert!(order(0, 10_000, 10_500, IDENTITY).is_ok());
+        assert!(matches!(order(0, 9_999, 10_500, IDENTITY), Err(KeepReason::TooSoon { .. })));
+        assert!(matches!(order(0, 10_000, 400_000, IDENTITY), Err(KeepReason::Stale { .. })));
+        assert!(matches!(order(0, 10_000, 9_000, IDENTITY), Err(KeepReason::Stale { .. })));
+        let other = FileIdentity { inode: 8, ..IDENTITY };
+        assert!(matches!(order(0, 10_000, 10_500, other), Err(KeepReason::Changed { .. })));
+    }
+
+    #[test]
+    fn a_copy_that_was_proven_and_is_not_now_keeps_the_file() {
+        let first = FirstLook { at: 0, rses: vec!["A".to_owned(), "C".to_owned()] };
+        let now = evidence(20_000, &[("A", "a"), ("B", "b")]).unwrap();
+        let order = ReleaseOrder::new(first, now, (IDENTITY, IDENTITY), Copies::MIN, Duration::ZERO, 20_000);
+        assert_eq!(order.err(), Some(KeepReason::Regressed { rse: "C".to_owned() }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_order_without_two_sites_at_the_required_distance(
+            sites in proptest::collection::vec(0u8..3, 0..4),
+            first in 0i64..100_000, last in 0i64..100_000, now in 0i64..600_000, hold in 0u64..60,
+        ) {
+            let named: Vec<(String, String)> = sites.iter().enumerate().map(|(i, s)| (format!("R{i}"), format!("s{s}"))).collect();
+            let copies: Vec<(&str, &str)> = named.iter().map(|(r, s)| (r.as_str(), s.as_str())).collect();
+            let distinct: BTreeSet<u8> = sites.iter().copied().collect();
+            match evidence(last, &copies) {
+                Err(_) => prop_assert!(distinct.len() < 2),
+                Ok(found) => {
+                    prop_assert!(distinct.len() >= 2);
+                    let first_look = FirstLook { at: first, rses: found.as_first_look().rses };
+                    let hold = Duration::from_secs(hold);
+                    let order = ReleaseOrder::new(first_look, found, (IDENTITY, IDENTITY), Copies::MIN, hold, now);
+                    if order.is_ok() {
+                        prop_assert!(now >= last && now - last <= 300_000);
+                        prop_assert!(u128::try_from(last - first).unwrap_or(0) >= hold.as_millis());
+                    }
+                }
+            }
+        }
+    }
+}
