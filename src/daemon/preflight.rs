@@ -103,12 +103,21 @@ async fn off_site(rucio: &rucio::Client, config: &Config, problems: &mut Vec<Pro
     let (expression, copies) = (&config.offsite.expression, config.offsite.copies.get());
     let offsite = match Offsite::ask(rucio, config).await {
         Ok(offsite) => offsite,
-        Err(error) if error.is_transient() => return Err(error),
+        // in operation RSEs may come back; at the start it is a slip of the pen that waiting does not mend
+        Err(error) if error.is_transient() && error.kind() != Kind::NoTarget => return Err(error),
         Err(error) => {
             problems.push(format!("offsite.expression '{expression}': {error}"));
             return Ok(());
         }
     };
+    if offsite.matches_on_site {
+        let rse = &config.onsite_rse;
+        let whole = if expression.contains(['|', '&', '\\']) { format!("({expression})") } else { expression.clone() };
+        problems.push(format!(
+            "offsite.expression '{expression}' also matches the on-site RSE {rse}: rule A could be satisfied on site, \
+             without a copy elsewhere; exclude it, e.g. '{whole}\\{rse}'"
+        ));
+    }
     for rse in offsite.without_site() {
         problems.push(format!(
             "the off-site RSE {rse} has no attribute '{}', so its site is unknown; set it, or choose another \

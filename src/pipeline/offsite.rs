@@ -11,6 +11,9 @@ use super::Context;
 #[derive(Clone, Debug)]
 pub struct Offsite {
     sites: BTreeMap<String, Option<String>>,
+    /// Whether the expression also matches the on-site RSE: the rule for the first copy could then be satisfied by
+    /// the file that is to go.
+    pub matches_on_site: bool,
     expression: String,
     distinct_by: String,
 }
@@ -18,9 +21,11 @@ pub struct Offsite {
 impl Offsite {
     /// Asks Rucio, every time: an expression that matches other RSEs than yesterday must be noticed.
     pub async fn ask(rucio: &rucio::Client, config: &Config) -> Result<Self, rucio::Error> {
-        let mut sites = BTreeMap::new();
+        let (mut sites, mut matches_on_site) = (BTreeMap::new(), false);
         for rse in rucio.list_rses(&config.offsite.expression).await? {
-            if rse != config.onsite_rse {
+            if rse == config.onsite_rse {
+                matches_on_site = true;
+            } else {
                 let attributes = rucio.rse_attributes(&rse).await?;
                 let site = attributes.get(&config.offsite.distinct_by).map(|value| match value {
                     serde_json::Value::String(text) => text.clone(),
@@ -30,7 +35,7 @@ impl Offsite {
             }
         }
         let (expression, distinct_by) = (config.offsite.expression.clone(), config.offsite.distinct_by.clone());
-        Ok(Self { sites, expression, distinct_by })
+        Ok(Self { sites, matches_on_site, expression, distinct_by })
     }
 
     pub(super) async fn now(context: &Context) -> Result<Self, rucio::Error> {

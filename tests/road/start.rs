@@ -47,6 +47,25 @@ async fn an_expression_that_matches_one_site_is_not_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_expression_that_rucio_refuses_is_told_at_once() {
+    let site = Site::new("").await;
+    for wrong in ["expression: NOWHERE-1", "expression: 'OFFSITE|'"] {
+        let words = refusal(site.config_with(replacing("expression: OFFSITE", wrong))).await;
+        assert!(words.contains("offsite.expression '"), "{words}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expression_that_matches_the_site_itself_is_refused() {
+    let site = Site::new("").await;
+    let words = refusal(site.config_with(replacing("expression: OFFSITE", "expression: 'OFFSITE|STORAGE-1'"))).await;
+    assert!(
+        words.contains("rule A could be satisfied on site") && words.contains("(OFFSITE|STORAGE-1)\\STORAGE-1"),
+        "{words}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_rses_at_one_site_are_one_site_and_a_siteless_rse_is_named() {
     let site = Site::with("", |options| {
         for rse in &mut options.rses {
