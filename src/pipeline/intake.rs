@@ -6,6 +6,7 @@
 mod hints;
 mod judge;
 mod scanner;
+mod troubles;
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ use crate::ledger::{Delivered, Delivery, WrongTrigger, now};
 use self::hints::{AFTER_LOSS, Hints};
 use self::judge::{Mistake, Verdict, announced, is_trigger, judge};
 use self::scanner::{Counts, Scanner, Visitor, is_invalid};
+use self::troubles::Troubles;
 use super::Context;
 
 /// Deliveries recorded in one transaction.
@@ -59,8 +61,7 @@ struct Intake<'c> {
     wrong: HashSet<PathBuf>,
     /// Deliveries not yet recorded.
     sound: Vec<Sound>,
-    /// The last trouble, so that it is said once.
-    trouble: Option<String>,
+    troubles: Troubles,
 }
 
 impl<'c> Intake<'c> {
@@ -73,14 +74,14 @@ impl<'c> Intake<'c> {
             early: HashMap::new(),
             wrong: HashSet::new(),
             sound: Vec::new(),
-            trouble: None,
+            troubles: Troubles::default(),
         }
     }
 
     fn run(mut self) {
         match self.context.runtime.block_on(self.context.ledger.wrong_triggers()) {
             Ok(known) => self.wrong = known.into_iter().map(|wrong| PathBuf::from(wrong.path)).collect(),
-            Err(error) => self.say(&error.to_string()),
+            Err(error) => self.troubles.say(&error.to_string()),
         }
         let mut last_full = Instant::now();
         let mut next_scan = Instant::now();
@@ -108,22 +109,23 @@ impl<'c> Intake<'c> {
 
     fn scan(&mut self) {
         let started = Instant::now();
+        self.troubles.listen();
         let top = self.context.data.top().to_owned();
         match self.scan_below(&top) {
             Ok(counts) => {
                 self.context.metrics.scan(started.elapsed().as_secs_f64(), counts.read, counts.skipped);
                 self.context.health.set_ready("data directory", Ok(()));
-                if self.trouble.take().is_some() {
-                    tracing::info!("intake works again");
-                }
             }
             Err(error) => {
                 self.context.health.set_ready("data directory", Err("cannot be read, see the log".to_owned()));
-                self.say(&error.to_string());
+                self.troubles.say(&error.to_string());
             }
         }
         self.look_again();
         self.record();
+        if !self.context.shutdown.is_cancelled() {
+            self.troubles.scanned();
+        }
     }
 
     fn scan_below(&mut self, start: &Path) -> Result<Counts, datadir::Error> {
@@ -152,7 +154,7 @@ impl<'c> Intake<'c> {
             && self.context.data.absolute(&path).is_dir()
             && let Err(error) = self.scan_below(&path)
         {
-            self.say(&error.to_string());
+            self.troubles.say(&error.to_string());
         }
     }
 
@@ -180,7 +182,7 @@ impl<'c> Intake<'c> {
         let judged = match judge(&self.context.data, trigger) {
             Ok(judged) => judged,
             Err(error) => {
-                self.say(&error.to_string());
+                self.troubles.say(&error.to_string());
                 self.scanner.forget(trigger.parent().unwrap_or(Path::new("")));
                 return;
             }
@@ -228,7 +230,7 @@ impl<'c> Intake<'c> {
                 tracing::warn!(trigger = %trigger.display(), reason = mistake.code(), "wrong trigger: {mistake}");
             }
             Ok(false) => {}
-            Err(error) => self.say(&error.to_string()),
+            Err(error) => self.troubles.say(&error.to_string()),
         }
     }
 
@@ -238,7 +240,7 @@ impl<'c> Intake<'c> {
             match self.context.runtime.block_on(self.context.ledger.trigger_mended(&path)) {
                 Ok(true) => tracing::info!(trigger = %path, "wrong trigger was mended or removed"),
                 Ok(false) => {}
-                Err(error) => self.say(&error.to_string()),
+                Err(error) => self.troubles.say(&error.to_string()),
             }
         }
     }
@@ -253,7 +255,7 @@ impl<'c> Intake<'c> {
         let answers = match self.context.runtime.block_on(self.context.ledger.deliver(&deliveries)) {
             Ok(answers) => answers,
             Err(error) => {
-                self.say(&error.to_string());
+                self.troubles.say(&error.to_string());
                 self.context.health.set_ready("ledger", Err("cannot be written, see the log".to_owned()));
                 for Sound { trigger, .. } in &batch {
                     self.scanner.forget(trigger.parent().unwrap_or(Path::new("")));
@@ -279,14 +281,6 @@ impl<'c> Intake<'c> {
     fn settle(&mut self, trigger: &Path, signature: String) {
         if let (Some(directory), Some(name)) = (trigger.parent(), trigger.file_name()) {
             self.settled.entry(directory.to_owned()).or_default().insert(name.to_owned(), signature);
-        }
-    }
-
-    /// Says a trouble once, until it changes or ends.
-    fn say(&mut self, trouble: &str) {
-        if self.trouble.as_deref() != Some(trouble) {
-            tracing::error!(stage = "intake", "{trouble}");
-            self.trouble = Some(trouble.to_owned());
         }
     }
 }
@@ -333,7 +327,7 @@ impl Visitor for Intake<'_> {
     }
 
     fn unreadable(&mut self, directory: &Path, error: &datadir::Error) {
-        self.say(&format!("{error}; triggers in {} are not seen until this is mended", directory.display()));
+        self.troubles.say(&format!("{error}; triggers in {} are not seen until this is mended", directory.display()));
     }
 
     fn gone(&mut self, directory: &Path) {
