@@ -49,6 +49,22 @@ struct Sound {
     seen: Option<Instant>,
 }
 
+/// As what a trigger was reported.
+#[derive(PartialEq, Eq)]
+struct Reported {
+    code: String,
+    signature: String,
+}
+
+impl Reported {
+    fn new(code: &str, signature: &str) -> Self {
+        Self { code: code.to_owned(), signature: signature.to_owned() }
+    }
+}
+
+/// Stands for the signature of a trigger whose data has not come.
+const NO_DATA: &str = "no data file";
+
 struct Intake<'c> {
     context: &'c Context,
     hints: Hints,
@@ -57,8 +73,8 @@ struct Intake<'c> {
     settled: HashMap<PathBuf, HashMap<OsString, String>>,
     /// Triggers whose data has not come, since when.
     early: HashMap<PathBuf, Instant>,
-    /// Triggers reported as wrong.
-    wrong: HashSet<PathBuf>,
+    /// Triggers reported as wrong, and as what.
+    wrong: HashMap<PathBuf, Reported>,
     /// Deliveries not yet recorded.
     sound: Vec<Sound>,
     troubles: Troubles,
@@ -72,7 +88,7 @@ impl<'c> Intake<'c> {
             scanner: Scanner::default(),
             settled: HashMap::new(),
             early: HashMap::new(),
-            wrong: HashSet::new(),
+            wrong: HashMap::new(),
             sound: Vec::new(),
             troubles: Troubles::default(),
         }
@@ -80,7 +96,10 @@ impl<'c> Intake<'c> {
 
     fn run(mut self) {
         match self.context.runtime.block_on(self.context.ledger.wrong_triggers()) {
-            Ok(known) => self.wrong = known.into_iter().map(|wrong| PathBuf::from(wrong.path)).collect(),
+            Ok(known) => {
+                let reported = |wrong: &WrongTrigger| Reported::new(&wrong.reason, &wrong.signature);
+                self.wrong = known.iter().map(|wrong| (PathBuf::from(&wrong.path), reported(wrong))).collect();
+            }
             Err(error) => self.troubles.say(&error.to_string()),
         }
         let mut last_full = Instant::now();
@@ -164,15 +183,14 @@ impl<'c> Intake<'c> {
         let waiting: Vec<(PathBuf, Instant)> = self.early.iter().map(|(path, since)| (path.clone(), *since)).collect();
         for (trigger, since) in waiting {
             self.judge(&trigger, None);
-            let unreported = self.early.contains_key(&trigger) && !self.wrong.contains(&trigger);
-            if unreported && since.elapsed() >= overdue {
+            if self.early.contains_key(&trigger) && since.elapsed() >= overdue {
                 let expected =
                     announced(&trigger).and_then(|file| Some(file.file_name()?.to_string_lossy().into_owned()));
                 let mistake = Mistake::Dangling { expected: expected.unwrap_or_default() };
-                self.report(&trigger, &mistake, "no data file");
+                self.report(&trigger, &mistake, NO_DATA);
             }
         }
-        let wrong: Vec<PathBuf> = self.wrong.iter().cloned().collect();
+        let wrong: Vec<PathBuf> = self.wrong.keys().cloned().collect();
         for trigger in wrong {
             self.judge(&trigger, None);
         }
@@ -206,16 +224,18 @@ impl<'c> Intake<'c> {
             }
             Verdict::Gone => self.mended(trigger),
             Verdict::Wrong(mistake) => {
-                if self.settled_as(trigger) != Some(&judged.signature) {
-                    self.report(trigger, &mistake, &judged.signature);
-                    self.settle(trigger, judged.signature);
-                }
+                self.unsettle(trigger);
+                self.report(trigger, &mistake, &judged.signature);
             }
         }
     }
 
-    /// Reports a wrong trigger once; the ledger knows whether it was said before.
+    /// Reports a wrong trigger once as what it is; the ledger knows whether it was said before.
     fn report(&mut self, trigger: &Path, mistake: &Mistake, signature: &str) {
+        let reported = Reported::new(mistake.code(), signature);
+        if self.wrong.get(trigger) == Some(&reported) {
+            return;
+        }
         let wrong = WrongTrigger {
             path: trigger.to_string_lossy().into_owned(),
             reason: mistake.code().to_owned(),
@@ -223,23 +243,32 @@ impl<'c> Intake<'c> {
             signature: signature.to_owned(),
             since: now(),
         };
-        self.wrong.insert(trigger.to_owned());
         match self.context.runtime.block_on(self.context.ledger.wrong_trigger(&wrong)) {
-            Ok(true) => {
-                self.context.metrics.trigger_judged(mistake.code());
-                tracing::warn!(trigger = %trigger.display(), reason = mistake.code(), "wrong trigger: {mistake}");
+            Ok(new) => {
+                self.wrong.insert(trigger.to_owned(), reported);
+                if new {
+                    self.context.metrics.trigger_judged(mistake.code());
+                    tracing::warn!(trigger = %trigger.display(), reason = mistake.code(), "wrong trigger: {mistake}");
+                }
             }
-            Ok(false) => {}
-            Err(error) => self.troubles.say(&error.to_string()),
+            Err(error) => {
+                self.troubles.say(&error.to_string());
+                self.scanner.forget(trigger.parent().unwrap_or(Path::new("")));
+            }
         }
     }
 
     fn mended(&mut self, trigger: &Path) {
-        if self.wrong.remove(trigger) {
+        if self.wrong.contains_key(trigger) {
             let path = trigger.to_string_lossy().into_owned();
             match self.context.runtime.block_on(self.context.ledger.trigger_mended(&path)) {
-                Ok(true) => tracing::info!(trigger = %path, "wrong trigger was mended or removed"),
-                Ok(false) => {}
+                Ok(known) => {
+                    self.wrong.remove(trigger);
+                    if known {
+                        tracing::info!(trigger = %path, "wrong trigger was mended or removed");
+                    }
+                }
+                // the next scan looks at all wrong ones again
                 Err(error) => self.troubles.say(&error.to_string()),
             }
         }
@@ -276,6 +305,14 @@ impl<'c> Intake<'c> {
 
     fn settled_as(&self, trigger: &Path) -> Option<&String> {
         self.settled.get(trigger.parent()?)?.get(trigger.file_name()?)
+    }
+
+    fn unsettle(&mut self, trigger: &Path) {
+        if let (Some(directory), Some(name)) = (trigger.parent(), trigger.file_name())
+            && let Some(settled) = self.settled.get_mut(directory)
+        {
+            settled.remove(name);
+        }
     }
 
     fn settle(&mut self, trigger: &Path, signature: String) {

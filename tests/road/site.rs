@@ -128,6 +128,19 @@ impl Site {
         wrong
     }
 
+    /// Waits until the wrong triggers on record are as expected.
+    pub(crate) async fn until_wrong(&self, condition: impl Fn(&[WrongTrigger]) -> bool) {
+        let started = Instant::now();
+        loop {
+            let wrong = self.wrong_triggers().await;
+            if condition(&wrong) {
+                break;
+            }
+            assert!(started.elapsed() < PATIENCE, "the wrong triggers stay as they are: {wrong:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Waits until a file is in a state; tells where it is stuck otherwise.
     pub(crate) async fn until(&self, lfn: &str, state: State) -> FileRow {
         self.until_row(lfn, |row| row.state == state).await

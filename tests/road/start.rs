@@ -150,3 +150,29 @@ async fn every_wrong_trigger_is_reported_once_and_taken_when_it_is_mended() {
     assert_eq!(site.wrong_triggers().await.len(), 4);
     daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_trigger_that_becomes_another_mistake_is_reported_as_that() {
+    let site = Site::new("").await;
+    let daemon = site.start();
+    std::os::unix::fs::symlink("elsewhere", site.path("a.fits.fz.trigger")).unwrap();
+    for (reason, next) in
+        [("points-elsewhere", "right link, no data"), ("dangling", "a directory as data"), ("data-not-a-file", "")]
+    {
+        site.until_wrong(|wrong| wrong.iter().map(|one| one.reason.as_str()).eq([reason])).await;
+        match next {
+            "right link, no data" => {
+                fs::remove_file(site.path("a.fits.fz.trigger")).unwrap();
+                site.trigger("a.fits.fz");
+            }
+            "a directory as data" => fs::create_dir(site.path("a.fits.fz")).unwrap(),
+            _ => fs::remove_dir(site.path("a.fits.fz")).unwrap(),
+        }
+    }
+    // the same mistake as before the last one
+    site.until_wrong(|wrong| wrong.iter().map(|one| one.reason.as_str()).eq(["dangling"])).await;
+    fs::write(site.path("a.fits.fz"), fixture("SUBARRAY")).unwrap();
+    site.until(&lfn("a.fits.fz"), State::Registered).await;
+    site.until_wrong(<[_]>::is_empty).await;
+    daemon.stop().await;
+}
