@@ -164,6 +164,12 @@ impl<'c> Intake<'c> {
             self.judge(&path, Some(hint.at));
             return;
         }
+        if hint.removed && self.scanner.knows(&path) {
+            // should it be there again already, it is another one, with triggers of its own
+            let mut scanner = std::mem::take(&mut self.scanner);
+            scanner.drop_tree(&path, self);
+            self.scanner = scanner;
+        }
         let mut trigger = path.clone().into_os_string();
         trigger.push(crate::names::TRIGGER_SUFFIX);
         let trigger = PathBuf::from(trigger);

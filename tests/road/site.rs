@@ -90,9 +90,7 @@ impl Site {
     }
 
     pub(crate) fn start(&self) -> Daemon {
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(daemon::run(self.config(), None, stop.clone()));
-        Daemon { stop, task: Some(task) }
+        Daemon::start(self.config())
     }
 
     /// Writes a file and its trigger, as ACADA does. Returns its LFN.
@@ -160,6 +158,12 @@ impl Site {
 }
 
 impl Daemon {
+    pub(crate) fn start(config: Config) -> Self {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(daemon::run(config, None, stop.clone()));
+        Self { stop, task: Some(task) }
+    }
+
     /// Stops it in good order.
     pub(crate) async fn stop(mut self) {
         self.stop.cancel();

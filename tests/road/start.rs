@@ -7,7 +7,7 @@ use dl0_ingest::custody::State;
 use dl0_ingest::daemon;
 use tokio_util::sync::CancellationToken;
 
-use crate::site::{Site, fixture, lfn};
+use crate::site::{Daemon, Site, fixture, lfn};
 
 /// The words with which the daemon refuses to run.
 async fn refusal(config: Config) -> String {
@@ -174,5 +174,22 @@ async fn a_wrong_trigger_that_becomes_another_mistake_is_reported_as_that() {
     fs::write(site.path("a.fits.fz"), fixture("SUBARRAY")).unwrap();
     site.until(&lfn("a.fits.fz"), State::Registered).await;
     site.until_wrong(<[_]>::is_empty).await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_comes_back_is_noticed_before_the_next_scan() {
+    let site = Site::new("").await;
+    let config = site.config_with(replacing("scan_interval: 500ms", "scan_interval: 50s"));
+    let daemon = Daemon::start(config);
+    // the first may be found by the scan at the start
+    let started = std::time::Instant::now();
+    for name in ["a.fits.fz", "b.fits.fz", "c.fits.fz"] {
+        fs::create_dir_all(site.path("")).unwrap();
+        let lfn = site.deliver(name, &fixture("SUBARRAY"));
+        site.until_row(&lfn, |_| true).await;
+        fs::remove_dir_all(site.path("")).unwrap();
+    }
+    assert!(started.elapsed() < std::time::Duration::from_secs(45));
     daemon.stop().await;
 }

@@ -1,6 +1,6 @@
 //! The authoritative scan: finds every trigger, reading only directories that changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -37,13 +37,14 @@ pub(super) trait Visitor {
     fn unreadable(&mut self, directory: &Path, error: &datadir::Error);
     /// A directory is no longer there.
     fn gone(&mut self, directory: &Path);
-    /// Whether to stop early.
+    /// Asked before each directory, so that a long scan can show that it is at work: whether to stop early.
     fn stop(&self) -> bool;
 }
 
 #[derive(Debug)]
 struct Known {
     mtime_ns: i64,
+    inode: u64,
     settled: bool,
     subdirectories: Vec<OsString>,
 }
@@ -64,6 +65,7 @@ impl Scanner {
     ) -> Result<Counts, datadir::Error> {
         let mut counts = Counts::default();
         let mut stack = vec![start.to_owned()];
+        self.adopt(start);
         while let Some(directory) = stack.pop() {
             if visitor.stop() {
                 break;
@@ -75,10 +77,10 @@ impl Scanner {
                 }
                 Err(error @ datadir::Error::Unavailable { .. }) => return Err(error),
                 Err(error) => {
-                    self.known.remove(&directory);
                     if error.is_missing() {
-                        visitor.gone(&directory);
+                        self.drop_tree(&directory, visitor);
                     } else {
+                        self.forget(&directory);
                         counts.failed += 1;
                         visitor.unreadable(&directory, &error);
                     }
@@ -90,12 +92,35 @@ impl Scanner {
 
     /// Makes the next scan read this directory whatever its time stamp says.
     pub(super) fn forget(&mut self, directory: &Path) {
-        self.known.remove(directory);
+        if let Some(known) = self.known.get_mut(directory) {
+            known.settled = false;
+        }
     }
 
-    /// Makes the next scan read everything.
+    /// Makes the next scan read everything. The names of the directories stay: they tell which ones have gone.
     pub(super) fn forget_all(&mut self) {
-        self.known.clear();
+        self.known.values_mut().for_each(|known| known.settled = false);
+    }
+
+    /// Forgets a directory that has gone, with everything below it.
+    pub(super) fn drop_tree(&mut self, directory: &Path, visitor: &mut dyn Visitor) {
+        let mut stack = vec![directory.to_owned()];
+        while let Some(directory) = stack.pop() {
+            if let Some(known) = self.known.remove(&directory) {
+                stack.extend(known.subdirectories.into_iter().map(|name| directory.join(name)));
+            }
+            visitor.gone(&directory);
+        }
+    }
+
+    /// A directory that is scanned before its parent is read again belongs to that parent all the same.
+    fn adopt(&mut self, directory: &Path) {
+        if let (Some(parent), Some(name)) = (directory.parent(), directory.file_name())
+            && let Some(known) = self.known.get_mut(parent)
+            && !known.subdirectories.iter().any(|known| known == name)
+        {
+            known.subdirectories.push(name.to_owned());
+        }
     }
 
     /// Whether the directory has been read before.
@@ -112,7 +137,7 @@ impl Scanner {
     ) -> Result<Vec<OsString>, datadir::Error> {
         if let Some(known) = self.known.get(directory).filter(|known| known.settled) {
             let stat = data.stat(directory)?;
-            if stat.is_some_and(|stat| mtime_ns(&stat) == known.mtime_ns) {
+            if stat.is_some_and(|stat| mtime_ns(&stat) == known.mtime_ns && stat.st_ino == known.inode) {
                 counts.skipped += 1;
                 return Ok(known.subdirectories.clone());
             }
@@ -122,9 +147,15 @@ impl Scanner {
         let (stat, entries) = data.read(directory)?;
         counts.read += 1;
         let (triggers, subdirectories) = sort_out(data, directory, entries)?;
-        let mtime_ns = mtime_ns(&stat);
+        let (mtime_ns, inode) = (mtime_ns(&stat), stat.st_ino);
         let settled = is_settled(mtime_ns, read_at);
-        self.known.insert(directory.to_owned(), Known { mtime_ns, settled, subdirectories: subdirectories.clone() });
+        let known = Known { mtime_ns, inode, settled, subdirectories: subdirectories.clone() };
+        if let Some(before) = self.known.insert(directory.to_owned(), known) {
+            let present: HashSet<&OsString> = subdirectories.iter().collect();
+            for name in before.subdirectories.iter().filter(|name| !present.contains(name)) {
+                self.drop_tree(&directory.join(name), visitor);
+            }
+        }
         visitor.triggers(directory, triggers);
         Ok(subdirectories)
     }
@@ -252,6 +283,29 @@ mod tests {
         }
         let (seen, _) = scan(&mut scanner, &data);
         assert!(!seen.entered.contains(&PathBuf::from("ctao/acada/dl0/x")));
+    }
+
+    #[test]
+    fn a_directory_that_went_is_forgotten_with_all_below_it() {
+        let root = tempfile::tempdir().unwrap();
+        let below = |path: &str| root.path().join("ctao/acada").join(path);
+        fs::create_dir_all(below("a/b/c")).unwrap();
+        fs::create_dir_all(below("kept")).unwrap();
+        let data = DataDir::new(root.path(), "ctao");
+        let mut scanner = Scanner::default();
+        scan(&mut scanner, &data);
+        // one that a hint told of goes as well, and all of them though everything is to be read again
+        fs::create_dir_all(below("hinted")).unwrap();
+        scanner.scan(&data, Path::new("ctao/acada/hinted"), &mut Seen::default()).unwrap();
+        scanner.forget_all();
+        fs::remove_dir_all(below("a")).unwrap();
+        fs::remove_dir(below("hinted")).unwrap();
+        let (mut seen, _) = scan(&mut scanner, &data);
+        seen.gone.sort();
+        assert_eq!(seen.gone, ["a", "a/b", "a/b/c", "hinted"].map(|path| Path::new("ctao/acada").join(path)));
+        let mut left: Vec<PathBuf> = scanner.known.into_keys().collect();
+        left.sort();
+        assert_eq!(left, ["ctao", "ctao/acada", "ctao/acada/kept"].map(PathBuf::from));
     }
 
     #[test]
