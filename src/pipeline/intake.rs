@@ -203,6 +203,7 @@ impl<'c> Intake<'c> {
     }
 
     fn judge(&mut self, trigger: &Path, seen: Option<Instant>) {
+        self.context.health.heartbeat("intake");
         let judged = match judge(&self.context.data, trigger) {
             Ok(judged) => judged,
             Err(error) => {
@@ -380,6 +381,8 @@ impl Visitor for Intake<'_> {
     }
 
     fn stop(&self) -> bool {
+        // a scan of a great tree, or of a slow disk, may take longer than a stage may be silent
+        self.context.health.heartbeat("intake");
         self.context.shutdown.is_cancelled()
     }
 }
