@@ -108,6 +108,8 @@ impl rucio::Observer for Observed {
     }
 }
 
+/// So long a service manager waits to hear whether Rucio is as it must be; then it learns that we run without it.
+const WITHOUT_RUCIO: Duration = Duration::from_secs(5);
 /// How long closing the ledger may take.
 const LEDGER_CLOSE: Duration = Duration::from_secs(1);
 /// Kept of the shutdown time for what follows the drain: closing the ledger, and the threads of the runtime.
@@ -173,7 +175,7 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     }
 
     let checked = tokio::select! {
-        checked = preflight::until_passed(&context) => checked,
+        checked = checks(&context) => checked,
         () = shutdown.cancelled() => Ok(()),
     };
     if checked.is_ok() && !shutdown.is_cancelled() {
@@ -200,6 +202,20 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     let _ = tokio::time::timeout(LEDGER_CLOSE, ledger.close()).await;
     tracing::info!("stopped");
     checked.map_err(Error::Preflight)
+}
+
+/// The checks that need Rucio. When they take long, a service manager must not take us for one that cannot start:
+/// files are taken in and verified, which is what we can do.
+async fn checks(context: &Context) -> Result<(), Vec<preflight::Problem>> {
+    let checks = preflight::until_passed(context);
+    tokio::pin!(checks);
+    if let Ok(checked) = tokio::time::timeout(WITHOUT_RUCIO, &mut checks).await {
+        return checked;
+    }
+    tracing::info!("started; files are taken in and verified, the rest waits for Rucio");
+    let status = sd_notify::NotifyState::Status(book_keeping::NOT_REACHED);
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready, status]);
+    checks.await
 }
 
 async fn listen(config: &Config) -> Result<Option<TcpListener>, Error> {

@@ -15,6 +15,9 @@ const PACE: Duration = Duration::from_secs(2);
 /// A stage that has not been heard of for this long hangs.
 const HANGS_AFTER: Duration = Duration::from_mins(1);
 
+/// What is said of Rucio until the checks at the start have passed.
+pub(super) const NOT_REACHED: &str = "Rucio not reached yet";
+
 /// Runs until shutdown.
 pub(super) async fn run(context: Context) {
     while !context.shutdown.is_cancelled() {
@@ -46,12 +49,16 @@ fn tell_of_rucio(context: &Context) {
 }
 
 async fn status_line(context: &Context) -> String {
-    let rucio = if context.rucio.breaker().is_open() { "down" } else { "up" };
-    let Ok(summary) = context.ledger.summary().await else { return format!("Rucio {rucio}, ledger not readable") };
+    let rucio = match (*context.gate.borrow(), context.rucio.breaker().is_open()) {
+        (false, _) => NOT_REACHED,
+        (true, true) => "Rucio down",
+        (true, false) => "Rucio up",
+    };
+    let Ok(summary) = context.ledger.summary().await else { return format!("{rucio}, ledger not readable") };
     let waiting: Vec<_> = summary.iter().filter(|row| row.state.in_custody()).collect();
     let files: i64 = waiting.iter().map(|row| row.files).sum();
     let oldest = waiting.iter().map(|row| row.oldest).min().map_or(0, |since| (now() - since) / 1000);
-    format!("{files} files in custody, oldest for {oldest} s, Rucio {rucio}")
+    format!("{files} files in custody, oldest for {oldest} s, {rucio}")
 }
 
 /// What the page for humans shows.
