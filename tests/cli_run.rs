@@ -4,11 +4,12 @@
 mod cli_support;
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cli_support::{command, configuration, say};
-use dl0_ingest::embedded::{Embedded, Options};
+use dl0_ingest::embedded::{Embedded, Options, Outage};
 
 /// A site with its Rucio.
 struct Site {
@@ -44,7 +45,12 @@ impl Site {
     }
 
     fn run(&self) -> Daemon {
-        let mut child = command(&["run", "--config", &self.config]).stdout(Stdio::piped()).spawn().unwrap();
+        self.run_with(|command| command)
+    }
+
+    fn run_with(&self, change: impl FnOnce(&mut Command) -> &mut Command) -> Daemon {
+        let mut command = command(&["run", "--config", &self.config]);
+        let mut child = change(&mut command).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Daemon { child, lines: Box::new(lines.map_while(Result::ok)) }
     }
@@ -143,6 +149,57 @@ async fn a_daemon_that_cannot_work_here_says_why_and_ends_with_3() {
         tokio::task::spawn_blocking(move || (daemon.until("start-up checks failed"), daemon.ended())).await.unwrap();
     assert!(line["message"].as_str().unwrap().contains("STORAGE-9"), "{line}");
     assert_eq!(code, Some(3));
+    site.rucio.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_manager_hears_of_a_start_without_rucio_and_later_of_what_is_wrong() {
+    let site = Site::new().await;
+    site.rucio.faults().rucio_down(Outage::Refuse);
+    site.change("onsite_rse: STORAGE-1", "onsite_rse: STORAGE-9");
+    let path = site.directory.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let mut daemon = site.run_with(|command| command.env("NOTIFY_SOCKET", &path));
+    let heard = tokio::task::spawn_blocking(move || {
+        let mut message = [0; 4096];
+        loop {
+            let length = socket.recv(&mut message).unwrap();
+            let text = String::from_utf8(message[..length].to_vec()).unwrap();
+            if text.contains("READY=1") {
+                break text;
+            }
+        }
+    });
+    assert!(heard.await.unwrap().contains("STATUS=Rucio not reached yet"));
+    site.rucio.faults().rucio_up();
+    let code = tokio::task::spawn_blocking(move || {
+        daemon.until("start-up checks failed");
+        daemon.ended()
+    });
+    assert_eq!(code.await.unwrap(), Some(3));
+    site.rucio.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_hangs_does_not_hold_up_the_end() {
+    let site = Site::new().await;
+    let config = site.config.clone();
+    let mut daemon = site.run();
+    let ended = tokio::task::spawn_blocking(move || {
+        daemon.until("ready");
+        std::fs::remove_file(&config).unwrap();
+        // reading it waits for a writer, as a file on a mount that hangs waits for its server
+        assert!(Command::new("mkfifo").arg(&config).status().unwrap().success());
+        daemon.signal("-HUP");
+        daemon.until("reading the configuration again");
+        let asked = Instant::now();
+        daemon.signal("-TERM");
+        daemon.until("stopped");
+        (daemon.ended(), asked.elapsed())
+    });
+    let (code, took) = ended.await.unwrap();
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(10), "{took:?}");
     site.rucio.shutdown().await;
 }
 

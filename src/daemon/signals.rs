@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::config::Config;
 use crate::custody::State;
@@ -21,13 +21,15 @@ pub(super) fn listen(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let asked = Arc::new(Notify::new());
+    tokio::spawn(read_when_asked(context.clone(), settings, reload.map(Arc::new), Arc::clone(&asked)));
     let context = context.clone();
     tokio::spawn(async move {
         loop {
             tokio::select! {
                 _ = terminate.recv() => { tracing::info!(signal = "SIGTERM", "asked to stop"); break }
                 _ = interrupt.recv() => { tracing::info!(signal = "SIGINT", "asked to stop"); break }
-                _ = hangup.recv() => read_again(&context, &settings, reload.as_ref()).await,
+                _ = hangup.recv() => asked.notify_one(),
                 () = context.shutdown.cancelled() => break,
             }
         }
@@ -36,16 +38,35 @@ pub(super) fn listen(
     Ok(())
 }
 
-async fn read_again(context: &Context, settings: &watch::Sender<Arc<Config>>, reload: Option<&Reload>) {
-    let Some(reload) = reload else {
-        tracing::warn!("there is no configuration file to read again");
-        return;
-    };
+/// In a task of its own, one at a time: a configuration file on a mount that hangs must not hold up the end. However
+/// often it is asked for meanwhile, it is then done once more.
+async fn read_when_asked(
+    context: Context,
+    settings: watch::Sender<Arc<Config>>,
+    reload: Option<Arc<Reload>>,
+    asked: Arc<Notify>,
+) {
+    loop {
+        tokio::select! {
+            () = asked.notified() => {}
+            () = context.shutdown.cancelled() => break,
+        }
+        if let Some(reload) = &reload {
+            read_again(&context, &settings, Arc::clone(reload)).await;
+        } else {
+            tracing::warn!("there is no configuration file to read again");
+        }
+    }
+}
+
+async fn read_again(context: &Context, settings: &watch::Sender<Arc<Config>>, reload: Arc<Reload>) {
+    tracing::info!("reading the configuration again");
     // systemd wants to know when the reload began, by the clock that never jumps
     if let Ok(began) = NotifyState::monotonic_usec_now() {
         let _ = sd_notify::notify(&[NotifyState::Reloading, began]);
     }
-    match reload() {
+    let read = tokio::task::spawn_blocking(move || reload()).await;
+    match read.unwrap_or_else(|error| Err(error.to_string())) {
         Ok(new) => apply(context, settings, new).await,
         Err(problem) => {
             context.metrics.config_reloaded(false);
@@ -81,8 +102,10 @@ async fn apply(context: &Context, settings: &watch::Sender<Arc<Config>>, new: Co
     settings.send_replace(Arc::new(taken));
     context.metrics.config_reloaded(true);
     tracing::info!(deletion = new.release.deletion.as_str(), "configuration read again");
-    match context.ledger.hasten(State::Confirmed).await {
-        Ok(_) => context.wake(State::Confirmed),
-        Err(error) => tracing::error!(%error, "confirmed files keep their pace"),
+    for state in [State::Replicated, State::Confirmed, State::Releasing] {
+        match context.ledger.hasten(state).await {
+            Ok(_) => context.wake(state),
+            Err(error) => tracing::error!(%error, "{state} files keep their pace"),
+        }
     }
 }
