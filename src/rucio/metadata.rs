@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::answer::Lines;
+use super::answer::{Json, Lines};
 use super::dids::several;
 use super::errors::{Kind, Outlook};
 use super::retry::Repeat;
-use super::transport::Request;
+use super::transport::{Request, path};
 use super::{Client, Error, LIST_MAX};
 use crate::names::Did;
 
@@ -82,6 +83,11 @@ pub(super) fn check_keys(did: &Did, meta: &Map<String, Value>) -> Result<(), Err
     Err(Error::new(Kind::UnsafeMetadataKey, Outlook::Never, message).never_sent())
 }
 
+/// DIDs asked about one by one at a time; the client's own bound on requests holds besides.
+const AT_ONCE: usize = 8;
+/// A key of every DID's columns, and none of free metadata.
+const COLUMN: &str = "did_type";
+
 #[derive(Deserialize)]
 struct Listed {
     #[serde(flatten)]
@@ -93,6 +99,9 @@ struct Listed {
 impl Client {
     /// The free metadata of DIDs, any number (`POST /dids/bulkmeta`, plugin JSON). A DID that Rucio does not know is
     /// missing from the answer; one without metadata has an empty map.
+    ///
+    /// An old Rucio (35.8) ignores the plugin there and answers with the DIDs' columns; then each is asked about
+    /// (`GET /dids/{scope}/{name}/meta?plugin=JSON`).
     pub async fn metadata(&self, dids: &[Did]) -> Result<BTreeMap<Did, Map<String, Value>>, Error> {
         let mut found = BTreeMap::new();
         for chunk in dids.chunks(LIST_MAX) {
@@ -100,9 +109,27 @@ impl Client {
             let request = Request::new("metadata", what, Method::POST, "/dids/bulkmeta")
                 .json(&json!({ "dids": chunk, "plugin": "JSON" }));
             let Lines(listed): Lines<Listed> = self.call(Repeat::Safe, request).await?;
-            found.extend(listed.into_iter().map(|listed| (listed.did, listed.meta)));
+            if listed.iter().any(|listed| listed.meta.contains_key(COLUMN)) {
+                let each = listed.into_iter().map(|listed| self.metadata_of(listed.did));
+                found.extend(stream::iter(each).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?);
+            } else {
+                found.extend(listed.into_iter().map(|listed| (listed.did, listed.meta)));
+            }
         }
         Ok(found)
+    }
+
+    /// The free metadata of one DID that is known to exist.
+    async fn metadata_of(&self, did: Did) -> Result<(Did, Map<String, Value>), Error> {
+        let path = path(&["dids", &did.scope, &did.name, "meta"])?;
+        let request =
+            Request::new("metadata", format!("show the metadata of {did}"), Method::GET, path).query("plugin", "JSON");
+        match self.call(Repeat::Safe, request).await {
+            Ok(Json(meta)) => Ok((did, meta)),
+            // Rucio's way to say that it has none
+            Err(error) if error.kind() == Kind::NotFound => Ok((did, Map::new())),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sets keys of the free metadata of DIDs; other keys stay (`POST /dids/bulkdidsmeta`, needs an admin).

@@ -230,6 +230,28 @@ async fn long_lists_go_in_pieces() {
 }
 
 #[tokio::test]
+async fn an_old_rucio_is_asked_for_the_metadata_of_each_did() {
+    let columns = |name: &str| json!({ "scope": "acada", "name": format!("/ctao/acada/dl0/{name}"), "did_type": "FILE", "bytes": 3 });
+    let listed = lines(&[columns("a.fits"), columns("none.fits")]);
+    let mut rest = rucio([]);
+    let server = MockServer::start(move |seen: &Seen| match seen.target.as_str() {
+        "/dids/bulkmeta" => listed.clone(),
+        "/dids/acada/%2Fctao%2Facada%2Fdl0%2Fa.fits/meta?plugin=JSON" => Reply::new(200, r#"{"obs_id": 7}"#),
+        target if target.ends_with("none.fits/meta?plugin=JSON") => {
+            exception(404, "DataIdentifierNotFound", "no metadata found")
+        }
+        _ => rest(seen),
+    })
+    .await;
+    let (client, _) = client(settings(&server.url));
+    let found = client.metadata(&[file("a.fits"), file("none.fits"), file("unknown.fits")]).await.unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[&file("a.fits")], meta(json!({ "obs_id": 7 })));
+    assert!(found[&file("none.fits")].is_empty());
+    assert_eq!(calls(&server).len(), 3);
+}
+
+#[tokio::test]
 async fn metadata_comes_by_did() {
     let listed = json!({ "scope": "acada", "name": "/ctao/acada/dl0/a.fits", "obs_id": 7, "instrument__id": "LST" });
     let (server, client) = with([lines(&[listed]), Reply::new(201, "Created")]).await;
