@@ -7,7 +7,7 @@ export TESTBED
 
 NEXTEST_VERSION = 0.9.143
 
-.PHONY: help demo test test-quick check bench nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
+.PHONY: help demo test test-quick check bench bench-road nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
 
 help:                      ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -28,6 +28,9 @@ test-quick: nextest        ## what needs no real stack
 
 bench:                     ## the single read beside its parts
 	cargo bench --bench fixity
+
+bench-road: testbed-up     ## the daemon on the real stack: registration, latency, idle scans, second copies
+	cargo bench --features testbed --bench road
 
 nextest:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)
