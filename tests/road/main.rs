@@ -124,6 +124,21 @@ async fn an_outage_of_rucio_stops_nothing_but_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_stops_within_ten_seconds_though_rucio_hangs() {
+    let site = Site::new(DELETION_ON).await;
+    let daemon = site.start();
+    let first = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    site.until(&first, State::Released).await;
+    site.rucio.faults().rucio_down(Outage::Hang);
+    let second = site.deliver("b.fits.fz", &fixture("SUBARRAY"));
+    site.until(&second, State::Verified).await;
+    // the registration is under way now, and gets no answer
+    let asked = std::time::Instant::now();
+    daemon.stop().await;
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_given_up_while_a_storage_is_silent() {
     let site = Site::new(
         "release: {deletion: on, poll: 50ms, poll_max: 200ms}\nconfirm: {hold: 2s, poll: 50ms, poll_max: 200ms}\n",
