@@ -47,7 +47,9 @@ pub(crate) struct Night<'a> {
 }
 
 impl<'a> Night<'a> {
+    /// Also removes what an aborted run may have left for the next daemon to find.
     pub(crate) fn new(stack: &'a Stack) -> Self {
+        remove_old_triggers(&stack.onsite().1.directory.join("ctao/acada/dl0"));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/dl0");
         let subarray = std::fs::read_dir(fixtures).unwrap().map(|entry| entry.unwrap().path());
@@ -84,5 +86,20 @@ impl<'a> Night<'a> {
 
     fn path(&self, lfn: &str) -> PathBuf {
         self.root.join(lfn.trim_start_matches('/'))
+    }
+}
+
+fn remove_old_triggers(instruments: &Path) {
+    let instruments = std::fs::read_dir(instruments).into_iter().flatten().map(|entry| entry.unwrap());
+    let ours = instruments.filter(|entry| entry.file_name().to_string_lossy().starts_with("bench-"));
+    let mut directories: Vec<PathBuf> = ours.map(|entry| entry.path()).collect();
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap()) {
+            if entry.file_type().unwrap().is_dir() {
+                directories.push(entry.path());
+            } else if entry.path().extension().is_some_and(|extension| extension == "trigger") {
+                std::fs::remove_file(entry.path()).unwrap();
+            }
+        }
     }
 }
