@@ -37,6 +37,7 @@ pub async fn run(context: Context) {
 
 async fn compare_due(context: &Context) -> Result<(), StageError> {
     for redelivery in context.ledger.redeliveries(BATCH).await? {
+        context.health.heartbeat("redelivery");
         if context.shutdown.is_cancelled() {
             break;
         }

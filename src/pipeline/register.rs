@@ -57,12 +57,11 @@ impl Stage for Register {
         let rules = rules::protect(context, &rows).await?;
         let mut registrations = Vec::with_capacity(rows.len());
         for row in rows {
-            match rules.get(&row.did()).cloned() {
-                Some(rule_c) => registrations.push(Registration { row, rule_c }),
-                None => {
-                    let why = "the end of the rule that held an earlier on-site copy";
-                    context.wait(&row, Duration::from_secs(5), why).await?;
-                }
+            if let Some(rule_c) = rules.get(&row.did()).cloned() {
+                registrations.push(Registration { row, rule_c });
+            } else {
+                let why = "the end of the rule that held an earlier on-site copy";
+                context.wait(&row, Duration::from_secs(5), why).await?;
             }
         }
         let moved: BTreeSet<i64> = context.ledger.registered(&registrations).await?.into_iter().collect();
