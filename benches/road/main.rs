@@ -42,6 +42,9 @@ pub(crate) struct Arguments {
     /// Lets the later stages work while the backlog is registered; they are not counted otherwise.
     #[arg(long)]
     whole_road: bool,
+    /// Lets Rucio's daemons work meanwhile. They rest otherwise: in production they have machines of their own.
+    #[arg(long)]
+    rucio_daemons: bool,
     /// Files delivered one at a time to an idle daemon.
     #[arg(long, default_value_t = 50)]
     deliveries: usize,

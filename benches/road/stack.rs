@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
@@ -14,6 +15,7 @@ pub(crate) struct Stack {
     pub(crate) ca_file: PathBuf,
     pub(crate) accounts: BTreeMap<String, String>,
     pub(crate) rses: BTreeMap<String, Storage>,
+    pub(crate) ctl: PathBuf,
 }
 
 /// One storage.
@@ -37,6 +39,11 @@ impl Stack {
     pub(crate) fn onsite(&self) -> (&str, &Storage) {
         self.rses.iter().find(|(_, storage)| storage.onsite).map(|(name, storage)| (name.as_str(), storage)).unwrap()
     }
+
+    /// Starts or stops services of the testbed.
+    pub(crate) fn ctl(&self, verb: &str, service: &str) {
+        assert!(Command::new(&self.ctl).args([verb, service]).status().unwrap().success(), "ctl {verb} {service}");
+    }
 }
 
 /// Directories that no run before has used, each a dataset, in the interface directory.
@@ -50,7 +57,7 @@ impl<'a> Night<'a> {
     /// Also removes what an aborted run may have left for the next daemon to find.
     pub(crate) fn new(stack: &'a Stack) -> Self {
         remove_old_triggers(&stack.onsite().1.directory.join("ctao/acada/dl0"));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/dl0");
         let subarray = std::fs::read_dir(fixtures).unwrap().map(|entry| entry.unwrap().path());
         let subarray = subarray.into_iter().find(|path| path.to_string_lossy().contains("_SUBARRAY_")).unwrap();
@@ -78,6 +85,16 @@ impl<'a> Night<'a> {
         let path = self.path(lfn);
         let trigger = PathBuf::from(format!("{}.trigger", path.display()));
         std::os::unix::fs::symlink(path.file_name().unwrap(), trigger).unwrap();
+    }
+
+    /// The product metadata of these files.
+    pub(crate) fn metadata(&self) -> serde_json::Value {
+        let file = tempfile::NamedTempFile::with_suffix(".fits.fz").unwrap();
+        std::fs::write(file.path(), &self.content).unwrap();
+        let verify =
+            Command::new(env!("CARGO_BIN_EXE_dl0-ingest")).args(["verify", "--json"]).arg(file.path()).output();
+        let report: serde_json::Value = serde_json::from_slice(&verify.unwrap().stdout).unwrap();
+        report["metadata"].clone()
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -96,6 +96,10 @@ cacert = $tls/ca.pem
 [repairer]
 updated_at_delta = $REPAIRER_REST
 
+# as in production: without it Rucio asks its database for permissions and RSEs again and again
+[cache]
+url = 127.0.0.1:$cache_port
+
 [monitor]
 enable_metrics = False
 END

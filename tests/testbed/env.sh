@@ -18,6 +18,7 @@ if [ -f "$TESTBED/settings.env" ]; then . "$TESTBED/settings.env"; fi
 TESTBED_CACHE=$(realpath -m "$TESTBED_CACHE")
 
 pg_port=$((BASE_PORT + 32)) http_port=$((BASE_PORT + 80)) https_port=$((BASE_PORT + 43)) fts_port=$((BASE_PORT + 46))
+cache_port=$((BASE_PORT + 11))
 storage_port() { echo $((BASE_PORT + 90 + $1)); }           # 1, 2, 3
 
 etc=$TESTBED/etc run=$TESTBED/run log=$TESTBED/log tls=$TESTBED/tls pgdata=$TESTBED/postgresql
@@ -38,4 +39,4 @@ declare -A daemons=(
   [abacus-rse]="--sleep-time 3"                       # counters: used space per RSE …
   [abacus-account]="--sleep-time 3"                   # … and per account, which limits are checked against
 )
-services=(pg xrd1 xrd2 xrd3 fts rest rest-http "${!daemons[@]}")        # in the order of their start
+services=(pg cache xrd1 xrd2 xrd3 fts rest rest-http "${!daemons[@]}")        # in the order of their start
