@@ -5,7 +5,7 @@ use sqlx::{FromRow, Sqlite, Transaction};
 use crate::custody::{FileIdentity, State, UnixMillis};
 use crate::names::Lfn;
 
-use super::{Error, FileRow, Ledger, now};
+use super::{Error, FileRow, Ledger, after, now};
 
 /// A sound trigger and the file it announces.
 #[derive(Clone, Debug)]
@@ -187,7 +187,7 @@ impl Ledger {
     /// Looks at a second delivery again in `delay`.
     pub async fn redelivery_later(&self, row: &FileRow, delay: std::time::Duration) -> Result<(), Error> {
         sqlx::query("UPDATE redeliveries SET next_attempt = $1 WHERE file_id = $2")
-            .bind(now() + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX / 2))
+            .bind(after(delay))
             .bind(row.id)
             .execute(&self.writer)
             .await

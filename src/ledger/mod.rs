@@ -215,3 +215,9 @@ fn lock(path: &Path) -> Result<File, Error> {
 pub fn now() -> UnixMillis {
     jiff::Timestamp::now().as_millisecond()
 }
+
+/// That long from now.
+fn after(delay: Duration) -> UnixMillis {
+    // half the range leaves room for the sum
+    now() + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX / 2)
+}

@@ -6,7 +6,7 @@ use sqlx::{Sqlite, Transaction};
 
 use crate::custody::{Contents, FileIdentity, State, UnixMillis};
 
-use super::{Error, FileRow, Ledger, now};
+use super::{Error, FileRow, Ledger, after, now};
 
 /// A file that was read and found sound.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ impl Ledger {
         if moved {
             self.new_delivery(&mut tx, row.id, found).await?;
             sqlx::query("UPDATE files SET next_attempt = $1, waits_for = $2 WHERE id = $3")
-                .bind(now() + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX / 2))
+                .bind(after(delay))
                 .bind(why)
                 .bind(row.id)
                 .execute(&mut *tx)
@@ -202,7 +202,7 @@ impl Ledger {
     /// A first complete look; the second may come after `due`.
     pub async fn looked(&self, row: &FileRow, first_look: &str, due: UnixMillis) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        sqlx::query(
+        let done = sqlx::query(
             "UPDATE files SET first_look = $1, next_attempt = $2, waits_for = $3, claimed_by = NULL,
                  claimed_until = NULL WHERE id = $4 AND state = $5 AND delivery = $6",
         )
@@ -215,35 +215,30 @@ impl Ledger {
         .execute(&mut *tx)
         .await
         .map_err(|e| self.database(e))?;
-        self.event(&mut tx, row.id, "first-look", None, Some(first_look)).await?;
+        if done.rows_affected() > 0 {
+            self.event(&mut tx, row.id, "first-look", None, Some(first_look)).await?;
+        }
         self.commit(tx).await
     }
 
     /// Replicated → Confirmed, on the evidence of the second look.
     pub async fn confirmed(&self, row: &FileRow, evidence: &str) -> Result<bool, Error> {
-        let mut tx = self.begin().await?;
-        let moved = self.step(&mut tx, row, State::Confirmed, "confirmed", Some(evidence)).await?;
-        if moved {
-            sqlx::query("UPDATE files SET last_evidence = $1 WHERE id = $2")
-                .bind(evidence)
-                .bind(row.id)
-                .execute(&mut *tx)
-                .await
-                .map_err(|e| self.database(e))?;
-        }
-        self.commit(tx).await?;
-        Ok(moved)
+        self.step_on_evidence(row, State::Confirmed, evidence, now()).await
     }
 
     /// Confirmed → Releasing: the durable intent, with the evidence it rests on. Nobody else takes the file up before
     /// `until`: whoever wrote the intent is about to carry it out.
     pub async fn releasing(&self, row: &FileRow, evidence: &str, until: UnixMillis) -> Result<bool, Error> {
+        self.step_on_evidence(row, State::Releasing, evidence, until).await
+    }
+
+    async fn step_on_evidence(&self, row: &FileRow, to: State, evidence: &str, due: UnixMillis) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
-        let moved = self.step(&mut tx, row, State::Releasing, "releasing", Some(evidence)).await?;
+        let moved = self.step(&mut tx, row, to, to.as_str(), Some(evidence)).await?;
         if moved {
             sqlx::query("UPDATE files SET last_evidence = $1, next_attempt = $2 WHERE id = $3")
                 .bind(evidence)
-                .bind(until)
+                .bind(due)
                 .bind(row.id)
                 .execute(&mut *tx)
                 .await

@@ -70,6 +70,30 @@ async fn a_file_is_claimed_once_and_again_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_claim_takes_the_dataset_of_the_file_that_waits_longest_first() {
+    let (_directory, ledger) = ledger().await;
+    // three datasets take turns, as telescopes do
+    for number in 0..9 {
+        deliver(&ledger, &format!("/ctao/acada/dl0/TEL{}/{number}.fits.fz", number % 3), number).await;
+    }
+    let mut claimed = Vec::new();
+    for most in [3, 4, 9] {
+        let rows = ledger.claim(State::Discovered, most).await.unwrap().rows;
+        claimed.push(rows.iter().map(|row| row.inode).collect::<Vec<_>>());
+    }
+    assert_eq!(claimed, [vec![0, 3, 6], vec![1, 2, 4, 7], vec![5, 8]]);
+}
+
+#[tokio::test]
+async fn a_first_look_at_a_file_delivered_anew_meanwhile_leaves_no_event() {
+    let (_directory, ledger) = ledger().await;
+    let row = register(&ledger).await;
+    let late = FileRow { delivery: row.delivery - 1, ..row.clone() };
+    ledger.looked(&late, "{}", now()).await.unwrap();
+    assert!(ledger.events(&row).await.unwrap().iter().all(|event| event.kind != "first-look"));
+}
+
+#[tokio::test]
 async fn work_on_a_file_that_was_delivered_anew_meanwhile_is_void() {
     let (_directory, ledger) = ledger().await;
     deliver(&ledger, FILE, 1).await;
