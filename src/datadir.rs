@@ -48,6 +48,21 @@ pub enum Error {
         /// Relative path.
         path: PathBuf,
     },
+    /// The daemon's user lacks rights, or the file system is read-only.
+    #[error(
+        "cannot {action} {path}: {source}; the user of the daemon (uid {uid}) must be able to read, write and search the \
+         data directory and all below it"
+    )]
+    Unusable {
+        /// What was tried.
+        action: &'static str,
+        /// Absolute path.
+        path: PathBuf,
+        /// Who tried.
+        uid: u32,
+        /// From the system.
+        source: io::Error,
+    },
     /// Anything else the system says.
     #[error("cannot {action} {path}: {source}")]
     Io {
@@ -106,6 +121,16 @@ impl DataDir {
 
     /// Checks that the tree is there and that files can be read, made and removed in it.
     pub fn check(&self) -> Result<(), Error> {
+        self.probe().map_err(|error| match error {
+            Error::Io { action, path, source } => {
+                let uid = rustix::process::geteuid().as_raw();
+                Error::Unusable { action, path: self.absolute(&path), uid, source }
+            }
+            other => other,
+        })
+    }
+
+    fn probe(&self) -> Result<(), Error> {
         let top = self.open_directory(self.top())?;
         let probe = ".dl0-ingest.probe";
         let path = self.top().join(probe);

@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 pub use claims::{Claim, Postpone};
 pub use deliveries::{Delivered, Delivery, Redelivery, WrongTrigger};
@@ -128,8 +128,12 @@ impl Ledger {
             .busy_timeout(Duration::from_secs(10));
         let database = |source| Error::Database { path: path.to_owned(), source };
         // one writer: SQLite has one anyway, and waiting in the pool is cheaper than waiting on its lock
-        let writer =
-            SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(database)?;
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .after_release(|connection, _| Box::pin(usable(connection)))
+            .connect_with(options.clone())
+            .await
+            .map_err(database)?;
         sqlx::migrate!("src/ledger/migrations")
             .run(&writer)
             .await
@@ -197,6 +201,14 @@ impl Ledger {
     async fn commit(&self, transaction: Transaction<'static, Sqlite>) -> Result<(), Error> {
         transaction.commit().await.map_err(|e| self.database(e))
     }
+}
+
+/// Whether a connection given back can serve again. SQLite itself ends a transaction that meets a full disk; a connection
+/// that still believes in it would refuse to begin another for ever.
+async fn usable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // behind what is queued, such as the end of a transaction that was dropped
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 fn lock(path: &Path) -> Result<File, Error> {

@@ -1,6 +1,8 @@
 //! Runs the built command and keeps what it says.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod site;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
