@@ -3,6 +3,7 @@
 
 mod cli_support;
 
+use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -135,12 +136,12 @@ fn what_cannot_be_read_is_an_error_and_no_rejection() {
     {"path":"DIR/missing","error":{"code":"not-found","message":"there is no such file"}}
     {"path":"DIR/fifo","error":{"code":"not-a-file","message":"is a FIFO, not a file"}}
     {"path":"/dev/null","error":{"code":"not-a-file","message":"is a device, not a file"}}
-    {"path":"DIR","error":{"code":"not-a-file","message":"is a directory, not a file"}}
+    {"path":"DIR","error":{"code":"nothing-to-read","message":"no file below it ends in .fits, .fits.fz, .fits.gz"}}
     --- err
     dl0-ingest: DIR/missing: there is no such file
     dl0-ingest: DIR/fifo: is a FIFO, not a file
     dl0-ingest: /dev/null: is a device, not a file
-    dl0-ingest: DIR: is a directory, not a file
+    dl0-ingest: DIR: no file below it ends in .fits, .fits.fz, .fits.gz
     "#);
     let said = say(&["verify", arguments[0], sound_file().to_str().unwrap()]);
     assert_eq!(said.code, 3);
@@ -184,6 +185,68 @@ fn a_reader_who_leaves_early_is_no_failure() {
     child.stdout.take().unwrap().read_exact(&mut first).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+}
+
+/// A night in directories: two sound files, one cut, their triggers, a note, and a FIFO with a data file's name.
+fn night(directory: &Path) {
+    fs::create_dir_all(directory.join("TEL001/2026")).unwrap();
+    spoilt(directory, "b.fits.fz", |_| {});
+    spoilt(&directory.join("TEL001/2026"), "a.fits.fz", |_| {});
+    spoilt(&directory.join("TEL001"), "cut.fits.fz", |bytes| bytes.truncate(20_000));
+    std::os::unix::fs::symlink("b.fits.fz", directory.join("b.fits.fz.trigger")).unwrap();
+    fs::write(directory.join("note.txt"), "clouds").unwrap();
+    rustix::fs::mkfifoat(CWD, directory.join("pipe.fits"), Mode::RUSR | Mode::WUSR).unwrap();
+}
+
+#[test]
+fn a_directory_is_searched_and_its_files_are_told_of_in_order_however_many_are_read_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    night(directory.path());
+    for jobs in ["1", "2", "50"] {
+        let said = say(&["verify", "--json", "--jobs", jobs, directory.path().to_str().unwrap()]);
+        assert_eq!(said.code, 1, "{}", said.err);
+        let told = said.json_below(directory.path());
+        let told: Vec<_> = told.iter().map(|line| (line["path"].as_str(), line["verdict"].as_str())).collect();
+        let expected = [
+            (Some("DIR/TEL001/2026/a.fits.fz"), Some("accepted")),
+            (Some("DIR/TEL001/cut.fits.fz"), Some("rejected")),
+            (Some("DIR/b.fits.fz"), Some("accepted")),
+            (Some("DIR/pipe.fits"), None),
+        ];
+        assert_eq!(told, expected);
+    }
+}
+
+#[test]
+fn a_summary_leaves_out_what_is_sound_and_counts() {
+    let directory = tempfile::tempdir().unwrap();
+    night(directory.path());
+    let said = say(&["verify", "--summary", directory.path().to_str().unwrap()]);
+    let text = masked(&said.all(directory.path()));
+    let (told, time) = text.split_once(" in ").unwrap();
+    assert!(time.contains(" s, ") && time.contains("GB/s"), "{text}");
+    assert_snapshot!(told, @"
+    code: 1
+    --- out
+    DIR/TEL001/cut.fits.fz: rejected
+      reason   truncated: HDU 2 at byte [number]: the file ends inside the header that begins at byte [number], before its END card; have ACADA deliver the file again
+      size     20 kB ([number] bytes)
+      adler32  [digest]
+      crc32c   [digest]
+      blake3   [blake3]
+      HDU 0    primary: CHECKSUM ok, DATASUM ok
+      HDU 1    DataStream: CHECKSUM ok, DATASUM ok
+      metadata 35 keys
+    4 files: 2 accepted, 1 rejected, 1 not read
+      reason   truncated: 1
+      [number] kB
+    ");
+    let said = say(&["verify", "--summary", "--json", directory.path().to_str().unwrap()]);
+    let lines = said.json_below(directory.path());
+    let summary = &lines[4]["summary"];
+    assert_eq!((lines.len(), &summary["files"], &summary["accepted"]), (5, &4.into(), &2.into()));
+    assert_eq!((&summary["rejected"], &summary["unread"]), (&1.into(), &1.into()));
+    assert_eq!(summary["reasons"], serde_json::json!({"truncated": 1}));
 }
 
 #[test]

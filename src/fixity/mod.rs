@@ -10,7 +10,7 @@ mod read;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -116,6 +116,8 @@ pub struct Options {
     pub require_checksum: bool,
     /// Stops the examination when set.
     pub cancel: Option<CancelFlag>,
+    /// Bytes are added here as they are read.
+    pub progress: Option<Arc<AtomicU64>>,
 }
 
 /// Reads the whole file once, from offset 0 to its end, and reports.

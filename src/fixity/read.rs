@@ -16,19 +16,22 @@ use crate::fits::Walk;
 /// Bytes per read: small enough that all digests find the block in the second-level cache, large enough that the
 /// system calls do not count.
 const BLOCK: usize = 256 * 1024;
+/// A file below this size is hashed before a second thread has begun.
+const WORTH_A_THREAD: u64 = 4 * 1024 * 1024;
 /// Blocks on their way between the two threads: one being read, one being hashed, two to absorb unevenness.
 const BLOCKS_IN_FLIGHT: usize = 4;
 
 /// Reads the file once and returns its digests and its walk.
 pub(super) fn digest(file: &File, options: &Options) -> io::Result<(Fixity, Walk)> {
-    if !file.metadata()?.is_file() {
+    let stat = file.metadata()?;
+    if !stat.is_file() {
         let what = "not a regular file; only regular files can be examined";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     }
     // only a hint: a file system that does not know it reads correctly all the same
     let _ = fadvise(file, 0, None, Advice::Sequential);
-    let (sums, blake3) =
-        if options.parallel_blake3 { on_two_threads(file, options)? } else { on_one_thread(file, options)? };
+    let two = options.parallel_blake3 && stat.len() >= WORTH_A_THREAD;
+    let (sums, blake3) = if two { on_two_threads(file, options)? } else { on_one_thread(file, options)? };
     let sums = sums.finish();
     let blake3 = *blake3.finalize().as_bytes();
     Ok((Fixity { bytes: sums.bytes, adler32: sums.adler32, crc32c: sums.crc32c, blake3 }, sums.walk))
@@ -109,6 +112,9 @@ fn fill(file: &File, block: &mut [u8], offset: u64, options: &Options) -> io::Re
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+    if let Some(progress) = &options.progress {
+        progress.fetch_add(filled as u64, Ordering::Relaxed);
     }
     Ok(filled)
 }
