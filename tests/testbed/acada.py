@@ -27,6 +27,8 @@ from array import array
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from grow import grow
+
 TELESCOPES = [(1, "LSTN-01"), (2, "LSTN-02"), (5, "MSTN-05"), (6, "MSTN-06")]
 SUBARRAY = "ctao-north"
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures/dl0"
@@ -170,17 +172,10 @@ def prod(numbers):
 
 
 def clone(fixture, path, values, at_least=0):
-    """A file like the fixture with other header values; its last heap is padded to reach a size."""
+    """A file like the fixture with other header values; the tiles of its last table are repeated to reach a size."""
     hdus = read_hdus(fixture.read_bytes())
-    missing = at_least - fixture.stat().st_size
-    if missing > 0:
-        last = hdus[-1]
-        end = last.integer("NAXIS1") * last.integer("NAXIS2") + last.integer("PCOUNT")
-        random = os.urandom(1 << 20)
-        added = (random * (missing // len(random) + 1))[: missing + BLOCK]
-        last.replace("PCOUNT", last.integer("PCOUNT") + len(added))
-        data = last.data[:end] + added
-        last.data = data + bytes(-len(data) % BLOCK)
+    if at_least > fixture.stat().st_size:
+        grow(hdus[-1], at_least)
     for hdu in hdus:
         for keyword, value in values.items():
             hdu.replace(keyword, value)
