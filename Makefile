@@ -6,8 +6,9 @@ TESTBED ?= /var/tmp/dl0-testbed
 export TESTBED
 
 NEXTEST_VERSION = 0.9.143
+FUZZ_VERSION = 0.13.2
 
-.PHONY: help demo test test-quick check bench bench-road nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
+.PHONY: help demo test test-quick check bench bench-road fuzz nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
 
 help:                      ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -26,11 +27,25 @@ test: nextest testbed-up   ## everything, the real stack included (Debian 12, as
 test-quick: nextest        ## what needs no real stack
 	cargo nextest run
 
-bench:                     ## the single read beside its parts
+bench:                     ## `verify` beside its alternatives, which are installed (Debian 12, root), and its own parts
+	cargo build --release
+	benches/alternatives/install target/alternatives
+	benches/alternatives/compare.py target/release/dl0-ingest target/alternatives/bin/python target/bench-files
 	cargo bench --bench fixity
 
 bench-road: testbed-up     ## the daemon on the real stack: registration, latency, idle scans, second copies
 	cargo bench --features testbed --bench road
+
+# How long each target is fuzzed, in seconds
+FUZZ_SECONDS ?= 1200
+FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+
+fuzz:                      ## fuzz each target for FUZZ_SECONDS, seeded with the fixtures (needs a C++ compiler)
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz --version $(FUZZ_VERSION)
+	@set -e; for target in $(FUZZ_TARGETS); do \
+	  mkdir -p fuzz/corpus/$$target; cp fixtures/dl0/*.fits* fuzz/corpus/$$target/; \
+	  cargo fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=10 -print_final_stats=1; \
+	done
 
 nextest:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)

@@ -4,7 +4,7 @@
 //! delivery exists once the ledger says so.
 
 mod hints;
-mod judge;
+pub mod judge;
 mod scanner;
 mod troubles;
 

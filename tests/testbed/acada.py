@@ -171,7 +171,7 @@ def prod(numbers):
     return result
 
 
-def clone(fixture, path, values, at_least=0):
+def clone(fixture, path, values, at_least=0, trigger=True):
     """A file like the fixture with other header values; the tiles of its last table are repeated to reach a size."""
     hdus = read_hdus(fixture.read_bytes())
     if at_least > fixture.stat().st_size:
@@ -185,8 +185,9 @@ def clone(fixture, path, values, at_least=0):
         for hdu in hdus:
             file.write(hdu.header())
             file.write(hdu.data)
-    path.with_name(path.name + ".trigger").symlink_to(path.name)
-    announce(path)
+    if trigger:
+        path.with_name(path.name + ".trigger").symlink_to(path.name)
+        announce(path)
 
 
 def cloned_observation(directory, start, obs_id, telescopes, large=0):

@@ -10,7 +10,7 @@ use crate::names::{Lfn, NameError, TRIGGER_SUFFIX};
 
 /// What a trigger is.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// It announces this file.
     Sound(Delivery),
     /// It is right, its data file is not there yet.
@@ -23,7 +23,7 @@ pub(super) enum Verdict {
 
 /// A mistake that people and programs really make with triggers; each has its own code and remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Mistake {
+pub enum Mistake {
     /// A file named just `.trigger`.
     #[error("its name is just '.trigger', so it names no file; remove it and make '<file>.trigger'")]
     Bare,
@@ -65,7 +65,7 @@ pub(super) enum Mistake {
 
 impl Mistake {
     /// A stable code, kebab-case; also the label of the metric.
-    pub(super) fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Bare => "bare-trigger",
             Self::Directory => "trigger-is-directory",
@@ -82,7 +82,7 @@ impl Mistake {
 
 /// A verdict and what it rests on: as long as the signature is the same, so is the verdict.
 #[derive(Debug)]
-pub(super) struct Judged {
+pub struct Judged {
     /// The verdict.
     pub verdict: Verdict,
     /// Changes when the trigger or its data file changes.
@@ -90,19 +90,19 @@ pub(super) struct Judged {
 }
 
 /// The data file a trigger is named after, if it is named like a trigger at all.
-pub(super) fn announced(trigger: &Path) -> Option<PathBuf> {
+pub fn announced(trigger: &Path) -> Option<PathBuf> {
     let name = trigger.file_name()?.as_encoded_bytes().strip_suffix(TRIGGER_SUFFIX.as_bytes())?;
     let name = std::str::from_utf8(name).ok()?;
     Some(trigger.with_file_name(name))
 }
 
 /// Whether a file name is that of a trigger.
-pub(super) fn is_trigger(name: &std::ffi::OsStr) -> bool {
+pub fn is_trigger(name: &std::ffi::OsStr) -> bool {
     name.as_encoded_bytes().ends_with(TRIGGER_SUFFIX.as_bytes())
 }
 
 /// Judges the trigger at a path relative to the data root.
-pub(super) fn judge(data: &DataDir, trigger: &Path) -> Result<Judged, datadir::Error> {
+pub fn judge(data: &DataDir, trigger: &Path) -> Result<Judged, datadir::Error> {
     let Some(stat) = data.stat(trigger)? else {
         return Ok(Judged { verdict: Verdict::Gone, signature: String::new() });
     };
