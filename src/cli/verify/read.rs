@@ -67,3 +67,36 @@ fn kind(stat: &std::fs::Metadata) -> &'static str {
         "a device"
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_grows_or_shrinks_while_it_is_read_has_no_verdict() {
+        // long enough to be under way still when the first bytes have been counted; sparse, so it costs no disk
+        const LONG: u64 = 1 << 30;
+        for length in [LONG + 2880, 2880] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            file.as_file().set_len(LONG).unwrap();
+            let progress = Arc::new(AtomicU64::new(0));
+            let options = Options { progress: Some(Arc::clone(&progress)), ..Options::default() };
+            let error = thread::scope(|scope| {
+                scope.spawn(|| {
+                    while progress.load(Ordering::Relaxed) == 0 {
+                        thread::yield_now();
+                    }
+                    file.as_file().set_len(length).unwrap();
+                });
+                read(file.path(), &options).unwrap_err()
+            });
+            assert_eq!(error.code, "changed-while-read");
+            assert!(progress.load(Ordering::Relaxed) > 0);
+        }
+    }
+}
