@@ -86,7 +86,7 @@ fn the_block_for_people_is_tidy() {
       HDU 3    Events: CHECKSUM ok, DATASUM ok
       metadata 35 keys
     DIR/cut.fits.fz: rejected
-      reason   truncated: HDU 2 at byte [number]: the file ends inside the header that begins at byte [number], before its END card; have ACADA deliver the file again
+      reason   truncated: HDU 2 at byte [number]: the file ends inside the header that begins at byte [number], before its END card (FITS 4.0, section 3.1); have ACADA deliver the file again
       size     20 kB ([number] bytes)
       adler32  [digest]
       crc32c   [digest]

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use dl0_ingest::fits::findings::{Severity, TABLE, entry};
+
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
@@ -41,5 +43,46 @@ fn every_link_between_documents_leads_somewhere() {
                 assert!(path.exists(), "{} links to {target}", document.display());
             }
         }
+    }
+}
+
+#[test]
+fn the_page_of_findings_is_the_table_in_the_code() {
+    let page = read("docs/findings.md");
+    let rows = |severity| {
+        let entries = TABLE.iter().filter(move |entry| entry.severity == severity);
+        entries.map(|entry| format!("| `{}` | {} | {} |", entry.code, entry.section.unwrap_or("—"), entry.meaning))
+    };
+    let expected: Vec<String> = rows(Severity::Rejection).chain(rows(Severity::Warning)).collect();
+    let found: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    assert_eq!(found, expected, "docs/findings.md must hold these rows:\n{}", expected.join("\n"));
+}
+
+#[test]
+fn every_code_in_use_is_in_the_table_of_findings_and_the_other_way_round() {
+    let table = "src/fits/findings.rs";
+    let mut sources = String::new();
+    let mut directories: Vec<_> =
+        ["src/fits", "src/fixity"].map(|path| Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).into();
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if !path.ends_with(table) {
+                sources.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    // the code is the first argument, perhaps on the next line
+    let packed: String = sources.split_whitespace().collect();
+    for call in ["Problem::new(\"", "problem(\"", ".reject(\"", ".warn(\"", "code:\""] {
+        for rest in packed.split(call).skip(1) {
+            let code = rest.split('"').next().unwrap();
+            assert!(entry(code).is_some(), "{code:?} is not in {table}");
+        }
+    }
+    for entry in TABLE {
+        assert!(sources.contains(&format!("\"{}\"", entry.code)), "nothing finds {:?}", entry.code);
     }
 }

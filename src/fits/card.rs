@@ -34,9 +34,7 @@ pub enum Content {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// A byte below blank, or DEL.
-    #[error(
-        "contains the control character 0x{byte:02x} in column {column}, which a header must not (FITS 4.0, section 4.1.1)"
-    )]
+    #[error("contains the control character 0x{byte:02x} in column {column}, which a header must not")]
     ControlCharacter {
         /// The byte.
         byte: u8,
@@ -44,11 +42,22 @@ pub enum Fault {
         column: usize,
     },
     /// A string without closing quote.
-    #[error("has a string without its closing quote (FITS 4.0, section 4.2.1)")]
+    #[error("has a string without its closing quote")]
     UnterminatedString,
     /// Neither a string nor a logical nor a number.
-    #[error("has the value {0:?}, which is neither a string nor a logical nor a number (FITS 4.0, section 4.2)")]
+    #[error("has the value {0:?}, which is neither a string nor a logical nor a number")]
     NotAValue(String),
+}
+
+impl Fault {
+    /// The section of the standard it violates.
+    pub fn section(&self) -> &'static str {
+        match self {
+            Self::ControlCharacter { .. } => "4.1.2.3",
+            Self::UnterminatedString => "4.2.1.1",
+            Self::NotAValue(_) => "4.2",
+        }
+    }
 }
 
 /// A header card.
@@ -143,9 +152,15 @@ fn value(field: &str) -> Content {
         return string(rest);
     }
     if let Some(rest) = field.strip_prefix('(')
-        && let Some((inner, _)) = rest.split_once(')')
+        && let Some((inner, after)) = rest.split_once(')')
     {
-        return Content::Value(Value::Complex(format!("({inner})")));
+        let part = |part: &str| number(part.trim_matches(' ')).is_some();
+        let numbers = inner.split_once(',').is_some_and(|(real, imaginary)| part(real) && part(imaginary));
+        return if numbers && is_end_of_value(after) {
+            Content::Value(Value::Complex(format!("({inner})")))
+        } else {
+            Content::Invalid(Fault::NotAValue(field.to_owned()))
+        };
     }
     let token = field.split('/').next().unwrap_or_default().trim_matches(' ');
     match token {
@@ -173,13 +188,18 @@ fn string(field: &str) -> Content {
             rest = tail;
             continue;
         }
-        let after = tail.trim_start_matches(' ');
-        if !after.is_empty() && !after.starts_with('/') {
+        if !is_end_of_value(tail) {
             return Content::Invalid(Fault::NotAValue(format!("'{field}")));
         }
         text.truncate(text.trim_end_matches(' ').len());
         return Content::Value(Value::Text(text));
     }
+}
+
+/// Whether only blanks or a comment follow.
+fn is_end_of_value(rest: &str) -> bool {
+    let rest = rest.trim_start_matches(' ');
+    rest.is_empty() || rest.starts_with('/')
 }
 
 /// Reads an integer or a real number; Rust's own parser would also take `inf`, `nan` and `1_000`.
@@ -250,6 +270,7 @@ mod tests {
     fn what_is_not_a_value_says_so() {
         assert_eq!(card("X       = 'open").content, Content::Invalid(Fault::UnterminatedString));
         assert_eq!(card("X       = inf").content, Content::Invalid(Fault::NotAValue("inf".into())));
+        assert_eq!(card("X       = (1,x)").content, Content::Invalid(Fault::NotAValue("(1,x)".into())));
         assert_eq!(card("X       = 1e").content, Content::Invalid(Fault::NotAValue("1e".into())));
         assert_eq!(card("X       = 'a\tb'").content, Content::Invalid(Fault::ControlCharacter { byte: 9, column: 13 }));
     }

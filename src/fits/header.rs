@@ -67,9 +67,12 @@ impl Header {
     }
 }
 
+/// The keyword of the last card.
+pub(super) const END: &[u8] = b"END     ";
+
 /// Whether a card is END.
 pub(super) fn is_end(raw: &[u8; CARD]) -> bool {
-    raw.starts_with(b"END     ")
+    raw.starts_with(END)
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub struct Layout {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct LayoutError {
+    /// `mandatory-missing` or `mandatory-value`.
+    pub code: &'static str,
     /// The keyword to blame.
     pub keyword: String,
     /// Where it is, if it is there at all.
@@ -44,24 +46,43 @@ pub struct LayoutError {
     pub what: String,
 }
 
+impl Kind {
+    /// The kind of HDU number `index`.
+    ///
+    /// # Errors
+    /// XTENSION of an extension is not a string.
+    pub fn of(header: &Header, index: usize) -> Result<Self, LayoutError> {
+        Ok(match (index, header.text("XTENSION")) {
+            (0, _) => Self::Primary,
+            (_, Some("IMAGE")) => Self::Image,
+            (_, Some("TABLE")) => Self::AsciiTable,
+            (_, Some("BINTABLE")) => Self::BinaryTable,
+            (_, Some(other)) => Self::Other(other.to_owned()),
+            (_, None) => return Err(wrong(header, "XTENSION", "is not a string")),
+        })
+    }
+
+    /// The kind as messages name it.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Primary => "a primary HDU without random groups",
+            Self::Image => "an image",
+            Self::AsciiTable => "an ASCII table",
+            Self::BinaryTable => "a binary table",
+            Self::Other(name) => name,
+        }
+    }
+}
+
 impl Layout {
     /// Reads the layout from the header of HDU number `index`.
     ///
     /// # Errors
     /// A mandatory keyword is missing or has an impossible value.
     pub fn of(header: &Header, index: usize) -> Result<Self, LayoutError> {
-        let kind = match index {
-            0 => Kind::Primary,
-            _ => match header.text("XTENSION") {
-                Some("IMAGE") => Kind::Image,
-                Some("TABLE") => Kind::AsciiTable,
-                Some("BINTABLE") => Kind::BinaryTable,
-                Some(other) => Kind::Other(other.to_owned()),
-                None => return Err(wrong(header, "XTENSION", "is not a string")),
-            },
-        };
+        let kind = Kind::of(header, index)?;
         let name = header.text("EXTNAME").map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
-        let data_bytes = data_bytes(header)?;
+        let data_bytes = data_bytes(header, &kind)?;
         let block = BLOCK as u64;
         let padding = (block - data_bytes % block) % block;
         Ok(Self { kind, name, data_bytes, padding })
@@ -74,7 +95,7 @@ impl Layout {
 }
 
 /// Bytes of data: `|BITPIX| / 8 × GCOUNT × (PCOUNT + NAXIS1 × … × NAXISn)`.
-fn data_bytes(header: &Header) -> Result<u64, LayoutError> {
+fn data_bytes(header: &Header, kind: &Kind) -> Result<u64, LayoutError> {
     let bitpix = integer(header, "BITPIX")?;
     if ![8, 16, 32, 64, -32, -64].contains(&bitpix) {
         return Err(wrong(header, "BITPIX", &format!("is {bitpix}, not one of 8, 16, 32, 64, -32, -64")));
@@ -87,7 +108,7 @@ fn data_bytes(header: &Header) -> Result<u64, LayoutError> {
         return Ok(0);
     }
     // random groups (section 6): the first axis is 0 and does not count
-    let groups = header.logical("GROUPS") == Some(true);
+    let groups = *kind == Kind::Primary && header.logical("GROUPS") == Some(true);
     let mut elements = Some(1_u64);
     for axis in 1..=naxis {
         let keyword = format!("NAXIS{axis}");
@@ -128,7 +149,8 @@ fn integer(header: &Header, keyword: &str) -> Result<i32, LayoutError> {
 
 fn wrong(header: &Header, keyword: &str, what: &str) -> LayoutError {
     let offset = header.get(keyword).map(|card| card.offset);
-    LayoutError { keyword: keyword.to_owned(), offset, what: what.to_owned() }
+    let code = if offset.is_some() { "mandatory-value" } else { "mandatory-missing" };
+    LayoutError { code, keyword: keyword.to_owned(), offset, what: what.to_owned() }
 }
 
 #[cfg(test)]
@@ -138,7 +160,7 @@ mod tests {
 
     fn layout(cards: &[&str]) -> Result<Layout, LayoutError> {
         let raw: Vec<u8> = cards.iter().flat_map(|card| format!("{card:80}").into_bytes()).collect();
-        Layout::of(&Header::parse(&raw, 0), 1)
+        Layout::of(&Header::parse(&raw, 0), usize::from(cards[0].starts_with("XTENSION")))
     }
 
     #[test]
@@ -159,7 +181,7 @@ mod tests {
     #[test]
     fn groups_do_not_count_the_first_axis() {
         let groups = [
-            "XTENSION= 'IMAGE'",
+            "SIMPLE  = T",
             "BITPIX  = -32",
             "NAXIS   = 2",
             "NAXIS1  = 0",

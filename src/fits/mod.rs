@@ -6,9 +6,12 @@
 
 mod card;
 mod checksum;
+mod columns;
+pub mod findings;
 mod header;
 mod layout;
 mod problem;
+mod structure;
 mod verdict;
 mod walker;
 
@@ -25,5 +28,7 @@ pub const BLOCK: usize = 2880;
 pub const CARD: usize = 80;
 /// Longest header that is read, in bytes. ACADA's are below 30 kB; a header without END must not fill the memory.
 pub const HEADER_MAX: usize = 2880 * 2912;
+/// Most findings that are listed of all headers of a file, rejections and warnings each.
+pub const FINDINGS_MAX: usize = 1000;
 /// Most HDUs that are walked in one file.
 pub const HDUS_MAX: usize = 65_536;

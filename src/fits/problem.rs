@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::findings;
+
 /// An HDU as messages name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -32,6 +34,8 @@ pub struct Problem {
     pub keyword: Option<String>,
     /// Byte offset in the file.
     pub offset: Option<u64>,
+    /// Section of the standard, if the rule is the standard's.
+    pub section: Option<&'static str>,
     /// What is wrong.
     pub what: String,
     /// What to do about it.
@@ -40,7 +44,8 @@ pub struct Problem {
 
 impl Problem {
     pub(crate) fn new(code: &'static str, what: impl Into<String>, remedy: &'static str) -> Self {
-        Self { code, place: None, keyword: None, offset: None, what: what.into(), remedy }
+        let section = findings::entry(code).and_then(|entry| entry.section);
+        Self { code, place: None, keyword: None, offset: None, section, what: what.into(), remedy }
     }
 
     #[must_use]
@@ -52,6 +57,13 @@ impl Problem {
     #[must_use]
     pub(crate) fn of(mut self, keyword: impl Into<String>) -> Self {
         self.keyword = Some(keyword.into());
+        self
+    }
+
+    /// Names a closer section than the one of the code.
+    #[must_use]
+    pub(crate) fn by(mut self, section: &'static str) -> Self {
+        self.section = Some(section);
         self
     }
 
@@ -80,6 +92,10 @@ impl fmt::Display for Problem {
         if !separator.is_empty() {
             f.write_str(": ")?;
         }
-        write!(f, "{}; {}", self.what, self.remedy)
+        f.write_str(&self.what)?;
+        if let Some(section) = self.section {
+            write!(f, " (FITS 4.0, section {section})")?;
+        }
+        write!(f, "; {}", self.remedy)
     }
 }

@@ -3,14 +3,14 @@
 use std::mem;
 
 use super::checksum::Sum;
-use super::header::{Header, is_end};
+use super::header::{END, Header, is_end};
 use super::layout::{Kind, Layout};
 use super::problem::{Place, Problem};
+use super::structure::{Judge, SUSPECT_WRITER};
 use super::verdict;
-use super::{BLOCK, CARD, HDUS_MAX, HEADER_MAX};
+use super::{BLOCK, CARD, FINDINGS_MAX, HDUS_MAX, HEADER_MAX};
 
 const REDELIVER: &str = "have ACADA deliver the file again";
-const SUSPECT_WRITER: &str = "report it to the writer of the file, and have it delivered again";
 
 /// What a checksum keyword says about the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -56,6 +56,35 @@ pub struct Walk {
     pub problems: Vec<Problem>,
     /// Odd but safe.
     pub warnings: Vec<Problem>,
+}
+
+impl Walk {
+    /// Notes a reason to reject that lies in a header.
+    pub(super) fn reject(&mut self, problem: Problem) {
+        if self.problems.len() < FINDINGS_MAX {
+            self.problems.push(problem);
+        } else {
+            self.more_findings();
+        }
+    }
+
+    /// Notes an oddity of a header.
+    pub(super) fn warn(&mut self, problem: Problem) {
+        if self.warnings.len() < FINDINGS_MAX {
+            self.warnings.push(problem);
+        } else {
+            self.more_findings();
+        }
+    }
+
+    /// A hostile header must not fill the memory with complaints about it.
+    fn more_findings(&mut self) {
+        const CODE: &str = "more-findings";
+        if !self.warnings.iter().any(|warning| warning.code == CODE) {
+            let what = format!("more than {FINDINGS_MAX} findings in the headers; the others are not listed");
+            self.warnings.push(Problem::new(CODE, what, SUSPECT_WRITER));
+        }
+    }
 }
 
 /// Walks a FITS file fed in slices of any size; the result is the same for every split.
@@ -178,17 +207,23 @@ impl Walker {
         let header = Header::parse(raw, offset);
         let name = header.text("EXTNAME").map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
         let place = Place { index, name };
-        verdict::cards(&header, &place, &mut self.walk);
-        if let Some(dirty) = raw[end..].iter().position(|&byte| byte != b' ') {
-            let what = format!("byte 0x{:02x} in the padding after END, which must be blanks", raw[end + dirty]);
-            let at = offset + (end + dirty) as u64;
+        if let Ok(kind) = Kind::of(&header, index) {
+            let walk = &mut self.walk;
+            let mut judge = Judge { header: &header, raw, start: offset, kind: &kind, place: &place, walk };
+            judge.cards();
+            judge.structure();
+        }
+        // the rest of the END card must be blank, too
+        let after = end - (CARD - END.len());
+        if let Some(dirty) = raw[after..].iter().position(|&byte| byte != b' ') {
+            let what = format!("byte 0x{:02x} after END, where only blanks may be", raw[after + dirty]);
+            let at = offset + (after + dirty) as u64;
             self.walk.problems.push(Problem::new("padding", what, REDELIVER).in_hdu(place.clone()).at(at));
         }
         let layout = match Layout::of(&header, index) {
             Ok(layout) => layout,
             Err(error) => {
-                let problem =
-                    Problem::new("invalid-header", error.what, SUSPECT_WRITER).in_hdu(place).of(error.keyword);
+                let problem = Problem::new(error.code, error.what, SUSPECT_WRITER).in_hdu(place).of(error.keyword);
                 self.walk.problems.push(problem.at(error.offset.unwrap_or(offset)));
                 return Stage::Lost;
             }

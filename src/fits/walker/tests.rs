@@ -81,6 +81,7 @@ fn an_ascii_table_is_padded_with_blanks() {
         "NAXIS2  = 1",
         "PCOUNT  = 0",
         "GCOUNT  = 1",
+        "TFIELDS = 0",
     ];
     let zeros = [hdu(&PRIMARY, &[]), hdu(&cards, &[b'x'; 10])].concat();
     assert_eq!(codes(&walk(&zeros)), ["padding"]);
