@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, Fa
     in_order(&items, jobs, &options, |event| match event {
         Event::Tick => bar.set_position(progress.load(Ordering::Relaxed)),
         Event::Outcome(path, outcome) if told.is_ok() => {
-            told = printer.tell(path, &outcome);
+            told = printer.tell(path, outcome);
             if told.is_err() {
                 cancel.store(true, Ordering::Relaxed);
             }
@@ -90,7 +90,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, Fa
 }
 
 enum Event<'i> {
-    Outcome(&'i Path, Outcome),
+    Outcome(&'i Path, &'i Outcome),
     Tick,
 }
 
@@ -122,7 +122,7 @@ fn in_order(items: &[Item], jobs: usize, options: &Options, mut handle: impl FnM
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             while let Some(outcome) = early.remove(&due) {
-                handle(Event::Outcome(&items[due].path, outcome));
+                handle(Event::Outcome(&items[due].path, &outcome));
                 due += 1;
             }
         }
