@@ -78,12 +78,12 @@ impl Card {
     pub fn parse(raw: &[u8; CARD], offset: u64) -> Self {
         let non_ascii = raw.iter().copied().find(|byte| !byte.is_ascii());
         if let Some((column, &byte)) = raw.iter().enumerate().find(|(_, byte)| byte.is_ascii_control()) {
-            let keyword = text(&raw[..8]).to_uppercase();
+            let keyword = keyword(&raw[..8]);
             let fault = Fault::ControlCharacter { byte, column: column + 1 };
             return Self { keyword, content: Content::Invalid(fault), offset, non_ascii };
         }
         let (name, field) = raw.split_at(8);
-        let mut keyword = text(name).to_uppercase();
+        let mut keyword = keyword(name);
         let content = match keyword.as_str() {
             "COMMENT" | "HISTORY" | "" => Content::Text(text(field)),
             "CONTINUE" => value(&text(field)),
@@ -140,9 +140,19 @@ impl Card {
 
 /// Bytes as text, byte for byte (Latin-1), without trailing blanks.
 fn text(bytes: &[u8]) -> String {
-    let mut text: String = bytes.iter().copied().map(char::from).collect();
-    text.truncate(text.trim_end_matches(' ').len());
-    text
+    let bytes = &bytes[..bytes.iter().rposition(|&byte| byte != b' ').map_or(0, |last| last + 1)];
+    // nearly always ASCII, and then a plain copy: this is a sixth of a small file's time otherwise
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.is_ascii() => text.to_owned(),
+        _ => bytes.iter().copied().map(char::from).collect(),
+    }
+}
+
+/// The keyword field, in upper case.
+fn keyword(bytes: &[u8]) -> String {
+    let mut keyword = text(bytes);
+    keyword.make_ascii_uppercase();
+    keyword
 }
 
 /// Reads a value field with its comment, in fixed or free format.

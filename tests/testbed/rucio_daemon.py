@@ -10,6 +10,8 @@ Production has minutes and hours for a transfer to be looked at again; a test ha
   here what ``[repairer] updated_at_delta`` says;
 * judge-repairer retries a lock whose transfer failed for good only after 2 h (then 4, 6, 8 h): here at once, unless
   that setting has its production value of 1800 s or more;
+* the reaper leaves an RSE alone for 120 s once it has found nothing to delete there, and remembers that in the cache:
+  here daemons have none;
 * a judge daemon that finds a dataset or rule locked by another daemon leaves it alone for 1 to 40 minutes: here 2 s.
 """
 
@@ -19,7 +21,11 @@ import runpy
 import sys
 from pathlib import Path
 
-import rucio.core.request
+import rucio.common.cache  # before all that makes caches when it is imported
+
+rucio.common.cache.ENABLE_CACHING = False
+
+import rucio.core.request  # noqa: E402
 import rucio.core.rule  # before rule_grouping, which it imports and which imports it
 import rucio.core.rule_grouping
 import rucio.daemons.common
