@@ -32,7 +32,7 @@ fn differences() -> BTreeMap<&'static str, (Instead, &'static str)> {
         ("1_missing_DATAID", (Set(json!({"instance__id": null})), derived)),
         (
             "4_int_obsid_vhuge",
-            (Reject, "an integer of more than 64 bits, which a JSON catalogue does not hold exactly"),
+            (Reject, "more than 64 bits, of which most readers of JSON lose digits (RFC 8259, section 6)"),
         ),
         ("5_date_obsnight_zeroint", (Reject, "a night is a date, not a number of seconds")),
         ("6_time_created_byear", (Reject, not_iso)),
@@ -96,6 +96,35 @@ fn the_error_texts() {
 }
 
 #[test]
+fn missing_metadata_can_be_made_a_warning() {
+    for (cards, code) in [(&["CTAOMETA= '2.1.0'"][..], "invalid-metadata"), (&[], "missing-metadata")] {
+        let bytes = primary(cards);
+        assert!(examine(&bytes).reasons.iter().any(|reason| reason.code == code));
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let options = Options { accept_missing_metadata: true, ..Options::default() };
+        let report = fixity::examine(&file, &options).unwrap();
+        assert!(!report.reasons.iter().any(|reason| reason.code == code), "{:?}", report.reasons);
+        assert!(report.warnings.iter().any(|warning| warning.code == code));
+        assert_eq!(report.metadata, None);
+    }
+}
+
+#[test]
+#[cfg(feature = "testbed")]
+fn the_embedded_model_is_the_published_one() {
+    let testbed = std::env::var("TESTBED").expect("TESTBED names the directory with endpoints.json");
+    let endpoints = fs::read_to_string(Path::new(&testbed).join("endpoints.json")).unwrap();
+    let endpoints: Value = serde_json::from_str(&endpoints).unwrap();
+    let python = endpoints["python"].as_str().expect("the testbed has a python with ctao-datamodel");
+    let product = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/product");
+    let output = std::process::Command::new(python).arg("-B").arg(product.join("generate_model.py")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let embedded = fs::read_to_string(product.join("model-1.4.tsv")).unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), embedded);
+}
+
+#[test]
 fn a_missing_identifier_is_derived_from_the_content() {
     let files: BTreeMap<_, _> = files().into_iter().collect();
     let bytes = &files["1_missing_DATAID"];
@@ -128,6 +157,23 @@ fn rules_beyond_single_keywords() {
         let cards: Vec<&str> = base.iter().map(|line| &line[1..]).filter(kept).chain(added).collect();
         examine(&primary(&cards))
     };
+    let with_place = |changes: &[&'static str]| {
+        let mut cards = vec![
+            "TSTART  = '2026-01-01'",
+            "TSTOP   = '2026-01-02'",
+            "OBSGEO-L= -17.89",
+            "OBSGEO-H= 2200.0",
+            "SIMPROD = 'p'",
+            "SIMZEN  = 20.0",
+            "SIMAZ   = 30.0",
+            "SIMNSB  = 1.0",
+        ];
+        if !changes.iter().any(|change| change.starts_with("OBSGEO-B")) {
+            cards.push("OBSGEO-B= 28.76");
+        }
+        cards.extend(changes);
+        cards
+    };
     let mut texts = String::new();
     for (name, cards) in [
         ("lunar cycle without period", &["LUNCYCLE= 3"][..]),
@@ -136,6 +182,9 @@ fn rules_beyond_single_keywords() {
             "simulation node without a place",
             &["INSTRUME=", "SIMPROD = 'p'", "SIMZEN  = 20.0", "SIMAZ   = 0.0", "SIMNSB  = 1.0"],
         ),
+        ("a division its level cannot have", &["DATADIV = 'Binned'"]),
+        ("hour angle far from the azimuth", &with_place(&["SIMHA   = 1.0", "SIMDEC  = 2.0"])),
+        ("a place beyond the pole", &with_place(&["OBSGEO-B= 128.76"])),
         ("both names of a renamed keyword", &["ANAMODE = 'a'", "ACTCONF = 'b'"]),
         ("numeric times without a reference", &["TSTART  = 1.0", "TSTOP   = 2.0"]),
         (
@@ -176,6 +225,20 @@ fn rules_beyond_single_keywords() {
         "HIERARCH CTAO ACTIVITY INPUTS 0 ID = 'F7566BD4BE42459E9B8E0A6CE1CFBFDB'",
     ];
     assert_eq!(metadata(&input)["activity__inputs__0__id"], "f7566bd4-be42-459e-9b8e-0a6ce1cfbfdb");
+    let node = metadata(&with_place(&[]));
+    let (hour, declination) = (&node["simulation__node__hour_angle"], &node["simulation__node__declination"]);
+    assert!((hour.as_f64().unwrap() + 14.091_219_800).abs() < 1e-8, "{hour}");
+    assert!((declination.as_f64().unwrap() - 45.380_361_624).abs() < 1e-8, "{declination}");
+    let keys: Vec<_> = node.keys().filter(|key| key.starts_with("simulation__node")).collect();
+    assert_eq!(
+        keys.iter().map(|key| &key["simulation__node__".len()..]).collect::<Vec<_>>(),
+        ["zenith", "azimuth", "hour_angle", "declination", "nsb_factor"]
+    );
+    assert_eq!(metadata(&with_place(&["SIMHA   = -14.1"]))["simulation__node__hour_angle"], -14.1);
+    assert_eq!(
+        metadata(&["HIERARCH CTAO SDC NSB_CONDITIONS = 'dark'", "TELESCOP= 'Simulated-CTAO'"])["sdc__sky_brightness"],
+        "dark"
+    );
     let pointing = with(&["RA_PNT  = 83.6"]);
     assert_eq!(pointing.warnings.iter().filter(|warning| warning.code == "metadata-ignored").count(), 1);
 }

@@ -193,6 +193,7 @@ fn read_verify(mut section: Section<'_>) -> Verify {
     let verify = Verify {
         threads: section.or("threads", Threads(default.threads)).0,
         require_checksum: section.or("require_checksum", default.require_checksum),
+        reject_missing_metadata: section.or("reject_missing_metadata", default.reject_missing_metadata),
     };
     section.end();
     verify

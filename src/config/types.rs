@@ -154,6 +154,8 @@ pub struct Verify {
     pub threads: usize,
     /// Whether a FITS file without any CHECKSUM is rejected.
     pub require_checksum: bool,
+    /// Whether a file without valid product metadata is rejected.
+    pub reject_missing_metadata: bool,
 }
 
 impl Verify {
@@ -164,7 +166,7 @@ impl Verify {
 impl Default for Verify {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { threads: cores.min(Self::MOST_THREADS), require_checksum: false }
+        Self { threads: cores.min(Self::MOST_THREADS), require_checksum: false, reject_missing_metadata: true }
     }
 }
 

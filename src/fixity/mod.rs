@@ -114,6 +114,8 @@ pub struct Options {
     pub parallel_blake3: bool,
     /// Reject a file with an HDU that has no CHECKSUM, instead of warning.
     pub require_checksum: bool,
+    /// Accept a file without valid product metadata, with a warning.
+    pub accept_missing_metadata: bool,
     /// Stops the examination when set.
     pub cancel: Option<CancelFlag>,
     /// Bytes are added here as they are read.
@@ -142,6 +144,7 @@ fn report(fixity: Fixity, walk: &Walk, options: &Options) -> Report {
     let mut warnings: Vec<Finding> = odd.into_iter().map(Finding::from).collect();
 
     let mut metadata = None;
+    let mut without = None;
     if let Some((index, header)) = &walk.kept {
         let place = walk.hdus.get(*index).map_or_else(|| format!("HDU {index}"), |hdu| hdu.place().to_string());
         match product::metadata(header, &fixity.blake3) {
@@ -150,12 +153,19 @@ fn report(fixity: Fixity, walk: &Walk, options: &Options) -> Report {
                 warnings.extend(ignored.map(|message| Finding { code: "metadata-ignored", message }));
                 metadata = Some(found.keys);
             }
-            Err(invalid) => reasons.push(Finding { code: "invalid-metadata", message: format!("{place}: {invalid}") }),
+            Err(invalid) => {
+                without = Some(Finding { code: "invalid-metadata", message: format!("{place}: {invalid}") });
+            }
         }
     } else if walk.complete {
         let message = "no HDU has the keyword CTAOMETA, so there is no product metadata; \
                        have the file written with the CTAO data product keywords and delivered again";
-        reasons.push(Finding { code: "missing-metadata", message: message.to_owned() });
+        without = Some(Finding { code: "missing-metadata", message: message.to_owned() });
+    }
+    if options.accept_missing_metadata {
+        warnings.extend(without);
+    } else {
+        reasons.extend(without);
     }
     // a damaged header can hide a table, and then the damage is the reason
     if walk.complete

@@ -163,6 +163,7 @@ pub(super) fn contents(report: &Report) -> Contents {
 pub(super) fn options(context: &Context) -> fixity::Options {
     fixity::Options {
         require_checksum: context.config().verify.require_checksum,
+        accept_missing_metadata: !context.config().verify.reject_missing_metadata,
         cancel: Some(Arc::clone(&context.cancel)),
         ..fixity::Options::default()
     }

@@ -79,8 +79,8 @@ pub(super) fn run(model: &Model, header: &Header, content: &[u8; 32]) -> Result<
     let mut input = Input::collect(model, header);
     let ignored = rules::observation(model, header, &mut input);
     rules::data_source(&mut input);
-    let keys = input.validate(model, content);
-    rules::across(&keys, &mut input);
+    let mut keys = input.validate(model, content);
+    rules::across(&mut keys, &mut input);
     if input.defects.is_empty() {
         Ok(Metadata { keys, ignored: ignored.into_iter().collect() })
     } else {

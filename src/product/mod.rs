@@ -1,10 +1,12 @@
 //! The CTAO data product model as data, and the engine that validates a header against it.
 //!
-//! `model-1.4.tsv` is the model: every keyword, the flat key it is stored under, its type, and whether it is required.
-//! The engine knows types and rules, not keywords; the few rules that concern single keys are gathered in `rules`.
+//! `model-1.4.tsv` is the model: every keyword, the flat key it is stored under, its type, and whether it is required. It
+//! is made by `generate_model.py` and never edited. The engine knows types and rules, not keywords; the few rules that
+//! concern single keys, which the model expresses in code, are gathered in `rules`.
 
 mod content;
 mod convert;
+mod coordinates;
 mod email;
 mod engine;
 mod model;

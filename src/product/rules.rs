@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use super::engine::{Given, Input, Source};
 use super::model::{Model, is_below};
-use super::{Defect, Ignored, convert, time, units};
+use super::{Defect, Ignored, convert, coordinates, time, units};
 use crate::fits::{Header, Value};
 
 const T_MIN: &str = "observation__coverage__time__t_min";
@@ -188,14 +188,19 @@ fn split_reference(header: &Header) -> Option<f64> {
 }
 
 /// Rules across groups, over what has been converted.
-pub(super) fn across(keys: &Map<String, Json>, input: &mut Input) {
+pub(super) fn across(keys: &mut Map<String, Json>, input: &mut Input) {
     let lunar = keys.get("instance__lunar_cycle_id").filter(|cycle| cycle.as_i64() != Some(0));
     let period = keys.get("instance__observing_period_id").and_then(Json::as_str).unwrap_or_default();
     if lunar.is_some() && period.is_empty() {
         input.defects.push(Defect::new("LUNCYCLE", "needs PERIOD beside it"));
     }
-    let facility = keys.get("instance__facility_name").and_then(Json::as_str);
-    if input.has("sdc") && facility != Some("Simulated-CTAO") {
+    let text = |key: &str| keys.get(key).and_then(Json::as_str).unwrap_or_default();
+    let (level, division) = (text("data__level"), text("data__division"));
+    if ["R0", "R1", "DL0", "DL1", "DL2", "DL3"].contains(&level) && ["Binned", "Model"].contains(&division) {
+        let what = format!("is '{division}', which data of level {level} cannot be");
+        input.defects.push(Defect::new("DATADIV", what));
+    }
+    if input.has("sdc") && text("instance__facility_name") != "Simulated-CTAO" {
         let what = "marks a data challenge, so TELESCOP must be 'Simulated-CTAO'";
         input.defects.push(Defect::new("SDC_NSB", what));
     }
@@ -204,5 +209,55 @@ pub(super) fn across(keys: &Map<String, Json>, input: &mut Input) {
         let what =
             "describe a point of a simulation, which needs a place: INSTRUME, or OBSGEO-L, OBSGEO-B and OBSGEO-H";
         input.defects.push(Defect::new("SIMZEN, SIMAZ", what));
+    }
+    simulation_node(keys, input);
+}
+
+/// Where the place of a simulation is known, its hour angle and declination follow from zenith angle and azimuth: they
+/// are filled in if they are absent, and must agree if they are there.
+fn simulation_node(keys: &mut Map<String, Json>, input: &mut Input) {
+    const NODE: &str = "simulation__node";
+    /// Degrees by which both may differ.
+    const TOLERANCE: f64 = 0.11;
+    let number = |key: &str| keys.get(key).and_then(Json::as_f64);
+    let node = |name: &str| number(&format!("{NODE}__{name}"));
+    let latitude = number("observation__location__latitude");
+    let (Some(zenith), Some(azimuth), Some(latitude)) = (node("zenith"), node("azimuth"), latitude) else { return };
+    let before = input.defects.len();
+    for (keyword, value, range) in [
+        ("OBSGEO-B", Some(latitude), -90.0..=90.0),
+        ("SIMZEN", Some(zenith), 0.0..=180.0),
+        ("SIMDEC", node("declination"), -90.0..=90.0),
+    ] {
+        if let Some(value) = value.filter(|value| !range.contains(value)) {
+            let what = format!("is {value}, and must be between {} and {} degrees", range.start(), range.end());
+            input.defects.push(Defect::new(keyword, what));
+        }
+    }
+    if input.defects.len() > before {
+        return;
+    }
+    let expected = coordinates::hour_angle(zenith, azimuth, latitude);
+    let given = coordinates::HourAngle {
+        hour_angle: node("hour_angle").unwrap_or(expected.hour_angle),
+        declination: node("declination").unwrap_or(expected.declination),
+    };
+    let separation = given.separation(expected);
+    if separation > TOLERANCE {
+        let what = format!(
+            "lie {separation:.2} degrees from the direction of SIMZEN and SIMAZ, which is {:.4}, {:.4}",
+            expected.hour_angle, expected.declination
+        );
+        input.defects.push(Defect::new("SIMHA, SIMDEC", what));
+        return;
+    }
+    // in the order of the model, behind the azimuth
+    let mut place = keys.keys().position(|key| *key == format!("{NODE}__azimuth")).unwrap_or(keys.len());
+    for (name, value) in [("hour_angle", given.hour_angle), ("declination", given.declination)] {
+        place += 1;
+        let key = format!("{NODE}__{name}");
+        if !keys.contains_key(&key) {
+            keys.shift_insert(place, key, value.into());
+        }
     }
 }
