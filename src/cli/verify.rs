@@ -16,13 +16,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::paths::Item;
 use self::read::Unread;
 use self::summary::Summary;
 use super::exit::{Exit, Failure, complain};
-use crate::fixity::{Options, Report};
+use crate::fixity::{Depth, Options, Report};
 
 /// How often the progress bar moves.
 const TICK: Duration = Duration::from_millis(100);
@@ -32,18 +33,28 @@ pub(super) struct Arguments {
     /// Files to read, and directories to search for FITS files
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// How closely tables compressed as ZFITS are looked at: checksums only, tile by tile, or every block decompressed
+    #[arg(long, value_name = "DEPTH", default_value_t, value_parser = depth())]
+    depth: Depth,
     /// Read so many files at once [default: the number of processors]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
     /// Reject a file with an HDU that has no CHECKSUM
     #[arg(long)]
     require_checksum: bool,
+    /// Accept a file without product metadata, with a warning
+    #[arg(long)]
+    accept_missing_metadata: bool,
     /// Leave out the files that are sound, and count all at the end
     #[arg(long)]
     summary: bool,
     /// One JSON object per file and line instead of text; with --summary, all files and a last line that counts
     #[arg(long)]
     json: bool,
+}
+
+fn depth() -> impl TypedValueParser<Value = Depth> {
+    PossibleValuesParser::new(Depth::ALL.map(Depth::name)).try_map(|name| name.parse::<Depth>())
 }
 
 /// What one file gave.
@@ -59,6 +70,9 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, Fa
         // files at once use the processors better than one file on two
         parallel_blake3: jobs == 1 && cores > 1,
         require_checksum: arguments.require_checksum,
+        accept_missing_metadata: arguments.accept_missing_metadata,
+        depth: arguments.depth,
+        decode_threads: NonZeroUsize::new(cores / jobs.max(1)).or(Some(NonZeroUsize::MIN)),
         cancel: Some(Arc::clone(&cancel)),
         progress: Some(Arc::clone(&progress)),
     };

@@ -85,6 +85,12 @@ pub const TABLE: &[Entry] = &[
     rejection("checksum-mismatch", "4.4.2.7", "header and data do not sum to what CHECKSUM says"),
     rejection("datasum-mismatch", "4.4.2.7", "the data do not sum to what DATASUM says"),
     rejection(
+        "zfits-structure",
+        "",
+        "catalog, tiles and blocks of a table compressed as ZFITS contradict each other or the header",
+    ),
+    rejection("zfits-decode", "", "a block of such a table cannot be decompressed, or not to the size its rows need"),
+    rejection(
         "no-data-hdu",
         "",
         "no HDU has data, or an event file has no table of events: it was cut between two HDUs",
@@ -132,6 +138,12 @@ pub const TABLE: &[Entry] = &[
     warning("unreadable-value", "4.2", "a value that is neither a string nor a logical nor a number"),
     warning("reserved-value", "4.4.2", "a reserved keyword has a value of the wrong type"),
     warning("non-ascii", "4.1.2.3", "a byte beyond ASCII in a header"),
+    warning(
+        "not-decodable",
+        "",
+        "a block is compressed in a way that is not decoded here, so its values were not seen",
+    ),
+    warning("zfits-not-judged", "", "a table says it is compressed as ZFITS, in a form that is not known here"),
     warning("metadata-ignored", "", "keywords of the data model that have no effect, such as a pointing without times"),
     warning("more-findings", "", "the headers have more findings than are listed (1,000)"),
 ];

@@ -14,6 +14,7 @@ mod problem;
 mod structure;
 mod verdict;
 mod walker;
+pub mod zfits;
 
 pub use card::{Card, Content, Fault, Value};
 pub use checksum::{Sum, encode as encode_checksum};

@@ -138,6 +138,10 @@ pub(super) fn sums(hdu: &mut Hdu, header: &Header, head: &Sum, data: &Sum, compl
         let problem = Problem::new(code, what, remedy).in_hdu(place.clone()).at(offset);
         if let Some(keyword) = keyword { problem.of(keyword) } else { problem }
     };
+    if let Some(card) = header.cards().iter().find(|card| checksum.is_none() && nearly_checksum(&card.keyword)) {
+        let what = "a keyword that differs from CHECKSUM in one byte, and there is no CHECKSUM".to_owned();
+        walk.problems.push(problem("checksum-damaged", Some(card), what, REDELIVER));
+    }
     let unfinished = hdu.checksum == Checksum::Bad && matches!(claim(checksum), Claim::Sum(CHECKSUM_PLACEHOLDER));
     match (hdu.checksum, claim(checksum)) {
         (Checksum::Ok, _) => {}
@@ -178,4 +182,14 @@ pub(super) fn sums(hdu: &mut Hdu, header: &Header, head: &Sum, data: &Sum, compl
         let what = "no DATASUM beside CHECKSUM".to_owned();
         walk.warnings.push(problem("datasum-absent", None, what, TELL_WRITER));
     }
+}
+
+/// Whether one damaged byte made this keyword of CHECKSUM. A damage anywhere else in the header breaks the sum; this one
+/// would take away the sum itself.
+fn nearly_checksum(keyword: &str) -> bool {
+    let same = |pair: &(char, char)| pair.0 == pair.1;
+    let front = keyword.chars().zip("CHECKSUM".chars()).take_while(same).count();
+    let back = keyword.chars().rev().zip("CHECKSUM".chars().rev()).take_while(same).count();
+    // in upper case a letter beyond ASCII can be two
+    front + back == 7 && keyword.chars().count() <= 9
 }

@@ -8,6 +8,7 @@ use super::layout::{Kind, Layout};
 use super::problem::{Place, Problem};
 use super::structure::{Judge, SUSPECT_WRITER};
 use super::verdict;
+use super::zfits::{Block, Blocks, Findings, Structure};
 use super::{BLOCK, CARD, FINDINGS_MAX, HDUS_MAX, HEADER_MAX};
 
 const REDELIVER: &str = "have ACADA deliver the file again";
@@ -91,6 +92,9 @@ impl Walk {
 #[derive(Debug)]
 pub struct Walker {
     keep: &'static str,
+    /// Whether compressed tables are followed tile by tile.
+    structure: bool,
+    blocks: Blocks,
     /// Bytes fed so far.
     position: u64,
     stage: Stage,
@@ -119,12 +123,30 @@ struct Unit {
     data_left: u64,
     padding_left: u64,
     dirty_padding: Option<u64>,
+    /// The compressed table in it that is being followed.
+    structure: Option<Structure>,
 }
 
 impl Walker {
-    /// A walker that keeps the first header in which the keyword `keep` occurs.
+    /// A walker that keeps the first header in which the keyword `keep` occurs, and follows compressed tables.
     pub fn new(keep: &'static str) -> Self {
-        Self { keep, position: 0, stage: Stage::Header { raw: Vec::new(), offset: 0 }, walk: Walk::default() }
+        let stage = Stage::Header { raw: Vec::new(), offset: 0 };
+        Self { keep, structure: true, blocks: Blocks::default(), position: 0, stage, walk: Walk::default() }
+    }
+
+    /// Passes over the data of compressed tables like over any other.
+    #[must_use]
+    pub fn checksums_only(mut self) -> Self {
+        self.structure = false;
+        self
+    }
+
+    /// Gives every block of a compressed table away as soon as it is whole, in the order of the file. Blocks larger than
+    /// [`BLOCK_MAX`](super::zfits::BLOCK_MAX) are warned of instead.
+    #[must_use]
+    pub fn giving_blocks(mut self, taker: impl FnMut(Block) + Send + 'static) -> Self {
+        self.blocks = Blocks::to(Box::new(taker));
+        self
     }
 
     /// Takes the next bytes of the file.
@@ -138,7 +160,7 @@ impl Walker {
                     raw.extend_from_slice(&bytes[..taken]);
                     taken
                 }
-                Stage::Data(unit) => unit.feed(bytes, self.position),
+                Stage::Data(unit) => unit.feed(bytes, self.position, &mut self.blocks),
                 Stage::Trailing => {
                     self.walk.trailing_bytes += bytes.len() as u64;
                     bytes.len()
@@ -241,7 +263,8 @@ impl Walker {
             datasum: Checksum::Absent,
         };
         let sum = Sum::default();
-        let unit = Unit { hdu, header, header_sum, sum, data_left, padding_left, dirty_padding: None };
+        let structure = self.follow(&header, &hdu);
+        let unit = Unit { hdu, header, header_sum, sum, data_left, padding_left, dirty_padding: None, structure };
         if unit.data_left == 0 {
             self.close(unit, true);
             return Stage::Header { raw: Vec::new(), offset: data_offset };
@@ -249,9 +272,27 @@ impl Walker {
         Stage::Data(Box::new(unit))
     }
 
+    /// Begins to follow a compressed table. What is wrong with its header is told even if its data are not followed.
+    fn follow(&mut self, header: &Header, hdu: &Hdu) -> Option<Structure> {
+        if !self.structure {
+            return None;
+        }
+        match Structure::of(header, hdu) {
+            Ok(structure) => Some(structure),
+            Err(findings) => {
+                self.tell(&hdu.place(), findings);
+                None
+            }
+        }
+    }
+
+    fn tell(&mut self, place: &Place, findings: Findings) {
+        findings.tell(place, &mut self.walk.problems, &mut self.walk.warnings);
+    }
+
     /// An HDU is over: judges its checksums and files it.
     fn close(&mut self, unit: Unit, complete: bool) {
-        let Unit { mut hdu, header, header_sum, sum, dirty_padding, .. } = unit;
+        let Unit { mut hdu, header, header_sum, sum, dirty_padding, structure, .. } = unit;
         let place = hdu.place();
         if let Some(at) = dirty_padding {
             let fill = if hdu.layout.kind == Kind::AsciiTable { "blanks" } else { "zeros" };
@@ -259,6 +300,9 @@ impl Walker {
             self.walk.problems.push(Problem::new("padding", what, REDELIVER).in_hdu(place).at(at));
         }
         verdict::sums(&mut hdu, &header, &header_sum, &sum, complete, &mut self.walk);
+        if let Some((place, findings)) = structure.map(|structure| structure.finish(complete)) {
+            self.tell(&place, findings);
+        }
         if self.walk.kept.is_none() && header.get(self.keep).is_some() {
             self.walk.kept = Some((hdu.index, header));
         }
@@ -321,9 +365,12 @@ impl Walker {
 
 impl Unit {
     /// Takes what belongs to this unit, data first, and returns how many bytes that was.
-    fn feed(&mut self, bytes: &[u8], position: u64) -> usize {
+    fn feed(&mut self, bytes: &[u8], position: u64, blocks: &mut Blocks) -> usize {
         let data = within(bytes, self.data_left);
         self.sum.update(data);
+        if let Some(structure) = &mut self.structure {
+            structure.feed(data, blocks);
+        }
         self.data_left -= data.len() as u64;
         let padding = within(&bytes[data.len()..], if self.data_left == 0 { self.padding_left } else { 0 });
         self.sum.update(padding);

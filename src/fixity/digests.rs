@@ -4,7 +4,6 @@ use crc_fast::{CrcAlgorithm, Digest};
 use simd_adler32::Adler32;
 
 use crate::fits::{Walk, Walker};
-use crate::product;
 
 /// Everything that is computed on the reading thread: both Rucio's and the storages' checksum, and the FITS walk.
 pub(super) struct Digests {
@@ -23,13 +22,8 @@ pub(super) struct Sums {
 }
 
 impl Digests {
-    pub(super) fn new() -> Self {
-        Self {
-            bytes: 0,
-            adler32: Adler32::new(),
-            crc32c: Digest::new(CrcAlgorithm::Crc32Iscsi),
-            walker: Walker::new(product::MARKER),
-        }
+    pub(super) fn new(walker: Walker) -> Self {
+        Self { bytes: 0, adler32: Adler32::new(), crc32c: Digest::new(CrcAlgorithm::Crc32Iscsi), walker }
     }
 
     pub(super) fn update(&mut self, block: &[u8]) {

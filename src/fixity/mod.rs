@@ -4,11 +4,14 @@
 //! the FITS walker while it is in the processor's cache. Files are read, never mapped: one that is cut while it is read
 //! must not kill the process. Memory does not depend on the file's size.
 
+mod decode;
+mod depth;
 mod digests;
 mod read;
 
 use std::fs::File;
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
@@ -19,6 +22,7 @@ use crate::fits::{Problem, Walk};
 use crate::product;
 
 pub use crate::fits::Checksum;
+pub use depth::{Depth, UnknownDepth};
 
 /// Set to `true` by another thread to stop an examination at the next block.
 pub type CancelFlag = Arc<AtomicBool>;
@@ -110,6 +114,10 @@ impl Report {
 /// How to examine a file.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// How closely compressed tables are looked at.
+    pub depth: Depth,
+    /// Threads that decompress blocks beside the read at [`Depth::Decode`]; one per core if not given.
+    pub decode_threads: Option<NonZeroUsize>,
     /// Compute BLAKE3 on a second thread: nearly twice as fast, for nearly twice the processor.
     pub parallel_blake3: bool,
     /// Reject a file with an HDU that has no CHECKSUM, instead of warning.

@@ -9,9 +9,11 @@ use std::thread;
 
 use rustix::fs::{Advice, fadvise};
 
+use super::decode::Decoders;
 use super::digests::Digests;
-use super::{Fixity, Options};
-use crate::fits::Walk;
+use super::{Depth, Fixity, Options};
+use crate::fits::{Walk, Walker};
+use crate::product;
 
 /// Bytes per read: small enough that all digests find the block in the second-level cache, large enough that the
 /// system calls do not count.
@@ -30,15 +32,32 @@ pub(super) fn digest(file: &File, options: &Options) -> io::Result<(Fixity, Walk
     }
     // only a hint: a file system that does not know it reads correctly all the same
     let _ = fadvise(file, 0, None, Advice::Sequential);
+    let decoders = match options.depth {
+        Depth::Decode => Some(Decoders::start(options.decode_threads, options.cancel.clone())?),
+        Depth::Checksums | Depth::Structure => None,
+    };
+    let digests = Digests::new(walker(options, decoders.as_ref()));
     let two = options.parallel_blake3 && stat.len() >= WORTH_A_THREAD;
-    let (sums, blake3) = if two { on_two_threads(file, options)? } else { on_one_thread(file, options)? };
-    let sums = sums.finish();
+    let read = if two { on_two_threads } else { on_one_thread };
+    let (sums, blake3) = read(file, options, digests)?;
+    let mut sums = sums.finish();
+    if let Some(decoders) = decoders {
+        decoders.finish()?.tell(&mut sums.walk.problems, &mut sums.walk.warnings);
+    }
     let blake3 = *blake3.finalize().as_bytes();
     Ok((Fixity { bytes: sums.bytes, adler32: sums.adler32, crc32c: sums.crc32c, blake3 }, sums.walk))
 }
 
-fn on_one_thread(file: &File, options: &Options) -> io::Result<(Digests, blake3::Hasher)> {
-    let mut digests = Digests::new();
+fn walker(options: &Options, decoders: Option<&Decoders>) -> Walker {
+    let walker = Walker::new(product::MARKER);
+    match (options.depth, decoders) {
+        (Depth::Checksums, _) => walker.checksums_only(),
+        (_, Some(decoders)) => walker.giving_blocks(decoders.taker()),
+        (_, None) => walker,
+    }
+}
+
+fn on_one_thread(file: &File, options: &Options, mut digests: Digests) -> io::Result<(Digests, blake3::Hasher)> {
     let mut blake3 = blake3::Hasher::new();
     let mut block = vec![0; BLOCK];
     let mut offset = 0;
@@ -56,7 +75,7 @@ fn on_one_thread(file: &File, options: &Options) -> io::Result<(Digests, blake3:
 
 /// The reader hashes with everything but BLAKE3 while a second thread does BLAKE3 over the same block. Blocks go round
 /// between the two, so their number bounds the memory.
-fn on_two_threads(file: &File, options: &Options) -> io::Result<(Digests, blake3::Hasher)> {
+fn on_two_threads(file: &File, options: &Options, mut digests: Digests) -> io::Result<(Digests, blake3::Hasher)> {
     thread::scope(|scope| {
         let (send, blocks) = mpsc::sync_channel::<(Arc<Vec<u8>>, usize)>(BLOCKS_IN_FLIGHT);
         let (give_back, returned) = mpsc::channel();
@@ -70,7 +89,6 @@ fn on_two_threads(file: &File, options: &Options) -> io::Result<(Digests, blake3
             }
             blake3
         })?;
-        let mut digests = Digests::new();
         let mut made = 0;
         let mut offset = 0;
         loop {

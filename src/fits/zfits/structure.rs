@@ -1,0 +1,343 @@
+//! The state machine that follows a ZFITS table through its data unit: every byte belongs to something.
+//!
+//! It trusts no length before the bytes are there: what it keeps are the block sizes of the catalog, 8 bytes for every
+//! 16 that went by, and the start of the current header. Payloads are passed over by length.
+
+use std::mem;
+use std::sync::Arc;
+
+use super::super::header::Header;
+use super::super::problem::{Place, Problem};
+use super::super::walker::Hdu;
+use super::block::{self, BLOCK_MAX, BY_COLUMN, BY_ROW, Block, Blocks, HeadError};
+use super::catalog::{Catalog, TILE_HEADER};
+use super::findings::Findings;
+use super::table::Table;
+use super::{ENTRY, REDELIVER, TELL_WRITER};
+
+/// A ZFITS table on its way through.
+#[derive(Debug)]
+pub(crate) struct Structure {
+    table: Arc<Table>,
+    place: Place,
+    findings: Findings,
+    stage: Stage,
+    /// Bytes of the data unit that have been taken.
+    position: u64,
+    /// The header or catalog entry being collected.
+    head: Vec<u8>,
+    /// Its length when it is complete.
+    goal: usize,
+    /// Bytes left of the gap or of the payload.
+    left: u64,
+    dirty_gap: bool,
+    catalog: Catalog,
+    /// Tiles begun.
+    tiles: u64,
+    /// Columns of the current tile that are done.
+    column: usize,
+    /// Rows of the current tile.
+    rows: u32,
+    /// The block whose payload goes by.
+    block: Option<Block>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Catalog,
+    Gap,
+    Tile,
+    Block,
+    Payload,
+    /// Behind the last tile.
+    End,
+    /// Cannot be followed any further; the reason is among the findings.
+    Lost,
+}
+
+impl Structure {
+    /// Follows the table of this HDU if it is a ZFITS table.
+    ///
+    /// # Errors
+    /// There is nothing to follow; what was found in the header.
+    pub(crate) fn of(header: &Header, hdu: &Hdu) -> Result<Self, Findings> {
+        let mut findings = Findings::default();
+        let Some(table) = Table::of(header, hdu, &mut findings) else { return Err(findings) };
+        let mut structure = Self {
+            table: Arc::new(table),
+            place: hdu.place(),
+            findings,
+            stage: Stage::Lost,
+            position: 0,
+            head: Vec::new(),
+            goal: 0,
+            left: 0,
+            dirty_gap: false,
+            catalog: Catalog::default(),
+            tiles: 0,
+            column: 0,
+            rows: 0,
+            block: None,
+        };
+        structure.next_entry();
+        Ok(structure)
+    }
+
+    /// Takes the next bytes of the data unit, its padding excluded.
+    pub(crate) fn feed(&mut self, mut bytes: &[u8], blocks: &mut Blocks) {
+        while !bytes.is_empty() {
+            let taken = match self.stage {
+                Stage::Catalog | Stage::Tile | Stage::Block => bytes.len().min(self.goal - self.head.len()),
+                Stage::Gap | Stage::Payload => usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len()),
+                Stage::End | Stage::Lost => bytes.len(),
+            };
+            let (part, rest) = bytes.split_at(taken);
+            match self.stage {
+                Stage::Catalog | Stage::Tile | Stage::Block => self.head.extend_from_slice(part),
+                Stage::Gap => self.gap(part),
+                Stage::Payload => self.payload(part),
+                Stage::End => self.beyond(),
+                Stage::Lost => {}
+            }
+            self.position += taken as u64;
+            bytes = rest;
+            match self.stage {
+                Stage::Catalog if self.head.len() == self.goal => self.entry(),
+                Stage::Tile if self.head.len() == self.goal => self.tile(),
+                Stage::Block if self.head.len() == self.goal => self.block(blocks),
+                Stage::Gap if self.left == 0 => self.next_tile(),
+                Stage::Payload if self.left == 0 => self.end_block(blocks),
+                _ => {}
+            }
+        }
+    }
+
+    /// The data unit is over, or the file is. What is missing at the end of a cut file is not this table's fault.
+    pub(crate) fn finish(mut self, complete: bool) -> (Place, Findings) {
+        if complete && !matches!(self.stage, Stage::End | Stage::Lost) {
+            let what = match self.stage {
+                Stage::Tile if self.head.is_empty() => {
+                    format!("the heap ends after {} of {} tiles", self.tiles, self.table.tiles)
+                }
+                _ => format!("the heap ends inside tile {}", self.tiles.saturating_sub(1)),
+            };
+            self.reject(self.position, what);
+        }
+        (self.place, self.findings)
+    }
+
+    fn collect(&mut self, stage: Stage, goal: usize) {
+        self.stage = stage;
+        self.goal = goal;
+        self.head.clear();
+    }
+
+    /// The next catalog entry, or the gap behind the last.
+    fn next_entry(&mut self) {
+        let entries = self.table.tiles * self.table.columns.len() as u64;
+        if self.catalog.len() < entries {
+            self.collect(Stage::Catalog, 16);
+            return;
+        }
+        self.left = self.table.heap - entries * ENTRY;
+        self.stage = Stage::Gap;
+        if self.left == 0 {
+            self.next_tile();
+        }
+    }
+
+    fn entry(&mut self) {
+        let mut entry = [0; 16];
+        entry.copy_from_slice(&self.head);
+        let (columns, index) = (self.table.columns.len() as u64, self.catalog.len());
+        let heap = self.table.data_bytes - self.table.heap;
+        if let Err(error) = self.catalog.push(entry, index.is_multiple_of(columns), heap) {
+            let (tile, column) = (index / columns, usize::try_from(index % columns).unwrap_or_default());
+            let what = format!("{}: {error}", self.names(tile, column));
+            self.reject(self.position - ENTRY, what);
+        }
+        self.next_entry();
+    }
+
+    fn gap(&mut self, part: &[u8]) {
+        self.left -= part.len() as u64;
+        let dirty = if self.dirty_gap { None } else { part.iter().position(|&byte| byte != 0) };
+        if let Some(dirty) = dirty {
+            self.dirty_gap = true;
+            let what = format!("byte 0x{:02x} between catalog and heap, where there must be zeros", part[dirty]);
+            self.reject(self.position + dirty as u64, what);
+        }
+    }
+
+    fn next_tile(&mut self) {
+        self.column = 0;
+        if self.tiles < self.table.tiles {
+            self.collect(Stage::Tile, usize::try_from(TILE_HEADER).unwrap_or_default());
+        } else {
+            self.stage = Stage::End;
+        }
+    }
+
+    fn tile(&mut self) {
+        let (tile, start) = (self.tiles, self.position - TILE_HEADER);
+        self.tiles += 1;
+        let (magic, rest) = self.head.split_at(4);
+        let (rows, size) = (little(&rest[..4]), little(&rest[4..]));
+        if magic != b"TILE" {
+            let found = magic.escape_ascii();
+            self.lose(start, format!("tile {tile} begins with \"{found}\" and not with \"TILE\""));
+            return;
+        }
+        let expected = self.table.rows_of(tile);
+        if rows != expected {
+            let what = format!("tile {tile} says {rows} rows, but {expected} are its share of ZNAXIS2 and ZTILELEN");
+            self.reject(start + 4, what);
+        }
+        // the header's word, not the tile's: blocks that agree with it are not wrong too
+        self.rows = u32::try_from(expected).unwrap_or(u32::MAX);
+        let catalog = self.catalog.tile_size(tile, self.table.columns.len());
+        let left = self.table.data_bytes - self.position;
+        if size != catalog {
+            self.lose(start + 8, format!("tile {tile} says {size} bytes of blocks, but the catalog says {catalog}"));
+        } else if size > left {
+            self.lose(start + 8, format!("tile {tile} says {size} bytes of blocks, but the heap ends after {left}"));
+        } else {
+            self.next_block();
+        }
+    }
+
+    /// The next block that is there, or the next tile.
+    fn next_block(&mut self) {
+        let columns = self.table.columns.len();
+        while self.column < columns && self.catalog.size(self.tiles - 1, self.column, columns) == 0 {
+            self.column += 1;
+        }
+        if self.column < columns { self.collect(Stage::Block, block::START) } else { self.next_tile() }
+    }
+
+    /// A part of a block's header is there: the fixed start, or all of it with the first bytes of the payload.
+    fn block(&mut self, blocks: &mut Blocks) {
+        let tile = self.tiles - 1;
+        let size = self.catalog.size(tile, self.column, self.table.columns.len());
+        let bytes = mem::take(&mut self.head);
+        let start = self.position - bytes.len() as u64;
+        let head = match block::Head::parse(&bytes, size) {
+            Ok(head) => head,
+            Err(HeadError::Short(goal)) => {
+                self.head = bytes;
+                self.goal = goal;
+                return;
+            }
+            Err(HeadError::Wrong(what)) => {
+                self.lose(start, format!("{}: {what}", self.names(tile, self.column)));
+                return;
+            }
+        };
+        // what is known to be wrong need not be decoded to be found wrong again
+        let sound = self.judge(&head, start, size);
+        let wanted = blocks.wanted() && sound;
+        if wanted && size > BLOCK_MAX {
+            let what = format!("a block of {size} bytes is not decoded, the limit being {BLOCK_MAX}");
+            self.warn("not-decodable", start, format!("{}: {what}", self.names(tile, self.column)));
+        }
+        let keep = wanted && size <= BLOCK_MAX;
+        // only what is written to is really taken
+        let mut payload = Vec::with_capacity(if keep { usize::try_from(size).unwrap_or_default() } else { 0 });
+        if keep {
+            payload.extend_from_slice(head.start);
+        }
+        let offset = self.table.data_offset + start;
+        let block = Block {
+            table: Arc::clone(&self.table),
+            column: self.column,
+            tile,
+            rows: self.rows,
+            offset,
+            processes: head.processes,
+            payload,
+        };
+        self.block = keep.then_some(block);
+        self.left = size - bytes.len() as u64;
+        self.stage = Stage::Payload;
+        if self.left == 0 {
+            self.end_block(blocks);
+        }
+    }
+
+    /// Judges a block by its header and the first bytes of its payload: is it worth decoding?
+    fn judge(&mut self, head: &block::Head<'_>, start: u64, size: u64) -> bool {
+        let tile = self.tiles - 1;
+        let names = |what| format!("{}: {what}", self.names(tile, self.column));
+        match head.order {
+            BY_COLUMN => {}
+            BY_ROW => {
+                let what = names("the values are in order of rows, which is not judged".to_owned());
+                self.warn("zfits-not-judged", start + 8, what);
+                return false;
+            }
+            other => {
+                let what = names(format!("the order of values is 0x{other:02x} and not 'C'"));
+                self.reject(start + 8, what);
+                return false;
+            }
+        }
+        if let Some(id) = head.processes.iter().find(|id| !block::process::KNOWN.contains(id)) {
+            let what = names(format!("process id 0x{id:02x} is none that the format has"));
+            self.warn("zfits-not-judged", start + block::START as u64, what);
+            return true;
+        }
+        let payload = size - head.length as u64;
+        let column = &self.table.columns[self.column];
+        let found = block::peek(&head.processes, head.start, payload, column, self.rows).map_err(names);
+        if let Err(what) = &found {
+            self.reject(start + head.length as u64, what.clone());
+        }
+        found.is_ok()
+    }
+
+    fn payload(&mut self, part: &[u8]) {
+        self.left -= part.len() as u64;
+        if let Some(block) = &mut self.block {
+            block.payload.extend_from_slice(part);
+        }
+    }
+
+    fn end_block(&mut self, blocks: &mut Blocks) {
+        if let Some(block) = self.block.take() {
+            blocks.take(block);
+        }
+        self.column += 1;
+        self.next_block();
+    }
+
+    fn beyond(&mut self) {
+        let left = self.table.data_bytes - self.position;
+        let what = format!("{left} bytes of the heap follow the last of {} tiles and belong to none", self.table.tiles);
+        self.lose(self.position, what);
+    }
+
+    fn names(&self, tile: u64, column: usize) -> String {
+        format!("tile {tile}, column {} '{}'", column + 1, self.table.columns[column].name)
+    }
+
+    fn reject(&mut self, at: u64, what: String) {
+        let problem = Problem::new("zfits-structure", what, REDELIVER).in_hdu(self.place.clone());
+        self.findings.reject(problem.at(self.table.data_offset + at));
+    }
+
+    fn lose(&mut self, at: u64, what: String) {
+        self.reject(at, what);
+        self.stage = Stage::Lost;
+        self.block = None;
+    }
+
+    fn warn(&mut self, code: &'static str, at: u64, what: String) {
+        let problem = Problem::new(code, what, TELL_WRITER).in_hdu(self.place.clone());
+        self.findings.warn(problem.at(self.table.data_offset + at));
+    }
+}
+
+/// An unsigned little-endian number of up to 8 bytes.
+fn little(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
+}
