@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use crc_fast::{CrcAlgorithm, Digest};
 use dl0_ingest::fits::{Sum, encode_checksum};
-use dl0_ingest::fixity::{Options, examine};
+use dl0_ingest::fixity::{Depth, Options, examine};
 use simd_adler32::Adler32;
 
 const FITS_BLOCK: usize = 2880;
@@ -66,8 +66,12 @@ const CONTENDERS: &[Contender] = &[
         black_box((adler.finish(), crc.finalize(), sum.value(), blake3.finalize()));
         bytes
     }),
+    ("examine, checksums", |file| examined(file, &Options { depth: Depth::Checksums, ..Options::default() })),
     ("examine, one thread", |file| examined(file, &Options::default())),
     ("examine, BLAKE3 on a second", |file| examined(file, &Options { parallel_blake3: true, ..Options::default() })),
+    ("examine, decode", |file| {
+        examined(file, &Options { depth: Depth::Decode, parallel_blake3: true, ..Options::default() })
+    }),
 ];
 
 fn main() {

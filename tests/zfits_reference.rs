@@ -72,14 +72,14 @@ fn ours(path: &Path) -> Columns {
             *count += 1;
         }
     }
-    let hex = |digest: Md5| digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = |digest: Md5| format!("{:032x}", u128::from_be_bytes(digest.finalize().into()));
     columns.into_iter().map(|(name, (rows, digest))| (name, (rows, hex(digest)))).collect()
 }
 
 #[test]
 fn every_column_is_what_protozfits_reads() {
     let Some(python) = python() else {
-        eprintln!("not compared: there is no Python with protozfits on this machine");
+        println!("not compared: there is no Python with protozfits on this machine");
         return;
     };
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/dl0");

@@ -83,6 +83,7 @@ pub const TABLE: &[Entry] = &[
     ),
     rejection("checksum-undefined", "4.4.2.7", "CHECKSUM or DATASUM is there but blank"),
     rejection("checksum-mismatch", "4.4.2.7", "header and data do not sum to what CHECKSUM says"),
+    rejection("checksum-damaged", "4.4.2.7", "no CHECKSUM, but a keyword that differs from it in one byte"),
     rejection("datasum-mismatch", "4.4.2.7", "the data do not sum to what DATASUM says"),
     rejection(
         "zfits-structure",

@@ -116,7 +116,7 @@ impl Shared {
             if !self.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed))
                 && let Err(error) = block.check()
             {
-                self.lock().outcome.note(&block, error);
+                self.lock().outcome.note(&block, &error);
             }
         }
     }

@@ -25,7 +25,7 @@ struct Broken {
 }
 
 impl Outcome {
-    pub(super) fn note(&mut self, block: &Block, error: Undecoded) {
+    pub(super) fn note(&mut self, block: &Block, error: &Undecoded) {
         let (column, table) = (block.column(), &block.table);
         let place = Place { index: table.hdu, name: table.name.clone() };
         let what = format!("tile {}, column {} '{}': {error}", block.tile, block.column + 1, column.name);

@@ -34,9 +34,9 @@ impl Block {
     /// Bytes of the values once decompressed, as the block itself says; `None` if it does not say or is broken.
     pub fn decoded_size(&self) -> Option<u64> {
         let length = self.payload.len() as u64;
-        match self.processes.last()? {
-            &process::ZSTD => zstd_content_size(&self.payload).ok()?,
-            &process::HUFFMAN16 => huffman_size(&self.payload, length).ok(),
+        match *self.processes.last()? {
+            process::ZSTD => zstd_content_size(&self.payload).ok()?,
+            process::HUFFMAN16 => huffman_size(&self.payload, length).ok(),
             _ => Some(length),
         }
     }

@@ -10,7 +10,7 @@ use super::super::column::Column;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rows<'a> {
     bytes: &'a [u8],
-    rows: u32,
+    count: u32,
     /// Bytes of a row where all have the same; otherwise each has its length.
     plain: Option<usize>,
     width: u64,
@@ -31,7 +31,7 @@ impl<'a> Rows<'a> {
         let plain = column.width.and_then(|width| usize::try_from(width).ok());
         let plain = plain.filter(|_| column.is_plain(size, rows));
         let most = column.row_bytes().unwrap_or(u64::MAX);
-        Ok(Self { bytes, rows, plain, width: column.width.unwrap_or(1), most })
+        Ok(Self { bytes, count: rows, plain, width: column.width.unwrap_or(1), most })
     }
 
     /// Whether the rows are all there and nothing else.
@@ -54,7 +54,7 @@ impl<'a> Rows<'a> {
 
     fn walk(&self, mut each: impl FnMut(&'a [u8])) -> Result<(), String> {
         let mut rest = self.bytes;
-        for row in 0..self.rows {
+        for row in 0..self.count {
             let length = match (self.plain, rest.split_first_chunk::<4>()) {
                 (Some(width), _) => width,
                 (None, Some((length, values))) => {
@@ -72,7 +72,7 @@ impl<'a> Rows<'a> {
         // what the padding is filled with is whatever the writer's memory held
         match rest.len() {
             0..4 => Ok(()),
-            more => Err(format!("{more} bytes follow the last of {} rows", self.rows)),
+            more => Err(format!("{more} bytes follow the last of {} rows", self.count)),
         }
     }
 

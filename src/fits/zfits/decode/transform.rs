@@ -16,9 +16,7 @@ pub(super) fn undo_smoothing(bytes: &mut [u8]) {
     let [first, second, rest @ ..] = values else { return };
     let (mut before, mut last) = (i16::from_le_bytes(*first), i16::from_le_bytes(*second));
     for value in rest {
-        // the mean of two 16-bit numbers has 16 bits
-        #[allow(clippy::cast_possible_truncation)]
-        let mean = ((i32::from(before) + i32::from(last)) / 2) as i16;
+        let mean = i16::midpoint(before, last);
         (before, last) = (last, i16::from_le_bytes(*value).wrapping_add(mean));
         *value = last.to_le_bytes();
     }
@@ -54,7 +52,9 @@ mod tests {
 
             let mut smooth = values.clone();
             for n in (2..values.len()).rev() {
-                let mean = (i32::from(values[n - 1]) + i32::from(values[n - 2])) / 2;
+                let sum = i32::from(values[n - 1]) + i32::from(values[n - 2]);
+                // towards zero, as integers are divided
+                let mean = (sum - sum % 2) / 2;
                 smooth[n] = values[n].wrapping_sub(i16::try_from(mean).unwrap_or_default());
             }
             let mut undone = bytes(&smooth);
