@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod crosscheck;
 pub mod custody;
 pub mod daemon;
 pub mod datadir;

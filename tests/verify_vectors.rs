@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
+use dl0_ingest::crosscheck;
 use dl0_ingest::fixity::{self, Checksum, Options, Report};
 use serde::Deserialize;
 
@@ -60,6 +61,18 @@ fn every_damage_gets_its_verdict() {
         assert_eq!(codes, *verdict, "{name}: {:#?}", report.reasons);
         assert_eq!(report.accepted(), verdict.is_empty());
         assert_eq!(report.fixity.bytes, mutants[*name].len() as u64);
+    }
+}
+
+#[test]
+fn cfitsio_sees_the_same_hdus() {
+    // it unpacks a file that is compressed as a whole
+    const DIFFERENT: &[&str] = &["30_gzip_content"];
+    for (name, bytes) in mutants() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let found = crosscheck::cross_check(&file).unwrap();
+        assert_eq!(!found.is_empty(), DIFFERENT.contains(&name.as_str()), "{name}: {found:?}");
     }
 }
 
