@@ -21,11 +21,11 @@ use crate::product;
 const BLOCK: usize = 256 * 1024;
 /// Longest string CFITSIO gives back without its rest in CONTINUE cards.
 const TEXT_MAX: usize = 68;
-/// Integers that are compared in every HDU, beside NAXISn.
+/// Integers that are compared in every HDU, beside `NAXISn`.
 const INTEGERS: &[&str] = &[
     "BITPIX", "NAXIS", "PCOUNT", "GCOUNT", "TFIELDS", "THEAP", "ZNAXIS1", "ZNAXIS2", "ZHEAPPTR", "ZTILELEN", "OBS_ID",
 ];
-/// Strings that are compared in every HDU, beside TFORMn.
+/// Strings that are compared in every HDU, beside `TFORMn`.
 const TEXTS: &[&str] =
     &["XTENSION", "EXTNAME", "CHECKSUM", "DATASUM", "CTAOMETA", "DATALEVL", "DATATYPE", "CREATED", "DATAID", "TITLE"];
 
@@ -110,6 +110,15 @@ fn header(file: &File, hdu: &Hdu) -> io::Result<Header> {
     Ok(Header::parse(&raw, hdu.header_offset))
 }
 
+/// What we read of a keyword.
+enum Ours<T> {
+    Absent,
+    Value(T),
+    /// Nothing to compare: a value of another type, which CFITSIO converts, or a keyword that occurs twice, of which it
+    /// takes the next one.
+    Beyond,
+}
+
 struct Comparison<'a> {
     fits: &'a mut FitsFile,
     hdu: &'a Hdu,
@@ -135,33 +144,29 @@ impl Comparison<'_> {
     }
 
     fn integer(&mut self, keyword: &str) {
-        if let Some(ours) = self.ours(keyword, |value| match value {
+        let ours = self.ours(keyword, |value| match value {
             Value::Integer(value) => i64::try_from(*value).ok(),
             _ => None,
-        }) {
-            let theirs = self.place().read_key::<i64>(self.fits, keyword);
-            self.compare(keyword, ours, theirs);
-        }
+        });
+        let theirs = self.place().read_key::<i64>(self.fits, keyword);
+        self.compare(keyword, ours, theirs);
     }
 
     fn text(&mut self, keyword: &str) {
-        if let Some(ours) = self.ours(keyword, |value| match value {
+        let ours = self.ours(keyword, |value| match value {
             Value::Text(text) if text.len() <= TEXT_MAX && text.is_ascii() => Some(text.clone()),
             _ => None,
-        }) {
-            let theirs = self.place().read_key::<String>(self.fits, keyword);
-            self.compare(keyword, ours, theirs.map(|text| text.trim_end().to_owned()));
-        }
+        });
+        let theirs = self.place().read_key::<String>(self.fits, keyword);
+        self.compare(keyword, ours, theirs.map(|text| text.trim_end().to_owned()));
     }
 
-    /// Our value, `Some(None)` if there is no such keyword. `None` if there is nothing to compare: a value of another
-    /// type, which CFITSIO converts, or a keyword that occurs twice, of which it takes the next one.
-    fn ours<T>(&self, keyword: &str, read: impl Fn(&Value) -> Option<T>) -> Option<Option<T>> {
+    fn ours<T>(&self, keyword: &str, read: impl Fn(&Value) -> Option<T>) -> Ours<T> {
         let mut cards = self.header.cards().iter().filter(|card| card.keyword == keyword);
         match (cards.next(), cards.next()) {
-            (None, _) => Some(None),
-            (Some(card), None) => card.value().and_then(read).map(Some),
-            (Some(_), Some(_)) => None,
+            (None, _) => Ours::Absent,
+            (Some(card), None) => card.value().and_then(read).map_or(Ours::Beyond, Ours::Value),
+            (Some(_), Some(_)) => Ours::Beyond,
         }
     }
 
@@ -170,25 +175,15 @@ impl Comparison<'_> {
         FitsHdu { info: HduInfo::AnyInfo, number: self.hdu.index }
     }
 
-    fn compare<T: PartialEq + fmt::Debug>(
-        &mut self,
-        keyword: &str,
-        ours: Option<T>,
-        theirs: fitsio::errors::Result<T>,
-    ) {
-        let agreed = match (&ours, &theirs) {
-            (Some(ours), Ok(theirs)) => ours == theirs,
-            (None, Err(_)) => true,
-            _ => false,
+    fn compare<T: PartialEq + fmt::Debug>(&mut self, keyword: &str, ours: Ours<T>, theirs: fitsio::errors::Result<T>) {
+        let ours = match (ours, &theirs) {
+            (Ours::Beyond, _) | (Ours::Absent, Err(_)) => return,
+            (Ours::Value(ours), Ok(theirs)) if ours == *theirs => return,
+            (Ours::Value(ours), _) => format!("{ours:?}"),
+            (Ours::Absent, Ok(_)) => "nothing".to_owned(),
         };
-        if !agreed {
-            self.found.push(Disagreement {
-                hdu: Some(self.hdu.index),
-                subject: keyword.to_owned(),
-                ours: ours.map_or_else(|| "nothing".to_owned(), |value| format!("{value:?}")),
-                cfitsio: theirs.map_or_else(|error| format!("nothing ({error})"), |value| format!("{value:?}")),
-            });
-        }
+        let cfitsio = theirs.map_or_else(|error| format!("nothing ({error})"), |value| format!("{value:?}"));
+        self.found.push(Disagreement { hdu: Some(self.hdu.index), subject: keyword.to_owned(), ours, cfitsio });
     }
 }
 
