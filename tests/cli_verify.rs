@@ -250,6 +250,18 @@ fn a_summary_leaves_out_what_is_sound_and_counts() {
 }
 
 #[test]
+fn a_second_opinion_is_asked_for_and_told() {
+    let sound = sound_file();
+    let said = say(&["verify", "--json", "--cross-check", "--depth", "decode", sound.to_str().unwrap()]);
+    assert_eq!((said.code, said.json()[0]["warnings"].as_array().unwrap().len()), (0, 0), "{}", said.out);
+    let directory = tempfile::tempdir().unwrap();
+    let cut = spoilt(directory.path(), "cut.fits.fz", |bytes| bytes.truncate(bytes.len() - 2880));
+    let said = say(&["verify", "--json", "--cross-check", cut.to_str().unwrap()]);
+    assert_eq!(said.code, 1);
+    assert_eq!(said.json()[0]["verdict"], "rejected");
+}
+
+#[test]
 fn nothing_is_written_to_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = spoilt(directory.path(), "file", |_| {});

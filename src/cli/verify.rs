@@ -29,6 +29,7 @@ use crate::fixity::{Depth, Options, Report};
 const TICK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // flags are independent of each other
 pub(super) struct Arguments {
     /// Files to read, and directories to search for FITS files
     #[arg(required = true, value_name = "PATH")]
@@ -45,6 +46,9 @@ pub(super) struct Arguments {
     /// Accept a file without product metadata, with a warning
     #[arg(long)]
     accept_missing_metadata: bool,
+    /// Let CFITSIO read the file too, and tell where the two disagree
+    #[arg(long)]
+    cross_check: bool,
     /// Leave out the files that are sound, and count all at the end
     #[arg(long)]
     summary: bool,
@@ -59,6 +63,9 @@ fn depth() -> impl TypedValueParser<Value = Depth> {
 
 /// What one file gave.
 type Outcome = Result<Report, Unread>;
+
+/// Code of the warnings in which CFITSIO and we disagree.
+const CROSS_CHECK: &str = "cross-check";
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, Failure> {
     let started = Instant::now();
@@ -79,7 +86,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, Fa
     let bar = bar(&items);
     let mut printer = Printer { arguments, out, bar: &bar, summary: Summary::default() };
     let mut told = Ok(());
-    in_order(&items, jobs, &options, |event| match event {
+    let read = |path: &Path| read::read(path, &options, arguments.cross_check);
+    in_order(&items, jobs, &read, |event| match event {
         Event::Tick => bar.set_position(progress.load(Ordering::Relaxed)),
         Event::Outcome(path, outcome) if told.is_ok() => {
             told = printer.tell(path, outcome);
@@ -96,11 +104,16 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, Fa
     if arguments.summary {
         if arguments.json { summary.line(out)? } else { summary.block(out)? }
     }
-    Ok(match (summary.rejected, summary.unread) {
-        (1.., _) => Exit::Bad,
-        (0, 1..) => Exit::Environment,
-        (0, 0) => Exit::Good,
+    let bad = summary.rejected > 0 || summary.has_warning(CROSS_CHECK);
+    Ok(match (bad, summary.unread) {
+        (true, _) => Exit::Bad,
+        (false, 1..) => Exit::Environment,
+        (false, 0) => Exit::Good,
     })
+}
+
+fn disagrees(report: &Report) -> bool {
+    report.warnings.iter().any(|warning| warning.code == CROSS_CHECK)
 }
 
 enum Event<'i> {
@@ -109,7 +122,7 @@ enum Event<'i> {
 }
 
 /// Reads the items on `jobs` threads and hands over what they gave in their order, whoever is ready first.
-fn in_order(items: &[Item], jobs: usize, options: &Options, mut handle: impl FnMut(Event)) {
+fn in_order(items: &[Item], jobs: usize, read: &(dyn Fn(&Path) -> Outcome + Sync), mut handle: impl FnMut(Event)) {
     let next = &AtomicUsize::new(0);
     let (send, outcomes) = mpsc::channel();
     thread::scope(|scope| {
@@ -119,7 +132,7 @@ fn in_order(items: &[Item], jobs: usize, options: &Options, mut handle: impl FnM
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(item) = items.get(index) else { break };
-                    let outcome = item.trouble.clone().map_or_else(|| read::read(&item.path, options), Err);
+                    let outcome = item.trouble.clone().map_or_else(|| read(&item.path), Err);
                     if send.send((index, outcome)).is_err() {
                         break;
                     }
@@ -162,7 +175,7 @@ impl Printer<'_> {
         bar.suspend(|| {
             match outcome {
                 Ok(report) if arguments.json => report::line(path, report, out)?,
-                Ok(report) if arguments.summary && report.accepted() => {}
+                Ok(report) if arguments.summary && report.accepted() && !disagrees(report) => {}
                 Ok(report) => report::block(path, report, out)?,
                 Err(error) => {
                     complain(&format_args!("{}: {}", path.display(), error.message));

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::fixity::{Options, Report, examine};
+use super::CROSS_CHECK;
+use crate::crosscheck::{Disagreement, cross_check};
+use crate::fixity::{Finding, Options, Report, examine};
 
 /// Why a file could not be read to its end, as itself. Says nothing about whether it is sound.
 #[derive(Clone, Debug)]
@@ -17,11 +19,16 @@ pub(super) struct Unread {
 }
 
 /// Reads the file as the daemon would.
-pub(super) fn read(path: &Path, options: &Options) -> Result<Report, Unread> {
+pub(super) fn read(path: &Path, options: &Options, cross: bool) -> Result<Report, Unread> {
     let file = open(path)?;
     let unreadable = |error: io::Error| Unread { code: "unreadable", message: format!("cannot be read: {error}") };
     let before = file.metadata().map_err(unreadable)?;
-    let report = examine(&file, options).map_err(unreadable)?;
+    let mut report = examine(&file, options).map_err(unreadable)?;
+    if cross {
+        let disagreements = cross_check(&file).map_err(unreadable)?;
+        let warning = |found: Disagreement| Finding { code: CROSS_CHECK, message: found.to_string() };
+        report.warnings.extend(disagreements.into_iter().map(warning));
+    }
     let after = file.metadata().map_err(unreadable)?;
     let identity = |stat: &std::fs::Metadata| (stat.len(), stat.mtime(), stat.mtime_nsec());
     if identity(&before) != identity(&after) || report.fixity.bytes != after.len() {
@@ -93,7 +100,7 @@ mod tests {
                     }
                     file.as_file().set_len(length).unwrap();
                 });
-                read(file.path(), &options).unwrap_err()
+                read(file.path(), &options, false).unwrap_err()
             });
             assert_eq!(error.code, "changed-while-read");
             assert!(progress.load(Ordering::Relaxed) > 0);

@@ -39,6 +39,10 @@ impl Summary {
         self.unread += 1;
     }
 
+    pub(super) fn has_warning(&self, code: &str) -> bool {
+        self.warnings.contains_key(code)
+    }
+
     pub(super) fn took(&mut self, time: Duration) {
         self.seconds = (time.as_secs_f64() * 1e3).round() / 1e3;
     }
