@@ -1,12 +1,13 @@
 //! What is fuzzed: each function takes any bytes, must not panic, and checks what must hold for every input.
 //! `tests/fuzz_targets.rs` calls the same functions with the fixtures and damaged copies of them.
-#![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
+#![allow(dead_code, clippy::expect_used, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, mpsc};
 
 use dl0_ingest::datadir::DataDir;
+use dl0_ingest::fits::zfits::Block;
 use dl0_ingest::fits::{BLOCK, CARD, Card, Header, Walk, Walker};
 use dl0_ingest::names::Lfn;
 use dl0_ingest::pipeline::intake::judge::{Verdict, judge};
@@ -40,6 +41,40 @@ pub fn walker(data: &[u8]) {
     assert_eq!(whole, walk(usize::from(first) + 1), "the walk depends on how the file was cut");
     let sound = whole.complete && whole.problems.is_empty();
     assert!(!sound || file.len().is_multiple_of(BLOCK), "accepted with {} bytes", file.len());
+}
+
+/// Every block that any file pretends to have, decompressed.
+pub fn blocks(data: &[u8]) {
+    let mut walker = Walker::new(product::MARKER).giving_blocks(|block| drop(block.check()));
+    walker.feed(data);
+    drop(walker.finish());
+}
+
+/// The blocks of a real file, one of each column.
+static BLOCKS: LazyLock<Vec<Block>> = LazyLock::new(|| {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/dl0");
+    let directory = directory.replace("/fuzz/fixtures", "/fixtures");
+    let (send, found) = mpsc::channel();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let send = send.clone();
+        let mut walker = Walker::new(product::MARKER).giving_blocks(move |block| drop(send.send(block)));
+        walker.feed(&std::fs::read(entry.unwrap().path()).unwrap());
+        drop(walker.finish());
+    }
+    drop(send);
+    found.into_iter().collect()
+});
+
+/// Any bytes in the place of a real block's: either they are its rows, or they are refused.
+pub fn decoders(data: &[u8]) {
+    let Some((&which, payload)) = data.split_first() else { return };
+    let real = &BLOCKS[usize::from(which) % BLOCKS.len()];
+    let block =
+        Block { payload: payload.to_vec(), processes: real.processes.clone(), table: real.table.clone(), ..*real };
+    if block.check().is_ok() {
+        let values = block.decode().expect("what was checked can be decoded");
+        assert!(block.column().can_be(values.len() as u64, block.rows));
+    }
 }
 
 /// The product metadata of any header: the same at every attempt.

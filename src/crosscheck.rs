@@ -10,7 +10,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
-use std::sync::{Mutex, PoisonError};
 
 use fitsio::FitsFile;
 use fitsio::hdu::{FitsHdu, HduInfo};
@@ -18,8 +17,6 @@ use fitsio::hdu::{FitsHdu, HduInfo};
 use crate::fits::{Hdu, Header, Value, Walk, Walker};
 use crate::product;
 
-/// CFITSIO keeps the files it has open in one table without locks.
-static CFITSIO: Mutex<()> = Mutex::new(());
 /// Bytes per read of our own walk.
 const BLOCK: usize = 256 * 1024;
 /// Longest string CFITSIO gives back without its rest in CONTINUE cards.
@@ -63,7 +60,6 @@ impl fmt::Display for Disagreement {
 pub fn cross_check(file: &File) -> io::Result<Vec<Disagreement>> {
     let walk = walk(file)?;
     let mut found = Vec::new();
-    let _alone = CFITSIO.lock().unwrap_or_else(PoisonError::into_inner);
     let descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
     let opened = FitsFile::open(&descriptor).and_then(|mut fits| fits.num_hdus().map(|hdus| (fits, hdus)));
     let (mut fits, hdus) = match opened {

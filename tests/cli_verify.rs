@@ -229,7 +229,7 @@ fn a_summary_leaves_out_what_is_sound_and_counts() {
     code: 1
     --- out
     DIR/TEL001/cut.fits.fz: rejected
-      reason   truncated: HDU 2 at byte [number]: the file ends inside the header that begins at byte [number], before its END card; have ACADA deliver the file again
+      reason   truncated: HDU 2 at byte [number]: the file ends inside the header that begins at byte [number], before its END card (FITS 4.0, section 3.1); have ACADA deliver the file again
       size     20 kB ([number] bytes)
       adler32  [digest]
       crc32c   [digest]

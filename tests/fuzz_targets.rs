@@ -78,6 +78,24 @@ fn a_walk_never_depends_on_how_the_file_is_cut() {
 }
 
 #[test]
+fn no_file_makes_a_decoder_fail_or_fill_the_memory() {
+    replay(targets::blocks, "blocks", &files("fixtures/dl0"));
+}
+
+#[test]
+fn a_decoder_gives_rows_of_its_column_or_refuses() {
+    // the first byte chooses the block; a frame of zstd and a Huffman table as they begin
+    let seeds: Vec<Vec<u8>> = (0..40)
+        .map(|which| [&[which], &b"\x28\xb5\x2f\xfd\x20\x08\x41\x00\x00abcdefgh"[..]].concat())
+        .chain((0..40).map(|which| {
+            let table = [30, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 1, 1];
+            [&[which], &table[..], &[0; 8]].concat()
+        }))
+        .collect();
+    replay(targets::decoders, "decoders", &seeds);
+}
+
+#[test]
 fn metadata_of_any_header_is_the_same_at_every_attempt() {
     replay(targets::product, "product", &headers());
 }
