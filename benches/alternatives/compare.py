@@ -6,7 +6,8 @@ usage: compare.py PROGRAM PYTHON DIRECTORY [--rounds 5] [--large MEGABYTES] [--o
 PROGRAM is the built dl0-ingest, PYTHON an interpreter that has the incumbent, DIRECTORY a place on a real disk for some
 1.3 GB of files, which are made when missing. Warm: the files are in the page cache. Cold: they are dropped from it before
 each run (the disk's own cache remains). Times are those of the whole process; the Python contenders leave their imports
-out, dl0-ingest leaves nothing out. Medians and ranges; nothing is asserted.
+out, dl0-ingest leaves nothing out. A peak memory below that of this process (some 20 MB) is shown as this process's.
+Medians and ranges; nothing is asserted.
 """
 
 import argparse
