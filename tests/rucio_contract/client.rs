@@ -8,6 +8,9 @@ use reqwest::header::HeaderMap;
 use reqwest::{Certificate, Method};
 use serde_json::Value;
 
+/// A storage that has said nothing for so long will not answer any more.
+const SILENCE: Duration = Duration::from_secs(20);
+
 /// One answer, read whole.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -85,7 +88,8 @@ impl Client {
         Self { url: url.to_owned(), token: None, ..self.clone() }
     }
 
-    /// Sends whatever is given.
+    /// Sends whatever is given. A question that gets no answer is asked again, on a connection of its own: XRootD 5.5 now
+    /// and then swallows one.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -93,6 +97,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<String>,
     ) -> Answer {
+        let tries = if matches!(method, Method::GET | Method::HEAD) { 3 } else { 1 };
         let mut request = self.http.request(method, format!("{}{path}", self.url));
         if let Some(token) = &self.token {
             request = request.header("X-Rucio-Auth-Token", token);
@@ -103,7 +108,19 @@ impl Client {
         if let Some(body) = body {
             request = request.header("Content-Type", "application/json").body(body);
         }
-        let response = request.send().await.unwrap();
+        let mut response = None;
+        for left in (0..tries).rev() {
+            let again = request.try_clone().unwrap();
+            let again = if left > 0 { again.timeout(SILENCE) } else { again };
+            match again.send().await {
+                Err(error) if error.is_timeout() && left > 0 => {}
+                answered => {
+                    response = Some(answered.unwrap());
+                    break;
+                }
+            }
+        }
+        let response = response.expect("the last try answers or fails");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Answer { status, headers, body: String::from_utf8_lossy(&response.bytes().await.unwrap()).into_owned() }
     }
