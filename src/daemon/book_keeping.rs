@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use sd_notify::NotifyState;
 
 use crate::custody::State;
-use crate::ledger::now;
+use crate::ledger::{StateSummary, now};
 use crate::pipeline::Context;
 use crate::telemetry::http::{StateRow, StatusPage};
 
@@ -21,7 +21,8 @@ pub(super) const NOT_REACHED: &str = "Rucio not reached yet";
 /// Runs until shutdown.
 pub(super) async fn run(context: Context) {
     while !context.shutdown.is_cancelled() {
-        if let Ok(summary) = context.ledger.summary().await {
+        let summary = context.ledger.summary().await;
+        if let Ok(summary) = &summary {
             for state in State::ALL {
                 let found = summary.iter().find(|row| row.state == state);
                 let (files, bytes) = found.map_or((0, 0), |row| (row.files, row.bytes));
@@ -31,7 +32,10 @@ pub(super) async fn run(context: Context) {
         }
         if context.health.live(HANGS_AFTER).is_ok() {
             // not under systemd this does nothing
-            let _ = sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Status(&status_line(&context).await)]);
+            let _ = sd_notify::notify(&[
+                NotifyState::Watchdog,
+                NotifyState::Status(&status_line(&context, summary.as_deref().ok())),
+            ]);
         }
         tell_of_rucio(&context);
         tokio::select! {
@@ -48,13 +52,13 @@ fn tell_of_rucio(context: &Context) {
     }
 }
 
-async fn status_line(context: &Context) -> String {
+fn status_line(context: &Context, summary: Option<&[StateSummary]>) -> String {
     let rucio = match (*context.gate.borrow(), context.rucio.breaker().is_open()) {
         (false, _) => NOT_REACHED,
         (true, true) => "Rucio down",
         (true, false) => "Rucio up",
     };
-    let Ok(summary) = context.ledger.summary().await else { return format!("{rucio}, ledger not readable") };
+    let Some(summary) = summary else { return format!("{rucio}, ledger not readable") };
     let waiting: Vec<_> = summary.iter().filter(|row| row.state.in_custody()).collect();
     let files: i64 = waiting.iter().map(|row| row.files).sum();
     let oldest = waiting.iter().map(|row| row.oldest).min().map_or(0, |since| (now() - since) / 1000);

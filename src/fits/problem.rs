@@ -4,6 +4,13 @@ use std::fmt;
 
 use super::findings;
 
+/// Remedy for a file that was damaged or cut on its way.
+pub(crate) const REDELIVER: &str = "have ACADA deliver the file again";
+/// Remedy for a file that was written wrong.
+pub(crate) const SUSPECT_WRITER: &str = "report it to the writer of the file, and have it delivered again";
+/// Remedy for what is odd but safe.
+pub(crate) const TELL_WRITER: &str = "tell the writer of the file";
+
 /// An HDU as messages name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {

@@ -8,11 +8,8 @@ use super::card::{Card, Content, Value};
 use super::columns;
 use super::header::Header;
 use super::layout::Kind;
-use super::problem::{Place, Problem};
+use super::problem::{Place, Problem, SUSPECT_WRITER, TELL_WRITER};
 use super::walker::Walk;
-
-pub(super) const SUSPECT_WRITER: &str = "report it to the writer of the file, and have it delivered again";
-pub(super) const TELL_WRITER: &str = "tell the writer of the file";
 
 /// A header under judgement.
 pub(super) struct Judge<'a> {

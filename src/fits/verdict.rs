@@ -4,11 +4,10 @@ use super::CARD;
 use super::card::{Card, Content, Fault, Value};
 use super::checksum::{Sum, same};
 use super::header::Header;
-use super::problem::Problem;
-use super::structure::{Judge, TELL_WRITER};
+use super::problem::{Problem, REDELIVER, TELL_WRITER};
+use super::structure::Judge;
 use super::walker::{Checksum, Hdu, Walk};
 
-const REDELIVER: &str = "have ACADA deliver the file again";
 const UNFINISHED: &str = "the writer did not finish; have ACADA deliver the file again";
 /// What a writer puts into CHECKSUM until it knows the sum (appendix J).
 const CHECKSUM_PLACEHOLDER: &str = "0000000000000000";

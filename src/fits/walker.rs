@@ -5,13 +5,11 @@ use std::mem;
 use super::checksum::Sum;
 use super::header::{END, Header, is_end};
 use super::layout::{Kind, Layout};
-use super::problem::{Place, Problem};
-use super::structure::{Judge, SUSPECT_WRITER};
+use super::problem::{Place, Problem, REDELIVER, SUSPECT_WRITER};
+use super::structure::Judge;
 use super::verdict;
 use super::zfits::{Block, Blocks, Findings, Structure};
 use super::{BLOCK, CARD, FINDINGS_MAX, HDUS_MAX, HEADER_MAX};
-
-const REDELIVER: &str = "have ACADA deliver the file again";
 
 /// What a checksum keyword says about the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]

@@ -1,10 +1,9 @@
 //! A short list of findings, however much is wrong.
 
-use super::super::problem::{Place, Problem};
-use super::REDELIVER;
+use super::super::problem::{Place, Problem, REDELIVER};
 
 /// Findings of each kind that are told in full for one HDU.
-const TOLD: usize = 8;
+pub(crate) const TOLD: usize = 8;
 
 /// What was found in one HDU: the first few in full, the others by number.
 #[derive(Debug, Default)]

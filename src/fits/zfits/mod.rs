@@ -27,6 +27,7 @@ pub use block::{BLOCK_MAX, Block};
 pub use column::Column;
 pub use decode::{DECODED_MAX, Rows, Undecoded};
 pub(super) use findings::Findings;
+pub(crate) use findings::TOLD;
 pub(super) use structure::Structure;
 pub use table::Table;
 
@@ -35,7 +36,3 @@ const ENTRY: u64 = 16;
 /// Most blocks that a table may have. A 1 GB shower file has some 40,000; the sizes of all are remembered, in 8 bytes
 /// each and only as they arrive.
 pub const CATALOG_ENTRIES_MAX: u64 = 4 << 20;
-
-const REDELIVER: &str = "have ACADA deliver the file again";
-const ASK_WRITER: &str = "report it to the writer of the file, and have it delivered again";
-const TELL_WRITER: &str = "tell the writer of the file";

@@ -7,13 +7,13 @@ use std::mem;
 use std::sync::Arc;
 
 use super::super::header::Header;
-use super::super::problem::{Place, Problem};
+use super::super::problem::{Place, Problem, REDELIVER, TELL_WRITER};
 use super::super::walker::Hdu;
+use super::ENTRY;
 use super::block::{self, BLOCK_MAX, BY_COLUMN, BY_ROW, Block, Blocks, HeadError};
 use super::catalog::{Catalog, TILE_HEADER};
 use super::findings::Findings;
 use super::table::Table;
-use super::{ENTRY, REDELIVER, TELL_WRITER};
 
 /// A ZFITS table on its way through.
 #[derive(Debug)]

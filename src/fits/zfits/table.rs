@@ -3,11 +3,11 @@
 use super::super::card::{Card, Value};
 use super::super::header::Header;
 use super::super::layout::Kind;
-use super::super::problem::Problem;
+use super::super::problem::{Problem, SUSPECT_WRITER, TELL_WRITER};
 use super::super::walker::Hdu;
 use super::column::Column;
 use super::findings::Findings;
-use super::{ASK_WRITER, CATALOG_ENTRIES_MAX, ENTRY, TELL_WRITER};
+use super::{CATALOG_ENTRIES_MAX, ENTRY};
 
 /// The value of `ZCTYPn` in the tables that are judged here.
 const CTA: &str = "CTA";
@@ -98,7 +98,7 @@ impl Claims<'_> {
     // boxed because a Result carries it
     #[allow(clippy::unnecessary_box_returns)]
     fn wrong(&self, keyword: &str, what: String) -> Box<Problem> {
-        Box::new(self.problem("zfits-structure", keyword, self.header.get(keyword), what, ASK_WRITER))
+        Box::new(self.problem("zfits-structure", keyword, self.header.get(keyword), what, SUSPECT_WRITER))
     }
 
     fn count(&self, keyword: &str) -> Result<u64, Box<Problem>> {

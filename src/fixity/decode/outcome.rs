@@ -3,11 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::fits::zfits::{Block, Undecoded};
-use crate::fits::{Place, Problem};
-
-/// Broken blocks of one HDU that are told one by one.
-const TOLD: usize = 8;
+use crate::fits::zfits::{Block, TOLD, Undecoded};
+use crate::fits::{Place, Problem, REDELIVER};
 
 /// What was found, by HDU.
 #[derive(Default)]
@@ -31,7 +28,7 @@ impl Outcome {
         let what = format!("tile {}, column {} '{}': {error}", block.tile, block.column + 1, column.name);
         match error {
             Undecoded::Broken(_) => {
-                let problem = Problem::new("zfits-decode", what, "have ACADA deliver the file again");
+                let problem = Problem::new("zfits-decode", what, REDELIVER);
                 let broken = self.broken.entry(table.hdu).or_default();
                 broken.told.insert(block.offset, problem.in_hdu(place).at(block.offset));
                 if broken.told.len() > TOLD {
@@ -58,7 +55,7 @@ impl Outcome {
             problems.extend(broken.told.into_values());
             if let (Some((offset, place)), 1..) = (last, broken.more) {
                 let what = format!("and {} more blocks after byte {offset} cannot be decoded", broken.more);
-                let more = Problem::new("zfits-decode", what, "have ACADA deliver the file again");
+                let more = Problem::new("zfits-decode", what, REDELIVER);
                 problems.push(Problem { place, ..more });
             }
         }
