@@ -192,6 +192,7 @@ fn read_verify(mut section: Section<'_>) -> Verify {
     let default = Verify::default();
     let verify = Verify {
         threads: section.or("threads", Threads(default.threads)).0,
+        depth: section.or("depth", default.depth),
         require_checksum: section.or("require_checksum", default.require_checksum),
         reject_missing_metadata: section.or("reject_missing_metadata", default.reject_missing_metadata),
     };

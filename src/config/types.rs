@@ -9,6 +9,7 @@ use url::Url;
 
 use super::decode::Keyword;
 use crate::custody::Copies;
+use crate::fixity::Depth;
 use crate::telemetry::logs;
 
 /// The whole configuration.
@@ -152,6 +153,8 @@ impl Default for Intake {
 pub struct Verify {
     /// Files read at the same time.
     pub threads: usize,
+    /// How closely compressed tables are looked at.
+    pub depth: Depth,
     /// Whether a FITS file without any CHECKSUM is rejected.
     pub require_checksum: bool,
     /// Whether a file without valid product metadata is rejected.
@@ -166,8 +169,18 @@ impl Verify {
 impl Default for Verify {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { threads: cores.min(Self::MOST_THREADS), require_checksum: false, reject_missing_metadata: true }
+        Self {
+            threads: cores.min(Self::MOST_THREADS),
+            depth: Depth::default(),
+            require_checksum: false,
+            reject_missing_metadata: true,
+        }
     }
+}
+
+impl Keyword for Depth {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("checksums", Self::Checksums), ("structure", Self::Structure), ("decode", Self::Decode)];
 }
 
 /// The `register` section.

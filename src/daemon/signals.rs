@@ -6,7 +6,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::custody::State;
 use crate::pipeline::Context;
 
@@ -87,15 +87,14 @@ async fn apply(context: &Context, settings: &watch::Sender<Arc<Config>>, new: Co
     taken.retry = new.retry;
     taken.intake.scan_interval = new.intake.scan_interval;
     taken.intake.early_after = new.intake.early_after;
-    taken.verify.require_checksum = new.verify.require_checksum;
-    taken.verify.reject_missing_metadata = new.verify.reject_missing_metadata;
+    taken.verify = config::Verify { threads: old.verify.threads, ..new.verify };
     // the caller has set the new level already
     taken.log.level.clone_from(&new.log.level);
     if taken != new {
         tracing::warn!(
             "the new configuration also changes settings that need a restart; of it, release, confirm, replicate, \
-             register, retry, log.level, intake.scan_interval, intake.early_after, verify.require_checksum and \
-             verify.reject_missing_metadata are in force now"
+             register, retry, log.level, intake.scan_interval, intake.early_after and verify but for verify.threads \
+             are in force now"
         );
     }
     context.metrics.deletion_mode(taken.release.deletion.as_str());

@@ -208,6 +208,7 @@ fn report(fixity: Fixity, walk: &Walk, options: &Options) -> Report {
 mod tests {
     use std::fs;
     use std::io::{Seek as _, SeekFrom, Write as _};
+    use std::sync::atomic::Ordering;
 
     use super::*;
 
@@ -272,6 +273,26 @@ mod tests {
                 examine(&file(&[0; 10]), &Options { parallel_blake3, cancel, ..Options::default() }).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::Interrupted);
         }
+    }
+
+    #[test]
+    fn a_sparse_terabyte_is_read_block_by_block_and_can_be_stopped() {
+        let file = file(b"SIMPLE  =                    T");
+        file.set_len(1 << 40).unwrap();
+        let (cancel, progress) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let options =
+            Options { cancel: Some(Arc::clone(&cancel)), progress: Some(Arc::clone(&progress)), ..Options::default() };
+        let error = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while progress.load(Ordering::Relaxed) < 1 << 26 {
+                    std::thread::yield_now();
+                }
+                cancel.store(true, Ordering::Relaxed);
+            });
+            examine(&file, &options).unwrap_err()
+        });
+        assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+        assert!(progress.load(Ordering::Relaxed) < 1 << 36);
     }
 
     #[test]

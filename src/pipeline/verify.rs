@@ -1,5 +1,6 @@
 //! Discovered → Verified: one read of each file, and its verdict.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -161,9 +162,14 @@ pub(super) fn contents(report: &Report) -> Contents {
 
 /// How files are read: as the operator wants it, and not beyond shutdown.
 pub(super) fn options(context: &Context) -> fixity::Options {
+    let verify = context.config().verify;
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     fixity::Options {
-        require_checksum: context.config().verify.require_checksum,
-        accept_missing_metadata: !context.config().verify.reject_missing_metadata,
+        depth: verify.depth,
+        // files that are read at the same time share the cores
+        decode_threads: NonZeroUsize::new(cores / verify.threads).or(Some(NonZeroUsize::MIN)),
+        require_checksum: verify.require_checksum,
+        accept_missing_metadata: !verify.reject_missing_metadata,
         cancel: Some(Arc::clone(&context.cancel)),
         ..fixity::Options::default()
     }

@@ -132,3 +132,31 @@ fn what_cannot_be_decoded_is_a_warning() {
     assert_eq!((reasons, codes), (vec![], vec!["not-decodable"]));
     assert!(warnings[0].message.contains("column 10 'waveform': smoothing + 0x0c is not decoded here"), "{warnings:?}");
 }
+
+/// Payloads that promise more than they can hold are refused before anything is allocated for them.
+#[test]
+fn a_payload_that_claims_a_terabyte_is_refused_at_once() {
+    let zstd = [&[0x28, 0xb5, 0x2f, 0xfd, 0xe0][..], &(1_u64 << 40).to_le_bytes()].concat();
+    let huffman = [(1_u64 << 39).to_le_bytes(), 2_u64.to_le_bytes()].concat();
+    for (process, claim, kind) in [(0x17, zstd, "SUBARRAY"), (2, huffman, "CAL")] {
+        let original = fixture(kind);
+        let mut found = 0;
+        for block in blocks(&original).iter().filter(|block| block.processes.last() == Some(&process)) {
+            let payload = usize::try_from(block.offset).unwrap() + 10 + 2 * block.processes.len();
+            // huffman16 begins with the length of what follows, which stays as it is
+            let at = payload + if process == 2 { 4 } else { 0 };
+            let maps = maps(&original);
+            let map = maps.iter().find(|map| map.heap.contains(&at)).unwrap();
+            let mut bytes = original.clone();
+            bytes[at..at + claim.len()].copy_from_slice(&claim);
+            agree(&mut bytes, map);
+            for depth in [Depth::Structure, Depth::Decode] {
+                let (reasons, _) = examined(&bytes, depth);
+                let codes: Vec<_> = reasons.iter().map(|finding| finding.code).collect();
+                assert_eq!(codes.first(), Some(&"zfits-structure"), "{reasons:?}");
+            }
+            found += 1;
+        }
+        assert!(found > 0, "no block of process {process}");
+    }
+}

@@ -31,6 +31,10 @@ pub const BLOCK_MAX: u64 = 64 << 20;
 /// What every zstd frame begins with (RFC 8878, section 3.1.1).
 pub(super) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
+/// Fewest bytes of a block within a zstd frame, and the most that one can stand for (RFC 8878, section 3.1.1.2).
+const ZSTD_BLOCK_MIN: u64 = 4;
+const ZSTD_BLOCK_MAX: u64 = 128 << 10;
+
 /// A whole block.
 #[derive(Clone, Debug)]
 pub struct Block {
@@ -150,7 +154,7 @@ pub(super) fn names(processes: &[u16]) -> String {
 pub(super) fn peek(processes: &[u16], start: &[u8], length: u64, column: &Column, rows: u32) -> Result<(), String> {
     let size = match processes {
         [process::RAW] => Some(length),
-        [process::ZSTD] => zstd_content_size(start)?,
+        [.., process::ZSTD] => zstd_size(start, length)?,
         [.., process::HUFFMAN16] => Some(huffman_size(start, length)?),
         _ => None,
     };
@@ -163,6 +167,15 @@ pub(super) fn peek(processes: &[u16], start: &[u8], length: u64, column: &Column
             Err(format!("{} holds {size} bytes, but {}", names(processes), column.expected(rows)))
         }
         _ => Ok(()),
+    }
+}
+
+/// The content size that a zstd frame of `length` bytes states, if it does and can have it.
+fn zstd_size(start: &[u8], length: u64) -> Result<Option<u64>, String> {
+    let size = zstd_content_size(start)?;
+    match size.filter(|&size| size > (length / ZSTD_BLOCK_MIN + 1).saturating_mul(ZSTD_BLOCK_MAX)) {
+        Some(size) => Err(format!("the zstd frame states {size} bytes, more than {length} compressed ones can hold")),
+        None => Ok(size),
     }
 }
 
@@ -210,6 +223,10 @@ pub(super) fn huffman_size(start: &[u8], length: u64) -> Result<u64, String> {
     };
     let symbols = rest.first_chunk::<8>().copied().map_or(0, u64::from_le_bytes);
     let values = u64::from_le_bytes(*values);
+    // one bit is the shortest code; a single symbol needs none
+    if symbols > 1 && values > length.saturating_mul(8) {
+        return Err(format!("huffman16 states {values} values, more than {length} bytes can hold"));
+    }
     if symbols > 1 << 16 || symbols > values || (symbols == 0) != (values == 0) {
         return Err(format!("huffman16 states {symbols} different symbols among {values} of 16 bits"));
     }
