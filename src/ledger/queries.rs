@@ -74,6 +74,13 @@ impl Ledger {
             .map_err(|e| self.database(e))
     }
 
+    /// The file as it is on record now; `None` when it has another state or delivery than `row`: somebody else has decided
+    /// about it since it was claimed.
+    pub async fn unmoved(&self, row: &FileRow) -> Result<Option<FileRow>, Error> {
+        let on_record = self.by_id(row.id).await?;
+        Ok(on_record.filter(|now| now.state == row.state && now.delivery == row.delivery))
+    }
+
     /// What happened to a file, oldest first.
     pub async fn events(&self, file: &FileRow) -> Result<Vec<EventRow>, Error> {
         sqlx::query_as("SELECT at, kind, from_state, to_state, detail FROM events WHERE file_id = $1 ORDER BY id")

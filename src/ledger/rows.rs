@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::FromRow;
 
+use crate::custody::invariants::Intent;
 use crate::custody::{Contents, FileIdentity, FirstLook, State, UnixMillis};
 use crate::names::{Did, Lfn};
 
@@ -110,6 +111,15 @@ impl FileRow {
                 blake3: blake3.clone(),
             }),
             _ => Err(self.odd(format!("no checksums on record in state {}", self.state))),
+        }
+    }
+
+    /// The decisions on record that cannot be taken back.
+    pub fn intent(&self) -> Intent<'_> {
+        Intent {
+            state: self.state,
+            evidence: self.last_evidence.as_deref(),
+            invalid_path: self.invalid_path.as_deref(),
         }
     }
 

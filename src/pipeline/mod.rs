@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::custody::State;
+use crate::custody::invariants::Violation;
 use crate::datadir::DataDir;
 use crate::ledger::{self, FileRow, Ledger};
 use crate::telemetry::{Health, Metrics};
@@ -112,6 +113,12 @@ impl Context {
             tracing::error!(lfn = row.lfn, code, "file held: {reason}");
         }
         Ok(())
+    }
+
+    /// A violated invariant stops the effect, loudly.
+    async fn stop(&self, row: &FileRow, violation: &Violation) -> Result<(), StageError> {
+        self.metrics.invariant_violation(violation.invariant);
+        self.hold(row, "invariant", &violation.to_string()).await
     }
 
     /// Looks at a file again later; nothing is wrong with it.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::config::Config;
 use crate::custody::State;
-use crate::custody::invariants::trigger_may_go;
+use crate::custody::invariants::{AfterFailure, failure_is_met_rightly, trigger_may_go};
 use crate::datadir::{self, DataDir};
 use crate::ledger::{FileRow, Postpone, Registration};
 use crate::names::Did;
@@ -190,6 +190,10 @@ async fn attach(context: &Context, rows: Vec<FileRow>) -> Result<Vec<FileRow>, S
                 attached.append(&mut batch);
             }
             Err(error) => {
+                if let Err(violation) = failure_is_met_rightly(error.is_transient(), AfterFailure::GivenUp) {
+                    context.metrics.invariant_violation(violation.invariant);
+                    return Err(error.into());
+                }
                 for row in &batch {
                     context.hold(row, "refused-by-rucio", &error.to_string()).await?;
                 }

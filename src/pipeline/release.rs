@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::config::{Config, Deletion, Leftover};
-use crate::custody::invariants::{Violation, on_site_copy_may_go};
+use crate::custody::invariants::{on_site_copy_may_go, release_may_be_carried_out};
 use crate::custody::{Doubt, Evidence, KeepReason, ReleaseOrder, State};
 use crate::datadir;
 use crate::ledger::{FileRow, now};
@@ -143,10 +143,8 @@ async fn order(
 
 /// Ends rule C. The intent is durable, the order is fresh; repeating it is harmless.
 async fn give_up(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Result<(), StageError> {
-    let config = context.config();
-    if let Err(violation) = on_site_copy_may_go(row.state, order.evidence(), &config.onsite_rse, config.offsite.copies)
-    {
-        return stop(context, row, &violation).await;
+    if !permitted(context, row, order).await? {
+        return Ok(());
     }
     let Some(rule) = &row.rule_c else {
         return context.hold(row, "no-rule", "the rule that protects the on-site copy is not on record").await;
@@ -162,10 +160,21 @@ async fn give_up(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Resu
     Ok(context.ledger.release_ordered(row).await?)
 }
 
-/// A violated invariant stops the effect, loudly.
-async fn stop(context: &Context, row: &FileRow, violation: &Violation) -> Result<(), StageError> {
-    context.metrics.invariant_violation(violation.invariant);
-    context.hold(row, "invariant", &violation.to_string()).await
+/// Right before the effect: what the ledger durably says now, and the constitution. The looks took time, in which an
+/// operator may have held the file.
+async fn permitted(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Result<bool, StageError> {
+    let Some(on_record) = context.ledger.unmoved(row).await? else {
+        tracing::info!(lfn = row.lfn, "not released: somebody else has decided about the file meanwhile");
+        return Ok(false);
+    };
+    let config = context.config();
+    let lawful = release_may_be_carried_out(&on_record.intent()).and_then(|()| {
+        on_site_copy_may_go(on_record.state, order.evidence(), &config.onsite_rse, config.offsite.copies)
+    });
+    match lawful {
+        Ok(()) => Ok(true),
+        Err(violation) => context.stop(row, &violation).await.map(|()| false),
+    }
 }
 
 impl Stage for Departure {
@@ -308,10 +317,8 @@ async fn remove_leftover(context: &Context, row: &FileRow) -> Result<(), StageEr
     else {
         return Ok(());
     };
-    let config = context.config();
-    if let Err(violation) = on_site_copy_may_go(row.state, order.evidence(), &config.onsite_rse, config.offsite.copies)
-    {
-        return stop(context, row, &violation).await;
+    if !permitted(context, row, &order).await? {
+        return Ok(());
     }
     context.ledger.remark(row, "removing-leftover", &serde_json::json!(order).to_string()).await?;
     let (data, name, identity) = (context.data.clone(), row.name()?, row.identity());

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::custody::invariants::trigger_may_go;
-use crate::custody::{FileIdentity, State};
+use crate::custody::FileIdentity;
+use crate::custody::invariants::{file_may_be_set_aside, trigger_of_rejected_may_go};
 use crate::datadir::{self, DataDir};
 use crate::fixity::Report;
 use crate::ledger::{FileRow, Sentence, now};
@@ -116,6 +116,13 @@ pub(super) async fn save_from_deletion(
 async fn carry_out(context: &Context, row: &FileRow, reason_file: String) -> Result<(), StageError> {
     let name = row.name()?;
     let destination = PathBuf::from(row.invalid_path.clone().unwrap_or_default());
+    let Some(on_record) = context.ledger.unmoved(row).await? else {
+        // delivered anew, or held by an operator: the sentence is void
+        return Ok(());
+    };
+    if let Err(violation) = file_may_be_set_aside(&on_record.intent(), &destination) {
+        return context.stop(row, &violation).await;
+    }
     let (data, identity) = (context.data.clone(), row.identity());
     let moved = {
         let name = name.clone();
@@ -135,10 +142,14 @@ async fn carry_out(context: &Context, row: &FileRow, reason_file: String) -> Res
         }
         Err(error) => return Err(error.into()),
     }
-    if let Err(violation) = trigger_may_go(State::Rejected, None) {
-        return Err(StageError::Wait(violation.to_string()));
-    }
     let data = context.data.clone();
+    let still_in_place = {
+        let (data, path) = (data.clone(), name.relative().to_owned());
+        blocking(move || data.identity(&path)).await? == Some(identity)
+    };
+    if let Err(violation) = trigger_of_rejected_may_go(&on_record.intent(), still_in_place) {
+        return context.stop(row, &violation).await;
+    }
     blocking(move || remove_trigger_of(&data, &name, identity)).await?;
     context.ledger.rejected(row).await?;
     tracing::error!(

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
-use crate::custody::{Contents, FileIdentity, State};
+use crate::custody::{Contents, FileIdentity, State, invariants};
 use crate::datadir::DataDir;
 use crate::fixity::{self, Report};
 use crate::ledger::{FileRow, Postpone, Verified};
@@ -194,7 +194,11 @@ pub(super) fn read_once(data: &DataDir, name: &Lfn, expected: FileIdentity, opti
     // the open file and the name must both still be what was delivered
     let after = DataDir::identity_of(&file, path).and_then(|open| Ok((open, data.identity(path)?)));
     match after {
-        Ok((open, Some(named))) if open == expected && named == expected && report.fixity.bytes == expected.bytes => {
+        Ok((open, Some(named)))
+            if open == expected
+                && named == expected
+                && invariants::read_once(expected.bytes, report.fixity.bytes).is_ok() =>
+        {
             Reading::Read(Box::new(report))
         }
         Ok((_, Some(named))) => Reading::Changed(named),

@@ -1,0 +1,241 @@
+//! The constitution: what must hold before an irreversible effect, stated once.
+//!
+//! Every function takes the facts as they are and answers with the broken invariant. Production calls them right before
+//! the effect (a violation stops the effect and raises `dl0_ingest_invariant_violations_total`), tests call the same ones.
+//! [`world`] holds a file's whole situation against all of them at once.
+
+pub mod world;
+
+use std::path::Path;
+
+use super::{Contents, Copies, Evidence, State};
+
+/// A broken invariant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invariant {invariant} would be broken: {why}")]
+pub struct Violation {
+    /// `I1` … `I8`.
+    pub invariant: &'static str,
+    /// What is wrong, for humans.
+    pub why: String,
+}
+
+fn broken(invariant: &'static str, why: impl Into<String>) -> Result<(), Violation> {
+    Err(Violation { invariant, why: why.into() })
+}
+
+/// I1: a trigger is removed only when the file's registration is durable in Rucio and in the ledger.
+pub fn trigger_may_go(state: State, protecting_rule: Option<&str>) -> Result<(), Violation> {
+    match state {
+        // set aside with its reason, or given up for a proven one: no protecting rule is needed any more
+        State::Rejected | State::Released | State::Releasing => Ok(()),
+        _ if state.registered() && protecting_rule.is_some() => Ok(()),
+        _ if state.registered() => broken("I1", "the on-site replica has no protecting rule on record"),
+        _ => broken("I1", format!("the file is {state}, not registered")),
+    }
+}
+
+/// I2: the on-site copy is given up only on complete evidence for enough copies at different sites, none of them the
+/// on-site storage itself.
+pub fn on_site_copy_may_go(
+    state: State,
+    evidence: &Evidence,
+    on_site_rse: &str,
+    required: Copies,
+) -> Result<(), Violation> {
+    if !matches!(state, State::Confirmed | State::Releasing) {
+        return broken("I2", format!("the file is {state}, not confirmed"));
+    }
+    if evidence.copies().iter().any(|copy| copy.rse() == on_site_rse) {
+        return broken("I2", format!("{on_site_rse} is the on-site storage and cannot vouch for itself"));
+    }
+    if evidence.sites() < required.get() as usize {
+        return broken("I2", format!("{} of {} sites are proven", evidence.sites(), required.get()));
+    }
+    Ok(())
+}
+
+/// What the ledger has durably on record about a decision that cannot be taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intent<'a> {
+    /// The file's state.
+    pub state: State,
+    /// The evidence of a release.
+    pub evidence: Option<&'a str>,
+    /// Where a rejected file is sentenced to go, relative to the data root.
+    pub invalid_path: Option<&'a str>,
+}
+
+/// I5: the rule that protects the on-site copy is ended, and what is left of the copy removed, only when the intent and
+/// its evidence are durable, so that a restart finds a release that was begun and never a file that merely vanished.
+pub fn release_may_be_carried_out(intent: &Intent) -> Result<(), Violation> {
+    if intent.state != State::Releasing {
+        return broken("I5", format!("the ledger says {}, the intent to release is not on record", intent.state));
+    }
+    match intent.evidence {
+        Some(evidence) if !evidence.is_empty() => Ok(()),
+        _ => broken("I5", "the evidence of the release is not on record"),
+    }
+}
+
+/// I5: a file is moved to `invalid/` only when the sentence, and the very place it names, is on record.
+pub fn file_may_be_set_aside(intent: &Intent, destination: &Path) -> Result<(), Violation> {
+    if intent.state != State::Discovered {
+        return broken("I5", format!("a file that is {} is not set aside", intent.state));
+    }
+    match intent.invalid_path {
+        Some(place) if !place.is_empty() && Path::new(place) == destination => Ok(()),
+        Some(place) => broken("I5", format!("the sentence on record names '{place}', not '{}'", destination.display())),
+        None => broken("I5", "no sentence is on record"),
+    }
+}
+
+/// I1, I3: the trigger of a rejected file goes when the file lies where the sentence says, or when there is no file left.
+pub fn trigger_of_rejected_may_go(intent: &Intent, still_in_place: bool) -> Result<(), Violation> {
+    if intent.invalid_path.is_none() {
+        return broken("I1", "the file is not registered, and no sentence is on record");
+    }
+    if still_in_place {
+        return broken("I3", "the file is not set aside, it still lies where it was delivered");
+    }
+    Ok(())
+}
+
+/// I4: what was read of a file is the file, once. In bytes.
+pub fn read_once(delivered: u64, read: u64) -> Result<(), Violation> {
+    if delivered == read {
+        return Ok(());
+    }
+    broken("I4", format!("{read} bytes were read of a file of {delivered}"))
+}
+
+/// Where a file stands, as far as an outage could harm it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// State.
+    pub state: State,
+    /// Failures of its own in this state.
+    pub attempts: i64,
+}
+
+/// I6: an outage neither rejects nor holds a file, nor counts as an attempt. What was under way may still arrive.
+pub fn outage_is_nobodys_fault(before: Standing, after: Standing) -> Result<(), Violation> {
+    if after.state != before.state && matches!(after.state, State::Rejected | State::Held) {
+        return broken("I6", format!("an outage made a {} file {}", before.state, after.state));
+    }
+    if after.state == before.state && after.attempts > before.attempts {
+        return broken("I6", format!("an outage was counted: {} attempts, then {}", before.attempts, after.attempts));
+    }
+    Ok(())
+}
+
+/// I7: a registered LFN never changes content.
+pub fn same_content(registered: &Contents, delivered: &Contents) -> Result<(), Violation> {
+    if registered == delivered {
+        return Ok(());
+    }
+    broken(
+        "I7",
+        format!(
+            "registered with {} bytes and BLAKE3 {}, delivered with {} bytes and BLAKE3 {}",
+            registered.bytes, registered.blake3, delivered.bytes, delivered.blake3
+        ),
+    )
+}
+
+/// What became of a call that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterFailure {
+    /// The same request is made again.
+    Repeated,
+    /// The file waits and its stage comes back to it later.
+    Postponed,
+    /// The file leaves the road: held or rejected.
+    GivenUp,
+}
+
+/// I8: what will never pass is not repeated as it is, and what may pass is not given up.
+pub fn failure_is_met_rightly(may_pass: bool, met: AfterFailure) -> Result<(), Violation> {
+    match (may_pass, met) {
+        (true, AfterFailure::GivenUp) => broken("I8", "a file was given up for an error that may pass"),
+        (false, AfterFailure::Repeated) => broken("I8", "a request that cannot pass was repeated"),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(result: Result<(), Violation>) -> Option<&'static str> {
+        result.err().map(|violation| violation.invariant)
+    }
+
+    #[test]
+    fn a_trigger_stays_until_the_replica_is_registered_and_protected() {
+        assert!(trigger_may_go(State::Registered, Some("rule")).is_ok());
+        for state in [State::Discovered, State::Verified, State::Held] {
+            assert_eq!(name(trigger_may_go(state, Some("rule"))), Some("I1"), "{state}");
+        }
+        assert_eq!(name(trigger_may_go(State::Registered, None)), Some("I1"));
+    }
+
+    #[test]
+    fn a_release_is_carried_out_only_on_a_durable_intent() {
+        for state in State::ALL {
+            let intent = Intent { state, evidence: Some("{}"), invalid_path: None };
+            assert_eq!(release_may_be_carried_out(&intent).is_ok(), state == State::Releasing, "{state}");
+        }
+        for evidence in [None, Some("")] {
+            let intent = Intent { state: State::Releasing, evidence, invalid_path: None };
+            assert_eq!(name(release_may_be_carried_out(&intent)), Some("I5"));
+        }
+    }
+
+    #[test]
+    fn a_file_is_set_aside_only_where_its_sentence_says() {
+        let intent = |state, invalid_path| Intent { state, evidence: None, invalid_path };
+        let place = Path::new("ctao/acada/invalid/a");
+        let sentenced = intent(State::Discovered, Some("ctao/acada/invalid/a"));
+        assert!(file_may_be_set_aside(&sentenced, place).is_ok());
+        assert_eq!(name(file_may_be_set_aside(&sentenced, Path::new("ctao/acada/invalid/b"))), Some("I5"));
+        assert_eq!(name(file_may_be_set_aside(&intent(State::Discovered, None), place)), Some("I5"));
+        assert_eq!(
+            name(file_may_be_set_aside(&intent(State::Registered, Some("ctao/acada/invalid/a")), place)),
+            Some("I5")
+        );
+        assert!(trigger_of_rejected_may_go(&sentenced, false).is_ok());
+        assert_eq!(name(trigger_of_rejected_may_go(&sentenced, true)), Some("I3"));
+        assert_eq!(name(trigger_of_rejected_may_go(&intent(State::Discovered, None), false)), Some("I1"));
+    }
+
+    #[test]
+    fn an_outage_leaves_a_file_where_it_stands() {
+        let standing = |state, attempts| Standing { state, attempts };
+        let before = standing(State::Verified, 1);
+        assert!(outage_is_nobodys_fault(before, before).is_ok());
+        assert!(outage_is_nobodys_fault(before, standing(State::Registered, 0)).is_ok());
+        for after in [standing(State::Verified, 2), standing(State::Held, 0), standing(State::Rejected, 0)] {
+            assert_eq!(name(outage_is_nobodys_fault(before, after)), Some("I6"), "{after:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_pass_is_awaited_and_what_cannot_is_not_repeated() {
+        assert_eq!(name(failure_is_met_rightly(true, AfterFailure::GivenUp)), Some("I8"));
+        assert_eq!(name(failure_is_met_rightly(false, AfterFailure::Repeated)), Some("I8"));
+        assert!(failure_is_met_rightly(true, AfterFailure::Repeated).is_ok());
+        assert!(failure_is_met_rightly(false, AfterFailure::GivenUp).is_ok());
+        for may_pass in [true, false] {
+            assert!(failure_is_met_rightly(may_pass, AfterFailure::Postponed).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_whole_and_once() {
+        assert!(read_once(10, 10).is_ok());
+        for read in [9, 20] {
+            assert_eq!(name(read_once(10, read)), Some("I4"));
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The custody protocol, explored exhaustively.
+//!
+//! The daemon's stages are modelled effect by effect (`daemon.rs`, `release.rs`), with a stop possible between any two,
+//! against Rucio, two data centres, storages, ACADA and operators who do what they please within the bounds
+//! (`surroundings.rs`). What the daemon decides, it decides by production's own code: the legal moves, the proofs of the
+//! copies, the evidence, the release order and the invariants of `dl0_ingest::custody` (`proof.rs`). Every reachable
+//! state is held against `custody::invariants::world`, and from every reachable state an end must be reachable by steps
+//! that happen sooner or later by themselves.
+//!
+//! `DL0_INGEST_MODEL=deep cargo nextest run --test custody_model` explores wider bounds (more misfortunes and two files
+//! with all of them; minutes and gigabytes instead of seconds). docs/reliability.md tells what is modelled and assumed.
+#![allow(clippy::unwrap_used)]
+
+mod daemon;
+mod explore;
+mod proof;
+mod release;
+mod steps;
+mod surroundings;
+mod world;
+
+use dl0_ingest::custody::invariants::world::{FileFacts, OnSite, Protection};
+use dl0_ingest::custody::{Copies, State};
+
+use explore::{Model, Report, Step, explore};
+use steps::Steps;
+use world::{Bytes, File, Hands, RSES, RuleC, SITES, World};
+
+/// The protocol as it is built, or broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Variant {
+    AsBuilt,
+    /// Rucio's word is enough for a copy.
+    NoStorageCheck,
+    /// Release does not look again, the look of confirm will do.
+    NoFreshLook,
+    /// Two copies at one site will do.
+    AnyTwoRses,
+    /// The intent is recorded when rule C has ended.
+    IntentAfterEffect,
+    /// The file on disk is not looked at before it is given up.
+    NoRestat,
+    /// A rule in state OK proves its copy.
+    RuleStateIsProof,
+    /// The ledger is not read again right before rule C is ended.
+    NoReadBack,
+    /// What Rucio left behind is removed without a look at the copies.
+    LeftoverUnasked,
+    /// A bad file is moved before its sentence is on record.
+    SentenceAfterMove,
+    /// The trigger goes before the registration.
+    TriggerFirst,
+}
+
+/// What may happen how often.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// Copies lost, damaged, declared bad or out of reach, and lies of Rucio's, all together.
+    misfortunes: u8,
+    /// ACADA delivers again, or somebody overwrites the file.
+    second_delivery: bool,
+    /// Also while the on-site copy is being deleted by that name.
+    other_content_at_any_time: bool,
+    /// An operator may hold the file at any time.
+    operator: bool,
+    /// The first delivery is not sound.
+    bad: bool,
+}
+
+const QUIET: Bounds =
+    Bounds { misfortunes: 0, second_delivery: false, other_content_at_any_time: false, operator: false, bad: false };
+
+struct Custody<const N: usize> {
+    variant: Variant,
+    bounds: Bounds,
+}
+
+impl<const N: usize> Model for Custody<N> {
+    type State = World<N>;
+
+    fn starts(&self) -> Vec<World<N>> {
+        let files = [File::delivered(self.bounds.bad); N];
+        vec![World { files, rule_a: None, rule_a_known: false, misfortunes: self.bounds.misfortunes }]
+    }
+
+    fn steps(&self, world: &World<N>) -> Vec<Step<World<N>>> {
+        let mut out = Steps::new(*world);
+        for file in 0..N {
+            out.file = file;
+            daemon::steps(self.variant, world, &mut out);
+            surroundings::steps(&self.bounds, world, &mut out);
+        }
+        out.steps
+    }
+
+    fn broken(&self, world: &World<N>) -> Option<String> {
+        let violation = |file: &File| facts(file).violations(Copies::MIN).into_iter().next();
+        world.files.iter().find_map(violation).map(|violation| violation.to_string())
+    }
+
+    fn end(&self, world: &World<N>) -> Option<String> {
+        let mut ends = Vec::with_capacity(N);
+        for file in &world.files {
+            let row = file.row.filter(|row| !row.redelivered && file.hands == Hands::Free)?;
+            let announced = file.trigger && file.disk.is_some_and(|found| found != row.delivery);
+            let ended = match row.state {
+                State::Held => true,
+                State::Released | State::Rejected => !announced,
+                _ => false,
+            };
+            ended.then(|| ends.push(row.state.as_str()))?;
+        }
+        Some(ends.join(", "))
+    }
+}
+
+/// What is true of a file, as the constitution asks for it.
+fn facts(file: &File) -> FileFacts {
+    let owed = file.owed();
+    let good = |site: &str| (0..RSES).any(|rse| SITES[rse] == site && file.copies[rse].bytes == Bytes::Of(owed));
+    FileFacts {
+        lfn: String::new(),
+        state: file.row.map(|row| row.state),
+        evidence_on_record: file.row.is_some_and(|row| row.evidence),
+        sentence_on_record: file.row.is_some_and(|row| row.sentence),
+        on_site: Some(match file.disk {
+            None => OnSite::Absent,
+            Some(found) if file.content(found) == owed => OnSite::Delivered,
+            Some(_) => OnSite::Other,
+        }),
+        set_aside: Some(file.set_aside.is_some_and(|aside| file.reason_file && file.content(aside) == owed)),
+        trigger: Some(file.trigger),
+        protection: file.row.and_then(|row| row.rule_c).map(|id| match file.rule_c {
+            RuleC::Stands(standing) if standing == id => Protection::Holds,
+            _ => Protection::Ended,
+        }),
+        good_sites: Some(u32::from(good("north")) + u32::from(good("south"))),
+        destroyed_since: u32::from(file.destroyed),
+    }
+}
+
+/// More states than any of the bounds here has.
+const MOST: usize = 60_000_000;
+
+fn run<const N: usize>(variant: Variant, bounds: Bounds) -> Report {
+    let started = std::time::Instant::now();
+    let report = explore(&Custody::<N> { variant, bounds }, MOST);
+    println!("{variant:?}, {N} file(s), {bounds:?}: {report}, {:.1?}", started.elapsed());
+    report
+}
+
+fn holds<const N: usize>(bounds: Bounds) -> Report {
+    let report = run::<N>(Variant::AsBuilt, bounds);
+    if let Some(counterexample) = &report.counterexample {
+        panic!("{counterexample}");
+    }
+    report
+}
+
+fn is_caught(variant: Variant, bounds: Bounds, by: &str) {
+    let report = run::<1>(variant, bounds);
+    let counterexample = report.counterexample.unwrap_or_else(|| panic!("{variant:?} was not caught"));
+    println!("{variant:?}: {counterexample}");
+    assert!(counterexample.why.contains(by), "{variant:?} was caught, but not by {by}: {counterexample}");
+}
+
+#[test]
+fn left_in_peace_every_sound_file_is_released_wherever_the_daemon_stops() {
+    let report = holds::<1>(QUIET);
+    assert_eq!(report.ends.keys().collect::<Vec<_>>(), ["released"]);
+}
+
+#[test]
+fn left_in_peace_every_bad_file_is_rejected_wherever_the_daemon_stops() {
+    let report = holds::<1>(Bounds { bad: true, ..QUIET });
+    assert_eq!(report.ends.keys().collect::<Vec<_>>(), ["rejected"]);
+}
+
+#[test]
+fn no_misfortune_loses_a_file() {
+    holds::<1>(Bounds { misfortunes: 1, ..QUIET });
+}
