@@ -221,10 +221,12 @@ impl Ledger {
         if back && !self.step(&mut tx, row, State::Verified, "back-in-custody", None).await? {
             return Ok(false);
         }
-        // the file may have gone on along its road while it was compared, but not out of our hands
+        // the file may have gone on along its road while it was compared, but not out of our hands; a release that was
+        // stopped before rule C ended waits for this
         let done = sqlx::query(
             "UPDATE files SET mtime_ns = $1, inode = $2, trigger_pending = 1, delivery = delivery + 1
-             WHERE id = $3 AND delivery = $4 AND state IN ('verified', 'registered', 'replicated', 'confirmed')",
+             WHERE id = $3 AND delivery = $4 AND (state IN ('verified', 'registered', 'replicated', 'confirmed')
+                 OR (state = 'releasing' AND release_ordered_at IS NULL))",
         )
         .bind(redelivery.identity.mtime_ns)
         .bind(redelivery.identity.inode.cast_signed())

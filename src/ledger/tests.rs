@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::custody::invariants::{Standing, outage_is_nobodys_fault};
 use crate::custody::{Contents, FileIdentity};
 use crate::names::Lfn;
 
@@ -196,4 +197,50 @@ async fn a_ledger_that_cannot_be_used_says_where_and_what_to_do() {
     std::fs::write(&broken, "this is no database, but it is long enough to be looked at as one").unwrap();
     std::fs::set_permissions(&broken, std::fs::Permissions::from_mode(0o600)).unwrap();
     assert!(matches!(Ledger::open(&broken).await, Err(Error::Database { .. })));
+}
+
+#[tokio::test]
+async fn what_somebody_else_has_decided_meanwhile_is_seen_right_before_an_effect() {
+    let (_directory, ledger) = ledger().await;
+    let row = register(&ledger).await;
+    let on_record = ledger.unmoved(&row).await.unwrap().unwrap();
+    assert_eq!((on_record.state, on_record.intent().evidence), (State::Registered, None));
+    assert!(ledger.hold(&row, "operator", "looked odd").await.unwrap());
+    assert!(ledger.unmoved(&row).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_outage_costs_a_file_nothing_and_a_failure_of_its_own_an_attempt() {
+    let (_directory, ledger) = ledger().await;
+    deliver(&ledger, FILE, 1).await;
+    let standing = |row: &FileRow| Standing { state: row.state, attempts: row.attempts };
+    for (outage, lawful) in [(true, true), (false, false)] {
+        let before = standing(&ledger.by_lfn(FILE).await.unwrap().unwrap());
+        let claim = ledger.claim(State::Discovered, 1).await.unwrap();
+        let delays = [(claim.rows[0].id, Duration::ZERO)];
+        ledger.failed(&claim, &delays, "no answer", !outage).await.unwrap();
+        let after = standing(&ledger.by_lfn(FILE).await.unwrap().unwrap());
+        assert_eq!(outage_is_nobodys_fault(before, after).is_ok(), lawful, "{before:?}, {after:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_was_stopped_before_its_effect_and_an_identical_delivery_do_not_wait_for_each_other() {
+    let (_directory, ledger) = ledger().await;
+    let row = register(&ledger).await;
+    ledger.replicated(&[(row, "STORAGE-2".to_owned(), "b".to_owned())]).await.unwrap();
+    let row = claim_one(&ledger, State::Replicated).await;
+    ledger.confirmed(&row, "{}").await.unwrap();
+    let row = claim_one(&ledger, State::Confirmed).await;
+    ledger.releasing(&row, "{}", now()).await.unwrap();
+    assert_eq!(deliver(&ledger, FILE, 2).await, Delivered::Again);
+    let redelivery = ledger.redeliveries(1).await.unwrap().remove(0);
+    assert!(ledger.redelivery_identical(&redelivery).await.unwrap());
+    let row = ledger.by_lfn(FILE).await.unwrap().unwrap();
+    assert_eq!((row.state, row.identity().inode), (State::Releasing, 2));
+    // once rule C has ended, the old copy goes first
+    ledger.release_ordered(&row).await.unwrap();
+    deliver(&ledger, FILE, 3).await;
+    let redelivery = ledger.redeliveries(1).await.unwrap().remove(0);
+    assert!(!ledger.redelivery_identical(&redelivery).await.unwrap());
 }

@@ -7,6 +7,7 @@ use crate::custody::{Doubt, Evidence, KeepReason, State};
 use crate::ledger::{FileRow, Postpone, now};
 
 use super::look::look;
+use super::on_site::can_still_be_copied;
 use super::{Context, Stage, StageError, backoff};
 
 /// Gathers evidence.
@@ -79,6 +80,7 @@ async fn unseen(context: &Context, row: &FileRow, doubt: Doubt, waiting: &mut Ve
         Doubt::NotYet(reason) if row.first_look.is_some() => {
             context.hold(row, "evidence", &format!("evidence that was complete is not any more: {reason}")).await
         }
+        Doubt::NotYet(_) if !can_still_be_copied(context, row).await? => Ok(()),
         Doubt::NotYet(waits_for) | Doubt::Unknown(waits_for) => {
             let confirm = context.config().confirm;
             let delay = backoff::patient(row.state_since, confirm.poll, confirm.poll_max);

@@ -7,6 +7,7 @@ pub mod confirm;
 pub mod intake;
 mod look;
 pub mod offsite;
+mod on_site;
 pub mod redelivery;
 pub mod register;
 pub mod release;

@@ -68,7 +68,9 @@ async fn compare(context: &Context, redelivery: &Redelivery) -> Result<(), Stage
             context.metrics.bytes_read(report.fixity.bytes);
             match same_content(&row.contents()?, &contents(&report)) {
                 // on its way out with its old copy; the road begins again when that is settled
-                Ok(()) if row.state == State::Releasing => context.ledger.redelivery_later(row, POLL).await?,
+                Ok(()) if row.release_ordered_at.is_some() && row.state == State::Releasing => {
+                    context.ledger.redelivery_later(row, POLL).await?
+                }
                 Ok(()) if row.state == State::Held => {
                     let why = "identical content, but the file is held";
                     context.ledger.redelivery_settled(row, "delivered-again-held", why).await?;

@@ -15,7 +15,7 @@ use crate::names::Did;
 use crate::rucio::{Kind, ReplicaQuery, ReplicaState};
 
 use super::look::look;
-use super::set_aside::trigger_path;
+use super::on_site::{delivered_again, on_disk, on_site, rule_has_ended};
 use super::{Context, Stage, StageError, backoff, blocking};
 
 /// Decides about confirmed files.
@@ -101,18 +101,7 @@ async fn order(
         context.hold(row, "evidence", "the first look is not on record").await?;
         return Ok(None);
     };
-    let found = match on_disk(context, row).await {
-        Ok(Some(found)) => found,
-        Ok(None) => {
-            context.hold(row, "vanished", "the on-site file is gone although nobody released it").await?;
-            return Ok(None);
-        }
-        Err(error @ (datadir::Error::Symlink { .. } | datadir::Error::NotAFile { .. })) => {
-            context.hold(row, "changed", &error.to_string()).await?;
-            return Ok(None);
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let Some(found) = on_site(context, row).await? else { return Ok(None) };
     let identities = (row.identity(), found);
     match ReleaseOrder::new(first_look, evidence, identities, config.offsite.copies, config.confirm.hold, now()) {
         Ok(order) => Ok(Some(order)),
@@ -250,24 +239,6 @@ async fn resume(context: &Context, rows: Vec<FileRow>) -> Result<(), StageError>
     Ok(())
 }
 
-/// Whether another delivery of the file is announced: recorded already, or its trigger lies there to be seen.
-async fn delivered_again(context: &Context, row: &FileRow) -> Result<bool, StageError> {
-    if context.ledger.is_redelivered(row).await? {
-        return Ok(true);
-    }
-    let (data, trigger) = (context.data.clone(), trigger_path(&row.name()?));
-    Ok(blocking(move || data.stat(&trigger)).await?.is_some())
-}
-
-async fn rule_has_ended(context: &Context, row: &FileRow) -> Result<bool, StageError> {
-    let Some(rule) = &row.rule_c else { return Ok(false) };
-    match context.rucio.rule(rule).await {
-        Ok(rule) => Ok(rule.expires_at.is_some()),
-        Err(error) if error.kind() == Kind::NotFound => Ok(true),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// Rucio has no on-site replica any more: what does the disk say?
 async fn departed(context: &Context, row: FileRow) -> Result<(), StageError> {
     let release = context.config().release;
@@ -333,9 +304,4 @@ async fn finish(context: &Context, row: &FileRow) -> Result<(), StageError> {
         tracing::info!(lfn = row.lfn, bytes = row.bytes, "on-site copy is gone, file released");
     }
     Ok(())
-}
-
-async fn on_disk(context: &Context, row: &FileRow) -> Result<Option<crate::custody::FileIdentity>, datadir::Error> {
-    let (data, path) = (context.data.clone(), std::path::PathBuf::from(row.lfn.trim_start_matches('/')));
-    blocking(move || data.identity(&path)).await
 }

@@ -12,6 +12,7 @@ use crate::names::Did;
 use crate::rucio::{Grouping, Kind, NewRule, ReplicaQuery, ReplicaState, Rule};
 
 use super::offsite::Offsite;
+use super::on_site::{DOUBTFUL, can_still_be_copied};
 use super::{Context, Stage, StageError, backoff};
 
 /// Places the rules for the off-site copies.
@@ -23,8 +24,6 @@ pub struct Replicate {
 
 const COMMENT_A: &str = "dl0-ingest: first off-site copy";
 const COMMENT_B: &str = "dl0-ingest: further off-site copies, from the first";
-/// After this long without a first copy, rule A is looked at: somebody may have removed it.
-const DOUBTFUL: Duration = Duration::from_mins(5);
 
 impl Stage for Replicate {
     const NAME: &'static str = "replicate";
@@ -47,7 +46,8 @@ impl Stage for Replicate {
             let present = copies.get(&row.did()).map(Vec::as_slice).unwrap_or_default();
             match self.source(context, &row, present).await? {
                 Some(source) => by_source.entry(source).or_default().push(row),
-                None => waiting.push(row),
+                None if can_still_be_copied(context, &row).await? => waiting.push(row),
+                None => {}
             }
         }
         wait_for_copy(context, &waiting).await?;

@@ -54,14 +54,14 @@ pub(crate) fn steps<const N: usize>(variant: Variant, world: &World<N>, out: &mu
         out.unfair("the daemon stops, or an answer is lost", free);
     }
     intake(&file, out);
-    redelivery(&file, out);
+    redelivery(&file, variant, out);
     triggers(&file, out);
     let Some(row) = file.row else { return };
     match file.hands {
         Hands::Free => match row.state {
             State::Discovered => discovered(&file, row, out),
             State::Verified => verified(&file, row, variant, out),
-            State::Registered => registered(world, &file, row, out),
+            State::Registered => registered(world, &file, row, variant, out),
             State::Replicated | State::Confirmed | State::Releasing => release::begin(&file, row, variant, out),
             State::Released | State::Rejected | State::Held => {}
         },
@@ -114,7 +114,7 @@ fn intake<const N: usize>(file: &File, out: &mut Steps<N>) {
 }
 
 /// Second deliveries are read and compared.
-fn redelivery<const N: usize>(file: &File, out: &mut Steps<N>) {
+fn redelivery<const N: usize>(file: &File, variant: Variant, out: &mut Steps<N>) {
     let Some(row) = file.row.filter(|row| row.redelivered) else { return };
     let Some(found) = file.disk else {
         return out.fair("the second delivery is gone before it is compared", |file| {
@@ -123,7 +123,8 @@ fn redelivery<const N: usize>(file: &File, out: &mut Steps<N>) {
     };
     let same = file.did.is_none_or(|registered| registered == file.content(found));
     match (row.state, same) {
-        (State::Releasing, true) => {}
+        // on its way out with its old copy: the road begins again when that is settled
+        (State::Releasing, true) if row.release_ordered || variant == Variant::ReleaseBeforeComparison => {}
         (State::Discovered | State::Verified | State::Rejected | State::Held, _) => {
             out.fair("the second delivery is moot", |file| file.row.as_mut().unwrap().redelivered = false);
         }
@@ -297,7 +298,7 @@ fn register<const N: usize>(file: &File, out: &mut Steps<N>) {
     }
 }
 
-fn registered<const N: usize>(world: &World<N>, file: &File, row: Row, out: &mut Steps<N>) {
+fn registered<const N: usize>(world: &World<N>, file: &File, row: Row, variant: Variant, out: &mut Steps<N>) {
     if !world.rule_a_known {
         if world.rule_a.is_some() {
             return out.everywhere("rule A is there, and the ledger learns it", None, true, |world| {
@@ -317,8 +318,19 @@ fn registered<const N: usize>(world: &World<N>, file: &File, row: Row, out: &mut
     let Some(source) = world.rule_a else { return };
     let copy = file.copies[usize::from(source)];
     if copy.listed == Listed::Available && copy.lock != Lock::None {
-        claim(out, "replicate finds the first copy", row, Hands::SourceKnown(source));
+        return claim(out, "replicate finds the first copy", row, Hands::SourceKnown(source));
     }
+    if !can_still_be_copied(file, row) && variant != Variant::OverdueUnasked {
+        out.fair("the first copy is overdue and the file has changed: held", |file| {
+            file.claimed = row.delivery;
+            hold(file, State::Registered);
+        });
+    }
+}
+
+/// Whether a file whose copies are overdue is still as it was registered, or a second delivery tells what it is.
+pub(crate) fn can_still_be_copied(file: &File, row: Row) -> bool {
+    file.disk == Some(row.delivery) || file.trigger || row.redelivered
 }
 
 fn replicate<const N: usize>(world: &World<N>, file: &File, variant: Variant, out: &mut Steps<N>) {

@@ -167,12 +167,13 @@ pub(crate) fn explore<M: Model>(model: &M, most: usize) -> Report {
         }
     }
     report.states = parents.len();
-    report.counterexample = wrong
-        .map(|(last, why)| Counterexample { why, trace: trace(model, &parents, last) })
-        .or_else(|| stranded(&ended, fair, parents.len()).map(|id| Counterexample {
-            why: "no end can be reached any more".to_owned(),
-            trace: trace(model, &parents, parents[id]),
-        }));
+    report.counterexample =
+        wrong.map(|(last, why)| Counterexample { why, trace: trace(model, &parents, last) }).or_else(|| {
+            stranded(&ended, fair, parents.len()).map(|id| Counterexample {
+                why: "no end can be reached any more".to_owned(),
+                trace: trace(model, &parents, parents[id]),
+            })
+        });
     report
 }
 

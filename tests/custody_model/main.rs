@@ -46,6 +46,12 @@ enum Variant {
     NoReadBack,
     /// What Rucio left behind is removed without a look at the copies.
     LeftoverUnasked,
+    /// A file that vanishes between intent and release is held, without asking whether a late request has ended rule C.
+    LateEndUnasked,
+    /// A file whose first copy is overdue is not looked at on site.
+    OverdueUnasked,
+    /// A second delivery is settled only after a release that was begun, though that waits for it.
+    ReleaseBeforeComparison,
     /// A bad file is moved before its sentence is on record.
     SentenceAfterMove,
     /// The trigger goes before the registration.
@@ -164,6 +170,10 @@ fn is_caught(variant: Variant, bounds: Bounds, by: &str) {
     assert!(counterexample.why.contains(by), "{variant:?} was caught, but not by {by}: {counterexample}");
 }
 
+fn is_deep() -> bool {
+    std::env::var("DL0_INGEST_MODEL").is_ok_and(|bounds| bounds == "deep")
+}
+
 #[test]
 fn left_in_peace_every_sound_file_is_released_wherever_the_daemon_stops() {
     let report = holds::<1>(QUIET);
@@ -177,6 +187,92 @@ fn left_in_peace_every_bad_file_is_rejected_wherever_the_daemon_stops() {
 }
 
 #[test]
+fn two_files_of_one_dataset_do_not_stand_in_each_others_way() {
+    let report = holds::<2>(QUIET);
+    assert_eq!(report.ends.keys().collect::<Vec<_>>(), ["released, released"]);
+}
+
+#[test]
 fn no_misfortune_loses_a_file() {
-    holds::<1>(Bounds { misfortunes: 1, ..QUIET });
+    holds::<1>(Bounds { misfortunes: if is_deep() { 3 } else { 2 }, operator: true, ..QUIET });
+}
+
+#[test]
+fn no_second_delivery_loses_a_file() {
+    let misfortunes = if is_deep() { 2 } else { 1 };
+    for bad in [false, true] {
+        holds::<1>(Bounds { misfortunes, second_delivery: true, bad, ..QUIET });
+    }
+}
+
+#[test]
+fn proofs_without_the_storages_word_are_caught() {
+    is_caught(Variant::NoStorageCheck, Bounds { misfortunes: 1, ..QUIET }, "I2");
+}
+
+#[test]
+fn a_release_on_an_old_look_is_caught() {
+    is_caught(Variant::NoFreshLook, Bounds { misfortunes: 1, ..QUIET }, "I2");
+}
+
+#[test]
+fn two_copies_at_one_site_are_caught() {
+    is_caught(Variant::AnyTwoRses, QUIET, "I2");
+}
+
+#[test]
+fn an_intent_after_the_effect_is_caught() {
+    is_caught(Variant::IntentAfterEffect, QUIET, "I5");
+}
+
+#[test]
+fn a_file_that_is_not_looked_at_before_it_goes_is_caught() {
+    is_caught(Variant::NoRestat, Bounds { second_delivery: true, ..QUIET }, "I2");
+}
+
+#[test]
+fn a_rules_state_as_proof_is_caught() {
+    is_caught(Variant::RuleStateIsProof, Bounds { misfortunes: 1, ..QUIET }, "I2");
+}
+
+#[test]
+fn a_release_against_an_operators_hold_is_caught() {
+    is_caught(Variant::NoReadBack, Bounds { operator: true, ..QUIET }, "although the ledger says held");
+}
+
+#[test]
+fn a_leftover_removed_without_a_look_is_caught() {
+    is_caught(Variant::LeftoverUnasked, Bounds { misfortunes: 1, ..QUIET }, "I2");
+}
+
+#[test]
+fn a_file_moved_aside_before_its_sentence_is_caught() {
+    is_caught(Variant::SentenceAfterMove, Bounds { bad: true, ..QUIET }, "I3");
+}
+
+#[test]
+fn a_trigger_that_goes_before_the_registration_is_caught() {
+    is_caught(Variant::TriggerFirst, QUIET, "I1");
+}
+
+#[test]
+fn other_content_under_a_name_that_is_being_deleted_would_be_lost() {
+    // not a variant of ours: it shows that the assumption is needed
+    is_caught(Variant::AsBuilt, Bounds { second_delivery: true, other_content_at_any_time: true, ..QUIET }, "I2");
+}
+
+#[test]
+fn a_late_request_that_is_taken_for_a_vanished_file_needs_a_hand() {
+    let report = run::<1>(Variant::LateEndUnasked, QUIET);
+    assert_eq!(report.ends.keys().collect::<Vec<_>>(), ["held", "released"]);
+}
+
+#[test]
+fn a_changed_file_that_waits_for_a_copy_for_ever_is_caught() {
+    is_caught(Variant::OverdueUnasked, Bounds { second_delivery: true, ..QUIET }, "no end can be reached");
+}
+
+#[test]
+fn a_release_and_a_second_delivery_that_wait_for_each_other_are_caught() {
+    is_caught(Variant::ReleaseBeforeComparison, Bounds { second_delivery: true, ..QUIET }, "no end can be reached");
 }

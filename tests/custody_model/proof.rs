@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use dl0_ingest::custody::{
-    Availability, Contents, CopyFacts, CopyProof, Copies, Doubt, Evidence, FileIdentity, FirstLook, KeepReason, LockFacts,
-    ReleaseOrder, StorageAnswer, StoragePolicy, UnixMillis,
+    Availability, Contents, Copies, CopyFacts, CopyProof, Doubt, Evidence, FileIdentity, FirstLook, KeepReason,
+    LockFacts, ReleaseOrder, StorageAnswer, StoragePolicy, UnixMillis,
 };
 
 use crate::Variant;

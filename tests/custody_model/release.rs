@@ -3,7 +3,7 @@
 use dl0_ingest::custody::invariants::{on_site_copy_may_go, release_may_be_carried_out};
 use dl0_ingest::custody::{Copies, Doubt, Evidence, KeepReason, State};
 
-use crate::daemon::{advance, free, hold, intent, unmoved};
+use crate::daemon::{advance, can_still_be_copied, free, hold, intent, unmoved};
 use crate::steps::Steps;
 use crate::world::{Answer, Bytes, File, Hands, Listed, Lock, Look, ON_SITE, RSES, Replica, Row, RuleC, Seen, World};
 use crate::{Variant, proof};
@@ -99,7 +99,7 @@ fn ask_storages<const N: usize>(file: &File, look: Look, out: &mut Steps<N>) {
     }
     let answered = move |file: &mut File, look: Look| {
         // what others destroy counts from here, unless the on-site copy is going already
-        if !file.is_on_its_way_out() {
+        if file.disk.is_some() && !file.is_on_its_way_out() {
             file.destroyed = 0;
         }
         file.hands = Hands::Answered(look);
@@ -113,7 +113,9 @@ fn ask_storages<const N: usize>(file: &File, look: Look, out: &mut Steps<N>) {
     for rse in (0..RSES).filter(|rse| truly.seen[*rse].answer != Answer::NotAsked) {
         out.unfair_at(rse, "a storage is silent, the others answer", |file| answered(file, with(rse, Answer::Silent)));
         if truly.seen[rse].answer == Answer::Right {
-            out.unfair_at(rse, "a storage denies a right copy", |file| answered(file, with(rse, Answer::Missing)));
+            out.misfortune(Some(rse), "a storage denies a right copy", |file| {
+                answered(file, with(rse, Answer::Missing))
+            });
         }
     }
 }
@@ -139,6 +141,11 @@ fn confirm<const N: usize>(file: &File, row: Row, look: &Look, variant: Variant,
         Err(Doubt::Contradiction(_)) => return out.fair("a contradiction: held", |file| hold(file, State::Replicated)),
         Err(Doubt::NotYet(_)) if row.first_look.is_some() => {
             return out.fair("evidence has regressed: held", |file| hold(file, State::Replicated));
+        }
+        Err(Doubt::NotYet(_)) if !can_still_be_copied(file, row) && variant != Variant::OverdueUnasked => {
+            return out.fair("the copies are overdue and the file has changed: held", |file| {
+                hold(file, State::Replicated);
+            });
         }
         Err(_) => return out.fair("confirm waits", free),
     };
@@ -176,7 +183,7 @@ fn order<const N: usize>(file: &File, row: Row, look: &Look, variant: Variant, o
     };
     let Some(first) = row.first_look else { return out.fair("no first look: held", |file| hold(file, state)) };
     let found = if variant == Variant::NoRestat { Some(file.claimed) } else { file.disk };
-    let Some(found) = found else { return out.fair("the file has vanished: held", |file| hold(file, state)) };
+    let Some(found) = found else { return vanished(file, row, variant, out) };
     let again = row.redelivered || file.trigger;
     let (look, leftover) = (*look, row.release_ordered);
     match proof::order(&look, evidence, first, (file.claimed, found)) {
@@ -194,6 +201,18 @@ fn order<const N: usize>(file: &File, row: Row, look: &Look, variant: Variant, o
         Err(KeepReason::Changed { .. }) if again => out.fair("release waits for the second delivery", free),
         Err(_) => out.fair("the order cannot be given: held", |file| hold(file, state)),
     }
+}
+
+/// The file is gone before it was given up, or so it seems: a request to end rule C may have come late.
+fn vanished<const N: usize>(file: &File, row: Row, variant: Variant, out: &mut Steps<N>) {
+    let ended = row.rule_c.is_some_and(|id| file.rule_c != RuleC::Stands(id));
+    if row.state == State::Releasing && ended && variant != Variant::LateEndUnasked {
+        return out.fair("the file has gone because rule C has ended meanwhile", |file| {
+            file.row.as_mut().unwrap().release_ordered = true;
+            free(file);
+        });
+    }
+    out.fair("the file has vanished: held", |file| hold(file, row.state));
 }
 
 fn write_intent<const N: usize>(_file: &File, look: Look, variant: Variant, out: &mut Steps<N>) {

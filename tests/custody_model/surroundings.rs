@@ -126,7 +126,9 @@ fn misfortunes<const N: usize>(file: &File, rse: usize, out: &mut Steps<N>) {
 fn reaper<const N: usize>(file: &File, out: &mut Steps<N>) {
     match file.replica {
         Replica::None | Replica::Available => {}
-        Replica::Doomed => out.fair("the reaper takes the on-site replica", |file| file.replica = Replica::BeingDeleted),
+        Replica::Doomed => {
+            out.fair("the reaper takes the on-site replica", |file| file.replica = Replica::BeingDeleted)
+        }
         Replica::BeingDeleted if file.disk.is_some() => {
             out.fair("the reaper deletes what lies under the name", |file| file.disk = None);
             out.unfair("the reaper drops the row and leaves the file", |file| file.replica = Replica::None);
@@ -155,7 +157,10 @@ fn people<const N: usize>(bounds: &Bounds, file: &File, out: &mut Steps<N>) {
     // other content under a name that is just being deleted by that name is beyond anybody's power
     let leaving = file.is_in(State::Releasing)
         || file.is_on_its_way_out()
-        || matches!(file.hands, Hands::MayRelease(_) | Hands::IntentWritten(_) | Hands::RuleEnded(_) | Hands::MayRemove(_));
+        || matches!(
+            file.hands,
+            Hands::MayRelease(_) | Hands::IntentWritten(_) | Hands::RuleEnded(_) | Hands::MayRemove(_)
+        );
     if leaving && !bounds.other_content_at_any_time {
         return;
     }

@@ -240,7 +240,8 @@ impl File {
     /// The end of rule C was asked for, and the on-site copy goes by that. A copy that Rucio has forgotten on disk goes
     /// only by a new decision.
     pub(crate) fn is_on_its_way_out(&self) -> bool {
-        let ended = self.late_end.is_some() || matches!(self.rule_c, RuleC::Ended(_)) || self.replica == Replica::Doomed;
+        let ended =
+            self.late_end.is_some() || matches!(self.rule_c, RuleC::Ended(_)) || self.replica == Replica::Doomed;
         ended || self.replica == Replica::BeingDeleted
     }
 
@@ -248,7 +249,11 @@ impl File {
     pub(crate) fn rests_on_a_look(&self) -> bool {
         let deciding = matches!(
             self.hands,
-            Hands::Answered(_) | Hands::MayRelease(_) | Hands::IntentWritten(_) | Hands::RuleEnded(_) | Hands::MayRemove(_)
+            Hands::Answered(_)
+                | Hands::MayRelease(_)
+                | Hands::IntentWritten(_)
+                | Hands::RuleEnded(_)
+                | Hands::MayRemove(_)
         );
         deciding || self.is_on_its_way_out() || (self.disk.is_none() && self.replica == Replica::None)
     }

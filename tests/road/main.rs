@@ -9,7 +9,7 @@ use std::fs;
 use std::time::Duration;
 
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::{Outage, ReplicaState};
+use dl0_ingest::embedded::{Daemon, Outage, ReplicaState};
 use dl0_ingest::names::Did;
 
 use site::{Site, fixture, lfn};
@@ -171,6 +171,23 @@ async fn a_corrupted_copy_is_held_whatever_rucio_says() {
     let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
     let row = site.until(&lfn, State::Held).await;
     assert_eq!(row.reason_code.as_deref(), Some("evidence"));
+    assert!(site.path("a.fits.fz").exists());
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_changes_before_its_first_copy_is_held_and_does_not_wait_for_ever() {
+    let site = Site::new(DELETION_ON).await;
+    site.rucio.faults().pause(Daemon::Conveyor);
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    site.until_row(&lfn, |row| row.state == State::Registered && !row.trigger_pending).await;
+    daemon.stop().await;
+    fs::write(site.path("a.fits.fz"), fixture("MUON")).unwrap();
+    site.age(&lfn, Duration::from_mins(6)).await;
+    let daemon = site.start();
+    let row = site.until(&lfn, State::Held).await;
+    assert_eq!(row.reason_code.as_deref(), Some("changed"));
     assert!(site.path("a.fits.fz").exists());
     daemon.stop().await;
 }

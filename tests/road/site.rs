@@ -10,6 +10,7 @@ use dl0_ingest::custody::State;
 use dl0_ingest::daemon;
 use dl0_ingest::embedded::{Embedded, Options};
 use dl0_ingest::ledger::{FileRow, Ledger, WrongTrigger};
+use sqlx::Connection as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -115,6 +116,21 @@ impl Site {
         let row = ledger.by_lfn(lfn).await.ok().flatten();
         ledger.close().await;
         row
+    }
+
+    /// Makes a file's state so much older. The daemon must not run.
+    pub(crate) async fn age(&self, lfn: &str, by: Duration) {
+        let path = self.root.path().join("state/ledger.db");
+        let url = format!("sqlite://{}", path.display());
+        let mut ledger = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        let aged = sqlx::query("UPDATE files SET state_since = state_since - $1, next_attempt = 0 WHERE lfn = $2")
+            .bind(i64::try_from(by.as_millis()).unwrap())
+            .bind(lfn)
+            .execute(&mut ledger)
+            .await
+            .unwrap();
+        assert_eq!(aged.rows_affected(), 1);
+        ledger.close().await.unwrap();
     }
 
     /// The wrong triggers on record, by path.

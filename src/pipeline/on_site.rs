@@ -1,0 +1,78 @@
+//! What became of a registered file on site, and of the rule that protects it there.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::custody::{FileIdentity, State};
+use crate::datadir;
+use crate::ledger::{FileRow, now};
+use crate::rucio::Kind;
+
+use super::set_aside::trigger_path;
+use super::{Context, StageError, blocking};
+
+/// After this long without its copies, a file's rule and the file itself are looked at: somebody may have removed either.
+pub(super) const DOUBTFUL: Duration = Duration::from_mins(5);
+
+/// What the disk says.
+pub(super) async fn on_disk(context: &Context, row: &FileRow) -> Result<Option<FileIdentity>, datadir::Error> {
+    let (data, path) = (context.data.clone(), PathBuf::from(row.lfn.trim_start_matches('/')));
+    blocking(move || data.identity(&path)).await
+}
+
+/// What lies on site under the file's name; `None` when there is no file and the matter is settled: held, or given up by a
+/// request that came late.
+pub(super) async fn on_site(context: &Context, row: &FileRow) -> Result<Option<FileIdentity>, StageError> {
+    match on_disk(context, row).await {
+        Ok(Some(found)) => Ok(Some(found)),
+        // Rucio has carried out what was asked before a stop or a time-out, after it was asked whether it had
+        Ok(None) if row.state == State::Releasing && rule_has_ended(context, row).await? => {
+            context.ledger.release_ordered(row).await?;
+            context.wait(row, Duration::ZERO, "Rucio to delete the on-site copy").await.map(|()| None)
+        }
+        Ok(None) => {
+            context.hold(row, "vanished", "the on-site file is gone although nobody released it").await.map(|()| None)
+        }
+        Err(error @ (datadir::Error::Symlink { .. } | datadir::Error::NotAFile { .. })) => {
+            context.hold(row, "changed", &error.to_string()).await.map(|()| None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a file whose copies are overdue is still as it was registered. If not, no copy of it can be made any more from
+/// here, and it is held.
+pub(super) async fn can_still_be_copied(context: &Context, row: &FileRow) -> Result<bool, StageError> {
+    if now() - row.state_since < i64::try_from(DOUBTFUL.as_millis()).unwrap_or(i64::MAX) {
+        return Ok(true);
+    }
+    let Some(found) = on_site(context, row).await? else { return Ok(false) };
+    // a second delivery is compared, and held by that if it differs
+    if found == row.identity() || delivered_again(context, row).await? {
+        return Ok(true);
+    }
+    let reason = format!(
+        "the on-site file changed after it was registered, before it had its copies: {:?} then, {found:?} now",
+        row.identity()
+    );
+    context.hold(row, "changed", &reason).await.map(|()| false)
+}
+
+/// Whether another delivery of the file is announced: recorded already, or its trigger lies there to be seen.
+pub(super) async fn delivered_again(context: &Context, row: &FileRow) -> Result<bool, StageError> {
+    if context.ledger.is_redelivered(row).await? {
+        return Ok(true);
+    }
+    let (data, trigger) = (context.data.clone(), trigger_path(&row.name()?));
+    Ok(blocking(move || data.stat(&trigger)).await?.is_some())
+}
+
+/// Whether rule C has ended in Rucio.
+pub(super) async fn rule_has_ended(context: &Context, row: &FileRow) -> Result<bool, StageError> {
+    let Some(rule) = &row.rule_c else { return Ok(false) };
+    match context.rucio.rule(rule).await {
+        Ok(rule) => Ok(rule.expires_at.is_some()),
+        Err(error) if error.kind() == Kind::NotFound => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
