@@ -69,7 +69,7 @@ async fn compare(context: &Context, redelivery: &Redelivery) -> Result<(), Stage
             match same_content(&row.contents()?, &contents(&report)) {
                 // on its way out with its old copy; the road begins again when that is settled
                 Ok(()) if row.release_ordered_at.is_some() && row.state == State::Releasing => {
-                    context.ledger.redelivery_later(row, POLL).await?
+                    context.ledger.redelivery_later(row, POLL).await?;
                 }
                 Ok(()) if row.state == State::Held => {
                     let why = "identical content, but the file is held";

@@ -166,7 +166,9 @@ fn discovered<const N: usize>(file: &File, row: Row, out: &mut Steps<N>) {
         Some(found) if found != row.delivery => {
             out.fair("verify finds another file", |file| rediscover(file, found));
         }
-        Some(Delivery::First) if file.bad => claim(out, "verify reads it: bad", row, Hands::FoundBad),
+        Some(found) if file.bad && file.content(found) == Content::Original => {
+            claim(out, "verify reads it: bad", row, Hands::FoundBad);
+        }
         Some(_) => claim(out, "verify reads it: sound", row, Hands::FoundSound),
     }
 }
@@ -204,7 +206,7 @@ fn set_aside<const N: usize>(file: &File, variant: Variant, out: &mut Steps<N>) 
             if !on_record.as_ref().is_some_and(lawful) {
                 return free(file);
             }
-            file.reason_file = true;
+            file.reason_lies = true;
             file.hands = Hands::ReasonWritten;
         }),
         Hands::ReasonWritten => out.fair("the file is moved aside", |file| match file.disk {

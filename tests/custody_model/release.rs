@@ -43,9 +43,12 @@ fn look<const N: usize>(file: &File, row: Row, out: &mut Steps<N>) {
 
 fn trust_the_last_look<const N: usize>(row: Row, out: &mut Steps<N>) {
     let first = row.first_look.unwrap();
-    let seen = std::array::from_fn(|rse| match first.proven[rse] {
-        true => Seen { listed: Listed::Available, lock_ok: true, answer: Answer::Right },
-        false => Seen { listed: Listed::No, lock_ok: false, answer: Answer::NotAsked },
+    let seen = std::array::from_fn(|rse| {
+        if first.proven[rse] {
+            Seen { listed: Listed::Available, lock_ok: true, answer: Answer::Right }
+        } else {
+            Seen { listed: Listed::No, lock_ok: false, answer: Answer::NotAsked }
+        }
     });
     out.fair("release trusts the look of confirm", |file| {
         file.claimed = row.delivery;
@@ -92,9 +95,8 @@ fn ask_storages<const N: usize>(file: &File, look: Look, out: &mut Steps<N>) {
     for (rse, seen) in truly.seen.iter_mut().enumerate().filter(|(_, seen)| seen.listed == Listed::Available) {
         seen.answer = match file.copies[rse].bytes {
             Bytes::None => Answer::Missing,
-            Bytes::Damaged => Answer::Wrong,
             Bytes::Of(content) if file.did == Some(content) => Answer::Right,
-            Bytes::Of(_) => Answer::Wrong,
+            Bytes::Damaged | Bytes::Of(_) => Answer::Wrong,
         };
     }
     let answered = move |file: &mut File, look: Look| {
@@ -114,7 +116,7 @@ fn ask_storages<const N: usize>(file: &File, look: Look, out: &mut Steps<N>) {
         out.unfair_at(rse, "a storage is silent, the others answer", |file| answered(file, with(rse, Answer::Silent)));
         if truly.seen[rse].answer == Answer::Right {
             out.misfortune(Some(rse), "a storage denies a right copy", |file| {
-                answered(file, with(rse, Answer::Missing))
+                answered(file, with(rse, Answer::Missing));
             });
         }
     }

@@ -7,12 +7,12 @@ pub(crate) struct Steps<const N: usize> {
     world: World<N>,
     /// The file that is dealt with.
     pub(crate) file: usize,
-    pub(crate) steps: Vec<Step<World<N>>>,
+    pub(crate) possible: Vec<Step<World<N>>>,
 }
 
 impl<const N: usize> Steps<N> {
     pub(crate) fn new(world: World<N>) -> Self {
-        Self { world, file: 0, steps: Vec::with_capacity(16) }
+        Self { world, file: 0, possible: Vec::with_capacity(16) }
     }
 
     /// It will happen if it can again and again.
@@ -73,6 +73,6 @@ impl<const N: usize> Steps<N> {
         let mut to = self.world;
         let broken = change(&mut to);
         let what = What { text, file: self.file, rse: rse.map(|rse| NAMES[rse]) };
-        self.steps.push(Step { what, fair, to, broken });
+        self.possible.push(Step { what, fair, to, broken });
     }
 }

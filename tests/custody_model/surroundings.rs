@@ -9,7 +9,7 @@ use crate::steps::Steps;
 use crate::world::{Bytes, Content, Delivery, File, Hands, Listed, Lock, RSES, Replica, RuleC, World};
 
 /// Everything that may happen around one file.
-pub(crate) fn steps<const N: usize>(bounds: &Bounds, world: &World<N>, out: &mut Steps<N>) {
+pub(crate) fn steps<const N: usize>(bounds: Bounds, world: &World<N>, out: &mut Steps<N>) {
     let file = world.files[out.file];
     time(&file, out);
     judge(world, &file, out);
@@ -115,9 +115,10 @@ fn misfortunes<const N: usize>(file: &File, rse: usize, out: &mut Steps<N>) {
     out.misfortune(Some(rse), "somebody declares the copy bad", |file| {
         destroyed(file, Bytes::None);
         let copy = &mut file.copies[rse];
-        match copy.lock {
-            Lock::None => copy.listed = Listed::No,
-            _ => (copy.listed, copy.lock) = (Listed::Copying, Lock::Replicating),
+        if copy.lock == Lock::None {
+            copy.listed = Listed::No;
+        } else {
+            (copy.listed, copy.lock) = (Listed::Copying, Lock::Replicating);
         }
     });
 }
@@ -127,7 +128,7 @@ fn reaper<const N: usize>(file: &File, out: &mut Steps<N>) {
     match file.replica {
         Replica::None | Replica::Available => {}
         Replica::Doomed => {
-            out.fair("the reaper takes the on-site replica", |file| file.replica = Replica::BeingDeleted)
+            out.fair("the reaper takes the on-site replica", |file| file.replica = Replica::BeingDeleted);
         }
         Replica::BeingDeleted if file.disk.is_some() => {
             out.fair("the reaper deletes what lies under the name", |file| file.disk = None);
@@ -137,7 +138,7 @@ fn reaper<const N: usize>(file: &File, out: &mut Steps<N>) {
     }
 }
 
-fn people<const N: usize>(bounds: &Bounds, file: &File, out: &mut Steps<N>) {
+fn people<const N: usize>(bounds: Bounds, file: &File, out: &mut Steps<N>) {
     if bounds.operator
         && let Some(row) = file.row.filter(|row| row.state.moving_to(State::Held).is_ok())
         && row.state != State::Released

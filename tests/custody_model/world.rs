@@ -181,7 +181,7 @@ pub(crate) struct File {
     // the disk
     pub(crate) disk: Option<Delivery>,
     pub(crate) trigger: bool,
-    pub(crate) reason_file: bool,
+    pub(crate) reason_lies: bool,
     pub(crate) set_aside: Option<Delivery>,
     /// The first delivery is not sound.
     pub(crate) bad: bool,
@@ -207,7 +207,7 @@ impl File {
             claimed: Delivery::First,
             disk: Some(Delivery::First),
             trigger: true,
-            reason_file: false,
+            reason_lies: false,
             set_aside: None,
             bad,
             second: None,
