@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit_log::AuditLog;
 use crate::config::{self, Auth, Config};
 use crate::custody::State;
 use crate::datadir::DataDir;
@@ -21,7 +22,7 @@ use crate::pipeline::register::Register;
 use crate::pipeline::release::{Departure, Release};
 use crate::pipeline::replicate::Replicate;
 use crate::pipeline::verify::Verify;
-use crate::pipeline::{self, Context, Parts, intake, redelivery};
+use crate::pipeline::{self, Context, Parts, announce, brakes, intake, redelivery};
 use crate::telemetry::{self, Health, Metrics};
 use crate::{ledger, rucio, storage};
 
@@ -128,6 +129,7 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     let data = DataDir::new(&config.data_path, &config.vo);
     data.check()?;
     let ledger = Ledger::open(&config.ledger_path()).await?;
+    let audit = AuditLog::new(&config.state_dir);
     let (rucio, storage) = clients(&config, &metrics)?;
     metrics.deletion_mode(config.release.deletion.as_str());
     metrics.minimum_copies(config.offsite.copies.get());
@@ -138,6 +140,7 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     let context = Context::new(Parts {
         settings: settings_seen,
         ledger: ledger.clone(),
+        audit,
         data,
         rucio,
         storage,
@@ -151,6 +154,9 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     // and nobody carries out the intents of the last run
     ledger.hasten(State::Releasing).await?;
 
+    if let Err(error) = announce::check(&context).await {
+        tracing::error!("{error}");
+    }
     signals::listen(&context, settings, reload).map_err(Error::Signals)?;
     let intake_context = context.clone();
     let intake = tokio::task::spawn_blocking(move || intake::run(&intake_context));
@@ -162,6 +168,7 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     tasks.spawn(pipeline::run(Release, context.clone()));
     tasks.spawn(pipeline::run(Departure, context.clone()));
     tasks.spawn(redelivery::run(context.clone()));
+    tasks.spawn(brakes::watch(context.clone()));
     tasks.spawn(book_keeping::run(context.clone()));
     if let Some(listener) = listener {
         let (page, end) = (context.clone(), shutdown.clone());

@@ -3,6 +3,7 @@
 //! The binary is a thin shell around this library; tests and benchmarks reach the same modules.
 //! `docs/architecture.md` is the map.
 
+pub mod audit_log;
 pub mod cli;
 pub mod config;
 pub mod crosscheck;
@@ -12,6 +13,7 @@ pub mod datadir;
 pub mod embedded;
 pub mod fits;
 pub mod fixity;
+pub mod kill_switch;
 pub mod ledger;
 pub mod names;
 pub mod pipeline;

@@ -3,6 +3,7 @@
 
 mod cli_support;
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use cli_support::{command, configuration, say};
@@ -25,6 +26,12 @@ fn the_help_names_every_command_and_the_exit_codes() {
       list          List files in custody
       show          Show everything known about one file
       why           Say in words what a file waits for
+      retry         Put held files back on their road, everything to be proven anew; make waiting ones
+                    due at once
+      hold          Keep the on-site copies of files, of a dataset, or all
+      release-hold  Let held on-site copies go again once they are proven
+      breaker       Show or reset the breaker that a contradiction opens and that stops all releases
+      audit         Prove what was done
       verify        Read files as the daemon would and say whether they are sound
       demo          Play the whole road with a miniature Rucio and a few files; needs nothing else
       help          Print this message or the help of the given subcommand(s)
@@ -41,9 +48,28 @@ fn the_help_names_every_command_and_the_exit_codes() {
 
 #[test]
 fn every_command_has_help_of_its_own() {
-    let commands = ["run", "check-config", "status", "list", "show", "why", "verify", "demo"];
-    let helps = commands.map(|command| format!("$ dl0-ingest {command} --help\n{}\n", say(&[command, "--help"]).out));
-    assert_snapshot!(helps.concat());
+    let mut helps = String::new();
+    for command in [
+        "run",
+        "check-config",
+        "status",
+        "list",
+        "show",
+        "why",
+        "retry",
+        "hold",
+        "release-hold",
+        "breaker",
+        "breaker reset",
+        "audit",
+        "audit verify-log",
+        "verify",
+        "demo",
+    ] {
+        let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        writeln!(helps, "$ dl0-ingest {command} --help\n{}", say(&arguments).out).unwrap();
+    }
+    assert_snapshot!(helps);
 }
 
 #[test]

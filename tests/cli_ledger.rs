@@ -3,9 +3,9 @@
 
 mod cli_support;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use cli_support::{configuration, say};
+use cli_support::{Offline as Site, say};
 use dl0_ingest::custody::{Contents, FileIdentity, State};
 use dl0_ingest::ledger::{Delivery, Ledger, Sentence, Verified, WrongTrigger};
 use dl0_ingest::names::Lfn;
@@ -51,50 +51,6 @@ async fn fill(config: &Path) -> Ledger {
     };
     ledger.wrong_trigger(&trigger).await.unwrap();
     ledger
-}
-
-struct Site {
-    directory: tempfile::TempDir,
-    config: PathBuf,
-}
-
-impl Site {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let config = configuration(directory.path());
-        Self { directory, config }
-    }
-
-    /// What a command says, with moments and ages made equal.
-    fn told(&self, arguments: &[&str]) -> String {
-        let said = say(&[arguments, &["--config", self.config.to_str().unwrap()]].concat());
-        steady(&said.all(self.directory.path()))
-    }
-}
-
-/// `2026-01-01 20:00:00 UTC` becomes `[moment]` and a number of seconds `[age]`; runs of spaces become two.
-fn steady(text: &str) -> String {
-    let words: Vec<String> = text.split_inclusive([' ', '\n', '"', ',', '.']).map(str::to_owned).collect();
-    let mut steady = String::new();
-    let mut rest = words.iter().peekable();
-    while let Some(word) = rest.next() {
-        let day = word.len() == 11 && word.as_bytes()[4] == b'-' && word.as_bytes()[7] == b'-';
-        if day && rest.peek().is_some_and(|time| time.as_bytes().get(2) == Some(&b':')) {
-            rest.next();
-            let zone = rest.next().map_or("", String::as_str);
-            steady.push_str("[moment]");
-            steady.push_str(zone.trim_start_matches("UTC"));
-        } else {
-            steady.push_str(word);
-        }
-    }
-    for seconds in 0..60 {
-        steady = steady.replace(&format!(" {seconds} s"), " [age]");
-    }
-    while steady.contains("   ") {
-        steady = steady.replace("   ", "  ");
-    }
-    steady
 }
 
 #[tokio::test]

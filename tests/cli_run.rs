@@ -3,6 +3,8 @@
 
 mod cli_support;
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 use cli_support::site::Site;
 use cli_support::{configuration, say};
 use dl0_ingest::embedded::Outage;
+use dl0_ingest::ledger::Ledger;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn check_config_online_tells_what_only_a_person_can_mend() {
@@ -60,6 +63,46 @@ async fn the_daemon_starts_reloads_and_stops_when_asked() {
     let (code, took) = ended.await.unwrap();
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(10), "{took:?}");
+    site.rucio.shutdown().await;
+}
+
+/// What the daemon's own endpoint answers.
+fn ask(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_release_breaker_is_told_in_the_log_the_metrics_and_the_readiness() {
+    let site = Site::new().await;
+    let ledger = Ledger::open(&site.directory.path().join("state/ledger.db")).await.unwrap();
+    ledger.trip("evidence", "the copy at STORAGE-2 is gone", Some("/ctao/acada/dl0/a")).await.unwrap();
+    ledger.close().await;
+    drop(ledger);
+    // a port that was free a moment ago
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    site.change("http: {listen: null}", &format!("http: {{listen: '{address}'}}"));
+    let config = site.config.clone();
+    let mut daemon = site.run();
+    let told = tokio::task::spawn_blocking(move || {
+        let line = daemon.until("the release breaker is open");
+        let open = (ask(address, "/readyz"), ask(address, "/metrics"));
+        let reset = say(&["breaker", "reset", "--reason", "the copy is back", "--config", &config]);
+        assert_eq!(reset.code, 0, "{}", reset.err);
+        daemon.until("the release breaker was reset");
+        (line, open, (ask(address, "/readyz"), ask(address, "/metrics")))
+    });
+    let (line, (ready, metrics), (ready_again, metrics_again)) = told.await.unwrap();
+    assert_eq!((&line["level"], &line["code"]), (&"ERROR".into(), &"evidence".into()), "{line}");
+    assert_eq!(line["lfn"], "/ctao/acada/dl0/a");
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("release breaker"), "{ready}");
+    assert!(!ready.contains("/ctao"), "no names on a page that anybody may read: {ready}");
+    assert!(metrics.contains("dl0_ingest_release_breaker_open 1"), "{metrics}");
+    assert!(!ready_again.contains("release breaker"), "{ready_again}");
+    assert!(metrics_again.contains("dl0_ingest_release_breaker_open 0"), "{metrics_again}");
     site.rucio.shutdown().await;
 }
 

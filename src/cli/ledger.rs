@@ -1,4 +1,4 @@
-//! What the commands that read the ledger share: opening it, finding a file in it, and telling times.
+//! What the commands that open the ledger share: opening it, finding a file in it, and telling times.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -11,23 +11,35 @@ use crate::telemetry::human;
 
 use super::exit::Failure;
 
-/// A ledger open for reading, with the configuration that led to it.
+/// An open ledger, with the configuration that led to it.
 pub(super) struct Reader {
     pub(super) config: Config,
     pub(super) ledger: Ledger,
 }
 
-/// Opens the ledger beside a running daemon or without one, and asks.
+/// Opens the ledger for reading, beside a running daemon or without one, and asks.
 pub(super) fn read<T, F, A>(config: &Path, ask: A) -> Result<T, Failure>
 where
+    A: FnOnce(Reader) -> F,
+    F: Future<Output = Result<T, Failure>>,
+{
+    open(config, async |path| Ledger::open_read_only(path).await, ask)
+}
+
+/// Opens the ledger in some way and does something with it.
+pub(super) fn open<T, F, A, O>(config: &Path, how: O, act: A) -> Result<T, Failure>
+where
+    O: AsyncFnOnce(&Path) -> Result<Ledger, Error>,
     A: FnOnce(Reader) -> F,
     F: Future<Output = Result<T, Failure>>,
 {
     let config = Config::load(config).map_err(Failure::usage)?.config;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::environment)?;
     runtime.block_on(async {
-        let ledger = Ledger::open_read_only(&config.ledger_path()).await.map_err(Failure::environment)?;
-        ask(Reader { config, ledger }).await
+        let ledger = how(&config.ledger_path()).await.map_err(Failure::environment)?;
+        let done = act(Reader { config, ledger: ledger.clone() }).await;
+        ledger.close().await;
+        done
     })
 }
 

@@ -18,6 +18,9 @@ pub(super) struct Arguments {
     /// Only files in this state
     #[arg(long, value_parser = state_parser())]
     state: Option<State>,
+    /// Only files whose on-site copies an operator holds (see hold)
+    #[arg(long)]
+    held_by_operator: bool,
     /// At most this many, oldest delivery first
     #[arg(long, value_name = "N")]
     limit: Option<u32>,
@@ -32,7 +35,8 @@ fn state_parser() -> impl TypedValueParser<Value = State> {
 }
 
 pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let filter = Filter { state: arguments.state, limit: arguments.limit };
+    let filter =
+        Filter { state: arguments.state, held_by_operator: arguments.held_by_operator, limit: arguments.limit };
     let rows = read(config, |reader| async move { Ok(reader.ledger.list(&filter).await?) })?;
     if arguments.json {
         for row in &rows {

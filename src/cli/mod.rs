@@ -2,11 +2,16 @@
 //!
 //! Commands that read write to a given output, so that a closed pipe ends them quietly and tests see what they say.
 
+mod audit;
+mod breaker;
 mod check_config;
 mod demo;
 mod exit;
+mod hold;
 mod ledger;
 mod list;
+mod operator;
+mod retry;
 mod run;
 mod show;
 mod status;
@@ -52,6 +57,16 @@ enum Command {
     Show(show::Arguments),
     /// Say in words what a file waits for
     Why(why::Arguments),
+    /// Put held files back on their road, everything to be proven anew; make waiting ones due at once
+    Retry(retry::Arguments),
+    /// Keep the on-site copies of files, of a dataset, or all
+    Hold(hold::Arguments),
+    /// Let held on-site copies go again once they are proven
+    ReleaseHold(hold::Arguments),
+    /// Show or reset the breaker that a contradiction opens and that stops all releases
+    Breaker(breaker::Arguments),
+    /// Prove what was done
+    Audit(audit::Arguments),
     /// Read files as the daemon would and say whether they are sound
     Verify(verify::Arguments),
     /// Play the whole road with a miniature Rucio and a few files; needs nothing else
@@ -69,6 +84,11 @@ pub fn main() -> ExitCode {
         Command::List(arguments) => list::run(&arguments, &config, out),
         Command::Show(arguments) => show::run(&arguments, &config, out),
         Command::Why(arguments) => why::run(&arguments, &config, out),
+        Command::Retry(arguments) => retry::run(&arguments, &config, out),
+        Command::Hold(arguments) => hold::place(&arguments, &config, out),
+        Command::ReleaseHold(arguments) => hold::lift(&arguments, &config, out),
+        Command::Breaker(arguments) => breaker::run(&arguments, &config, out),
+        Command::Audit(arguments) => audit::run(&arguments, &config, out),
         Command::Verify(arguments) => verify::run(&arguments, out),
         Command::Demo(arguments) => demo::run(&arguments, out),
     };

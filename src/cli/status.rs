@@ -7,11 +7,14 @@ use std::path::Path;
 use clap::Args;
 use serde_json::json;
 
+use super::breaker;
 use super::exit::{Exit, Failure};
-use super::ledger::{Reader, age, iso, read, size};
+use super::ledger::{Reader, age, iso, moment, read, size};
 use super::table::table;
 use crate::config::Deletion;
 use crate::custody::State;
+use crate::custody::brakes::{Hold, Trip};
+use crate::kill_switch;
 use crate::ledger::{StateSummary, WrongTrigger, now};
 
 #[derive(Debug, Args)]
@@ -21,24 +24,39 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// Triggers told in full; a broken producer can leave thousands.
-const TRIGGERS_TOLD: usize = 10;
+/// Told in full of each kind; a broken producer can leave thousands of triggers.
+const MOST_TOLD: usize = 10;
 
 pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let (reader, summary, triggers) = read(config, |reader| async {
+    let (reader, summary, triggers, brakes) = read(config, |reader| async {
         let summary = reader.ledger.summary().await?;
         let triggers = reader.ledger.wrong_triggers().await?;
-        Ok((reader, summary, triggers))
+        let brakes = Brakes {
+            kill_switch: kill_switch::reason(&reader.config.kill_switch_path()),
+            breaker: reader.ledger.breaker().await?,
+            holds: reader.ledger.holds().await?,
+        };
+        Ok((reader, summary, triggers, brakes))
     })?;
     if arguments.json {
-        writeln!(out, "{}", report(&reader, &summary, &triggers))?;
+        writeln!(out, "{}", report(&reader, &summary, &triggers, &brakes))?;
     } else {
-        tell(&reader, &summary, &triggers, out)?;
+        tell(&reader, &summary, &brakes, out)?;
+        tell_triggers(&triggers, out)?;
     }
     Ok(Exit::Good)
 }
 
-fn report(reader: &Reader, summary: &[StateSummary], triggers: &[WrongTrigger]) -> serde_json::Value {
+/// What stops releases.
+struct Brakes {
+    kill_switch: Option<String>,
+    breaker: Option<Trip>,
+    holds: Vec<Hold>,
+}
+
+fn report(reader: &Reader, summary: &[StateSummary], triggers: &[WrongTrigger], brakes: &Brakes) -> serde_json::Value {
+    let hold =
+        |hold: &Hold| json!({ "target": hold.target, "since": iso(hold.since), "by": hold.by, "reason": hold.reason });
     let states: BTreeMap<&str, _> = summary
         .iter()
         .map(|row| {
@@ -50,17 +68,15 @@ fn report(reader: &Reader, summary: &[StateSummary], triggers: &[WrongTrigger]) 
         "ledger": reader.ledger.path().display().to_string(),
         "daemon_running": daemon_runs(reader.ledger.path()),
         "deletion": reader.config.release.deletion.as_str(),
+        "kill_switch": brakes.kill_switch,
+        "breaker": breaker::report(brakes.breaker.as_ref()),
+        "holds": brakes.holds.iter().map(hold).collect::<Vec<_>>(),
         "states": states,
         "wrong_triggers": triggers,
     })
 }
 
-fn tell(
-    reader: &Reader,
-    summary: &[StateSummary],
-    triggers: &[WrongTrigger],
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
+fn tell(reader: &Reader, summary: &[StateSummary], brakes: &Brakes, out: &mut dyn Write) -> Result<(), Failure> {
     let now = now();
     let mut rows = Vec::new();
     for state in State::ALL {
@@ -84,14 +100,38 @@ fn tell(
         Deletion::On => "on",
     };
     writeln!(out, "deletion  {deletion}")?;
-    if !triggers.is_empty() {
-        writeln!(out, "\n{} that cannot be taken:", plural(triggers.len(), "trigger"))?;
-        for trigger in triggers.iter().take(TRIGGERS_TOLD) {
-            writeln!(out, "  {} (for {}): {}", trigger.path, age(now, trigger.since), trigger.message)?;
-        }
-        if triggers.len() > TRIGGERS_TOLD {
-            writeln!(out, "  and {} more, see --json", triggers.len() - TRIGGERS_TOLD)?;
-        }
+    if let Some(reason) = &brakes.kill_switch {
+        writeln!(out, "stopped   by the kill switch {}: {reason}", reader.config.kill_switch_path().display())?;
+    }
+    if let Some(trip) = &brakes.breaker {
+        writeln!(
+            out,
+            "stopped   by the release breaker since {}, see dl0-ingest breaker: {}",
+            moment(trip.at),
+            trip.reason
+        )?;
+    }
+    for hold in brakes.holds.iter().take(MOST_TOLD) {
+        writeln!(out, "held      {} by {} since {}: {}", hold.target, hold.by, moment(hold.since), hold.reason)?;
+    }
+    more(brakes.holds.len(), out)
+}
+
+fn tell_triggers(triggers: &[WrongTrigger], out: &mut dyn Write) -> Result<(), Failure> {
+    if triggers.is_empty() {
+        return Ok(());
+    }
+    let now = now();
+    writeln!(out, "\n{} that cannot be taken:", plural(triggers.len(), "trigger"))?;
+    for trigger in triggers.iter().take(MOST_TOLD) {
+        writeln!(out, "  {} (for {}): {}", trigger.path, age(now, trigger.since), trigger.message)?;
+    }
+    more(triggers.len(), out)
+}
+
+fn more(of: usize, out: &mut dyn Write) -> Result<(), Failure> {
+    if of > MOST_TOLD {
+        writeln!(out, "  and {} more, see --json", of - MOST_TOLD)?;
     }
     Ok(())
 }

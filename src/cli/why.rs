@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::ledger::{lfn_of, read};
+use crate::custody::brakes::Standing;
+use crate::kill_switch;
 use crate::ledger::now;
 
 mod explain;
@@ -50,7 +52,13 @@ pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> 
     let explanation = read(config, |reader| async move {
         let lfn = lfn_of(&reader.config, &arguments.file)?;
         match reader.ledger.by_lfn(lfn.as_str()).await? {
-            Some(row) => Ok(explain::explain(&row, &reader.config, now())),
+            Some(row) => {
+                let standing = Standing {
+                    kill_switch: kill_switch::reason(&reader.config.kill_switch_path()),
+                    ..reader.ledger.standing(Some(&row), false).await?
+                };
+                Ok(explain::explain(&row, &reader.config, &standing, now()))
+            }
             None => unknown(&reader, &lfn).await,
         }
     })?;

@@ -59,6 +59,7 @@ impl Config {
         check_rucio(self, &mut findings);
         check_password(&self.rucio.auth, &mut findings);
         check_numbers(self, &mut findings);
+        check_limits(self, &mut findings);
         check_durations(self, &mut findings);
         check_deletion(self, &mut findings);
         check_faces(self, &mut findings);
@@ -72,6 +73,10 @@ fn check_places(config: &Config, findings: &mut Findings) {
             let message = format!("'{}' is a relative path", path.display());
             findings.error(key, message, "write the absolute path, beginning with '/'");
         }
+    }
+    if let Some(path) = config.release.kill_switch.as_ref().filter(|path| !path.is_absolute()) {
+        let message = format!("'{}' is a relative path", path.display());
+        findings.error("release.kill_switch", message, "write the absolute path, beginning with '/'");
     }
     if config.data_path.is_absolute() && !config.data_path.is_dir() {
         let message = format!("there is no directory {} here", config.data_path.display());
@@ -229,6 +234,19 @@ fn check_numbers(config: &Config, findings: &mut Findings) {
             format!("{} requests at once can bring a Rucio server down", config.rucio.max_in_flight),
             format!("{MANY_REQUESTS} or fewer are enough: files travel in batches"),
         );
+    }
+}
+
+fn check_limits(config: &Config, findings: &mut Findings) {
+    let limits = [
+        ("release.max_files_per_hour", u64::from(config.release.max_files_per_hour)),
+        ("release.max_bytes_per_hour", config.release.max_bytes_per_hour),
+    ];
+    for (key, value) in limits {
+        if value == 0 {
+            let help = "write a larger one; release.deletion: off stops all releases";
+            findings.error(key, "a limit of zero would keep every file for ever", help);
+        }
     }
 }
 

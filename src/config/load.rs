@@ -7,6 +7,7 @@ use super::checks::Severity;
 use super::decode::{Decoding, FromValue, Refusal, Section};
 use super::document::{Node, Value};
 use super::problem::{ConfigError, Place, Problem};
+use super::sizes::Size;
 use super::types::{
     Auth, Backoff, Config, Confirm, Http, Intake, Offsite, Register, Release, Replicate, Rucio, Verify,
 };
@@ -70,6 +71,11 @@ impl Config {
     /// The ledger's file.
     pub fn ledger_path(&self) -> PathBuf {
         self.state_dir.join("ledger.db")
+    }
+
+    /// The file that stops all releases while it exists.
+    pub fn kill_switch_path(&self) -> PathBuf {
+        self.release.kill_switch.clone().unwrap_or_else(|| self.state_dir.join("stop-releases"))
     }
 }
 
@@ -234,6 +240,9 @@ fn read_release(mut section: Section<'_>) -> Release {
     let default = Release::default();
     let release = Release {
         deletion: section.or("deletion", default.deletion),
+        max_files_per_hour: section.or("max_files_per_hour", default.max_files_per_hour),
+        max_bytes_per_hour: section.or("max_bytes_per_hour", Size(default.max_bytes_per_hour)).0,
+        kill_switch: section.optional("kill_switch"),
         leftover: section.or("leftover", default.leftover),
         leftover_grace: section.or("leftover_grace", default.leftover_grace),
         poll: section.or("poll", default.poll),

@@ -11,6 +11,7 @@ mod durations;
 mod load;
 mod password;
 mod problem;
+mod sizes;
 mod types;
 
 pub use checks::Severity;

@@ -233,10 +233,16 @@ impl Default for Confirm {
 }
 
 /// The `release` section.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// Whether on-site copies are given up.
     pub deletion: Deletion,
+    /// Most files released within any hour.
+    pub max_files_per_hour: u32,
+    /// Most bytes released within any hour.
+    pub max_bytes_per_hour: u64,
+    /// The file that stops all releases while it exists; `stop-releases` in the state directory when absent.
+    pub kill_switch: Option<PathBuf>,
     /// What to do with a file that Rucio believes deleted and that is still there.
     pub leftover: Leftover,
     /// How long Rucio may take before such a file counts as left over.
@@ -251,6 +257,9 @@ impl Default for Release {
     fn default() -> Self {
         Self {
             deletion: Deletion::DryRun,
+            max_files_per_hour: 20_000,
+            max_bytes_per_hour: 4_000_000_000_000,
+            kill_switch: None,
             leftover: Leftover::Report,
             leftover_grace: Duration::from_mins(10),
             poll: Duration::from_secs(2),

@@ -1,9 +1,11 @@
-//! What custody of a file means: states and legal moves, evidence for copies, and the invariants. Pure, no I/O.
+//! What custody of a file means: states and legal moves, evidence, brakes for copies, and the invariants. Pure, no I/O.
 
+pub mod brakes;
 mod copies;
 mod evidence;
 pub mod invariants;
 mod order;
+mod retry;
 mod state;
 
 pub use copies::{Copies, TooFewCopies};
@@ -11,6 +13,7 @@ pub use evidence::{
     Availability, Contents, CopyFacts, CopyProof, Doubt, Evidence, FirstLook, LockFacts, StorageAnswer, StoragePolicy,
 };
 pub use order::{KeepReason, ReleaseOrder};
+pub use retry::{HeldFile, NoWayBack};
 pub use state::{IllegalMove, State};
 
 /// Milliseconds since 1970-01-01T00:00:00 UTC.

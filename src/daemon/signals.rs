@@ -80,7 +80,7 @@ async fn read_again(context: &Context, settings: &watch::Sender<Arc<Config>>, re
 async fn apply(context: &Context, settings: &watch::Sender<Arc<Config>>, new: Config) {
     let old = context.config();
     let mut taken = Config::clone(&old);
-    taken.release = new.release;
+    taken.release.clone_from(&new.release);
     taken.confirm = new.confirm;
     taken.replicate = new.replicate;
     taken.register = new.register;

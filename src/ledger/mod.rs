@@ -3,10 +3,12 @@
 //! A stage claims due files in its state, works, and commits the outcome in one transaction; a restart is therefore
 //! nothing special. The statements keep to what SQLite and PostgreSQL share.
 
+mod brakes;
 mod claims;
 mod collections;
 mod deliveries;
 mod moves;
+mod operators;
 mod queries;
 mod rows;
 #[cfg(test)]
@@ -21,9 +23,11 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
+pub use brakes::Intent;
 pub use claims::{Claim, Postpone};
 pub use deliveries::{Delivered, Delivery, Redelivery, WrongTrigger};
 pub use moves::{Registration, Sentence, Verified};
+pub use operators::{Operator, Retried, TooLate};
 pub use queries::{Filter, StateSummary};
 pub use rows::{EventRow, FileRow, iso};
 
@@ -65,6 +69,18 @@ pub enum Error {
         path: PathBuf,
         /// From the migration.
         source: sqlx::migrate::MigrateError,
+    },
+    /// An operator's command or a reader met a schema that is not its own.
+    #[error(
+        "the ledger {path} has schema {found}, this dl0-ingest needs {needed}; start the daemon of this version first"
+    )]
+    OtherVersion {
+        /// The ledger.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// Ours.
+        needed: i64,
     },
     /// A move the road does not have.
     #[error(transparent)]
@@ -115,6 +131,8 @@ pub struct Ledger {
 /// only for work that hangs.
 const LEASE: Duration = Duration::from_hours(1);
 
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/migrations");
+
 impl Ledger {
     /// Opens (and creates) the ledger for the one daemon that writes it.
     pub async fn open(path: &Path) -> Result<Self, Error> {
@@ -134,10 +152,7 @@ impl Ledger {
             .connect_with(options.clone())
             .await
             .map_err(database)?;
-        sqlx::migrate!("src/ledger/migrations")
-            .run(&writer)
-            .await
-            .map_err(|source| Error::Schema { path: path.to_owned(), source })?;
+        MIGRATIONS.run(&writer).await.map_err(|source| Error::Schema { path: path.to_owned(), source })?;
         let reader = SqlitePoolOptions::new()
             .max_connections(4)
             .connect_with(options.read_only(true).create_if_missing(false))
@@ -158,24 +173,55 @@ impl Ledger {
 
     /// Opens the ledger for reading, beside a running daemon or without one.
     pub async fn open_read_only(path: &Path) -> Result<Self, Error> {
+        Self::open_beside(path, SqliteConnectOptions::new().read_only(true), 2, "reader").await
+    }
+
+    /// Opens the ledger for an operator's command, beside a running daemon or without one. Such a command writes what the
+    /// daemon looks up at every step, and moves only files that the daemon leaves alone.
+    pub async fn open_for_operator(path: &Path) -> Result<Self, Error> {
+        let options = SqliteConnectOptions::new().synchronous(SqliteSynchronous::Full).foreign_keys(true);
+        Self::open_beside(path, options, 1, "operator").await
+    }
+
+    async fn open_beside(
+        path: &Path,
+        options: SqliteConnectOptions,
+        connections: u32,
+        owner: &str,
+    ) -> Result<Self, Error> {
         if !path.exists() {
             let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file (has the daemon ever run?)");
             return Err(Error::File { path: path.to_owned(), source });
         }
-        let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(Duration::from_secs(10));
-        let reader = SqlitePoolOptions::new()
-            .max_connections(2)
+        let options = options.filename(path).create_if_missing(false).busy_timeout(Duration::from_secs(10));
+        let pool = SqlitePoolOptions::new()
+            .max_connections(connections)
             .connect_with(options)
             .await
             .map_err(|source| Error::Database { path: path.to_owned(), source })?;
-        Ok(Self {
-            writer: reader.clone(),
-            reader,
+        let ledger = Self {
+            writer: pool.clone(),
+            reader: pool,
             path: Arc::new(path.to_owned()),
-            owner: "reader".into(),
+            owner: owner.into(),
             claims: Arc::default(),
             _lock: None,
-        })
+        };
+        ledger.check_version().await?;
+        Ok(ledger)
+    }
+
+    async fn check_version(&self) -> Result<(), Error> {
+        let found: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations")
+            .fetch_one(&self.reader)
+            .await
+            .map_err(|e| self.database(e))?;
+        let needed = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+        if found == needed {
+            Ok(())
+        } else {
+            Err(Error::OtherVersion { path: self.path.as_ref().clone(), found, needed })
+        }
     }
 
     /// The file of the embedded ledger.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::{Sqlite, Transaction};
 
+use crate::custody::brakes::is_contradiction;
 use crate::custody::{Contents, FileIdentity, State, UnixMillis};
 
 use super::{Error, FileRow, Ledger, after, now};
@@ -130,7 +131,7 @@ impl Ledger {
         Ok(moved)
     }
 
-    /// Any state → Held.
+    /// Any state → Held. A contradiction also stops the releases of all files, in the same transaction.
     pub async fn hold(&self, row: &FileRow, code: &str, reason: &str) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
         let moved = self.step(&mut tx, row, State::Held, "held", Some(reason)).await?;
@@ -143,6 +144,9 @@ impl Ledger {
                 .execute(&mut *tx)
                 .await
                 .map_err(|e| self.database(e))?;
+            if is_contradiction(code) {
+                self.trip_in(&mut tx, code, reason, Some(&row.lfn)).await?;
+            }
         }
         self.commit(tx).await?;
         Ok(moved)
@@ -226,25 +230,31 @@ impl Ledger {
         self.step_on_evidence(row, State::Confirmed, evidence, now()).await
     }
 
-    /// Confirmed → Releasing: the durable intent, with the evidence it rests on. Nobody else takes the file up before
-    /// `until`: whoever wrote the intent is about to carry it out.
-    pub async fn releasing(&self, row: &FileRow, evidence: &str, until: UnixMillis) -> Result<bool, Error> {
-        self.step_on_evidence(row, State::Releasing, evidence, until).await
-    }
-
     async fn step_on_evidence(&self, row: &FileRow, to: State, evidence: &str, due: UnixMillis) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
-        let moved = self.step(&mut tx, row, to, to.as_str(), Some(evidence)).await?;
+        let moved = self.step_with_evidence(&mut tx, row, to, evidence, due).await?;
+        self.commit(tx).await?;
+        Ok(moved)
+    }
+
+    pub(super) async fn step_with_evidence(
+        &self,
+        tx: &mut Transaction<'static, Sqlite>,
+        row: &FileRow,
+        to: State,
+        evidence: &str,
+        due: UnixMillis,
+    ) -> Result<bool, Error> {
+        let moved = self.step(tx, row, to, to.as_str(), Some(evidence)).await?;
         if moved {
             sqlx::query("UPDATE files SET last_evidence = $1, next_attempt = $2 WHERE id = $3")
                 .bind(evidence)
                 .bind(due)
                 .bind(row.id)
-                .execute(&mut *tx)
+                .execute(&mut **tx)
                 .await
                 .map_err(|e| self.database(e))?;
         }
-        self.commit(tx).await?;
         Ok(moved)
     }
 

@@ -31,6 +31,8 @@ fn as_name<S: serde::Serializer>(state: &State, serializer: S) -> Result<S::Ok, 
 pub struct Filter {
     /// Only this state.
     pub state: Option<State>,
+    /// Only files on site that an operator's hold keeps there.
+    pub held_by_operator: bool,
     /// At most this many.
     pub limit: Option<u32>,
 }
@@ -49,12 +51,19 @@ impl Ledger {
 
     /// Files in the order of their delivery.
     pub async fn list(&self, filter: &Filter) -> Result<Vec<FileRow>, Error> {
-        sqlx::query_as("SELECT * FROM files WHERE ($1 IS NULL OR state = $1) ORDER BY id LIMIT $2")
-            .bind(filter.state.map(State::as_str))
-            .bind(filter.limit.map_or(i64::MAX, i64::from))
-            .fetch_all(&self.reader)
-            .await
-            .map_err(|e| self.database(e))
+        sqlx::query_as(
+            "SELECT * FROM files WHERE ($1 IS NULL OR state = $1)
+                 AND ($2 = 0 OR (state NOT IN ('released', 'rejected') AND EXISTS (
+                     SELECT 1 FROM holds WHERE kind = 'all' OR (kind = 'file' AND name = files.lfn)
+                         OR (kind = 'dataset' AND name = files.scope || ':' || files.dataset))))
+             ORDER BY id LIMIT $3",
+        )
+        .bind(filter.state.map(State::as_str))
+        .bind(i64::from(filter.held_by_operator))
+        .bind(filter.limit.map_or(i64::MAX, i64::from))
+        .fetch_all(&self.reader)
+        .await
+        .map_err(|e| self.database(e))
     }
 
     /// The file of that LFN.

@@ -3,11 +3,14 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::custody::brakes::{Brake, Limits, Target};
 use crate::custody::invariants::{Standing, outage_is_nobodys_fault};
 use crate::custody::{Contents, FileIdentity};
 use crate::names::Lfn;
 
 const FILE: &str = "/ctao/acada/dl0/LST/a.fits.fz";
+
+const NO_LIMITS: Limits = Limits { files: u64::MAX, bytes: u64::MAX };
 
 async fn ledger() -> (tempfile::TempDir, Ledger) {
     let directory = tempfile::tempdir().unwrap();
@@ -110,7 +113,7 @@ async fn work_on_a_file_that_was_delivered_anew_meanwhile_is_void() {
 async fn a_move_that_the_road_does_not_have_is_refused() {
     let (_directory, ledger) = ledger().await;
     let row = register(&ledger).await;
-    assert!(matches!(ledger.releasing(&row, "{}", 0).await, Err(Error::Illegal(_))));
+    assert!(matches!(ledger.releasing(&row, "{}", 0, NO_LIMITS).await, Err(Error::Illegal(_))));
     assert!(matches!(ledger.released(&row).await, Err(Error::Illegal(_))));
     assert_eq!(ledger.by_lfn(FILE).await.unwrap().unwrap().state, State::Registered);
 }
@@ -232,7 +235,7 @@ async fn a_release_that_was_stopped_before_its_effect_and_an_identical_delivery_
     let row = claim_one(&ledger, State::Replicated).await;
     ledger.confirmed(&row, "{}").await.unwrap();
     let row = claim_one(&ledger, State::Confirmed).await;
-    ledger.releasing(&row, "{}", now()).await.unwrap();
+    ledger.releasing(&row, "{}", now(), NO_LIMITS).await.unwrap();
     assert_eq!(deliver(&ledger, FILE, 2).await, Delivered::Again);
     let redelivery = ledger.redeliveries(1).await.unwrap().remove(0);
     assert!(ledger.redelivery_identical(&redelivery).await.unwrap());
@@ -243,4 +246,59 @@ async fn a_release_that_was_stopped_before_its_effect_and_an_identical_delivery_
     deliver(&ledger, FILE, 3).await;
     let redelivery = ledger.redeliveries(1).await.unwrap().remove(0);
     assert!(!ledger.redelivery_identical(&redelivery).await.unwrap());
+}
+
+/// Brings the file as far as Confirmed.
+async fn confirm(ledger: &Ledger) -> FileRow {
+    let row = register(ledger).await;
+    ledger.replicated(&[(row, "A".to_owned(), "b".to_owned())]).await.unwrap();
+    let row = ledger.by_lfn(FILE).await.unwrap().unwrap();
+    assert!(ledger.confirmed(&row, "{}").await.unwrap());
+    ledger.by_lfn(FILE).await.unwrap().unwrap()
+}
+
+fn operator() -> Operator {
+    Operator { who: "ada (uid 1000)".to_owned(), reason: "for a test".to_owned() }
+}
+
+#[tokio::test]
+async fn an_intent_sees_every_brake_that_an_operator_or_a_contradiction_has_put_on() {
+    let (directory, ledger) = ledger().await;
+    let row = confirm(&ledger).await;
+    let intent = async |limits| ledger.releasing(&row, "{}", 0, limits).await.unwrap();
+    let beside = Ledger::open_for_operator(&directory.path().join("ledger.db")).await.unwrap();
+    let dataset = Target::Dataset(row.dataset_did().to_string());
+    for target in [Target::All, dataset, Target::File(FILE.to_owned())] {
+        beside.place_hold(&target, &operator()).await.unwrap();
+        assert!(matches!(intent(NO_LIMITS).await, Intent::Braked(Brake::Hold { .. })), "{target}");
+        assert!(beside.lift_hold(&target, &operator()).await.unwrap());
+    }
+    beside.place_hold(&Target::File("/ctao/acada/dl0/other".to_owned()), &operator()).await.unwrap();
+    ledger.trip("evidence", "first", Some(FILE)).await.unwrap();
+    ledger.trip("evidence", "second", None).await.unwrap();
+    assert_eq!(intent(NO_LIMITS).await, Intent::Braked(Brake::Breaker("first".to_owned())));
+    assert_eq!(beside.reset_breaker(&operator()).await.unwrap().unwrap().reason, "first");
+    assert_eq!(beside.reset_breaker(&operator()).await.unwrap(), None);
+    assert!(matches!(intent(Limits { files: 0, ..NO_LIMITS }).await, Intent::Braked(Brake::Spent { .. })));
+    assert_eq!(ledger.by_lfn(FILE).await.unwrap().unwrap().state, State::Confirmed);
+    assert_eq!(intent(NO_LIMITS).await, Intent::Written);
+    assert_eq!(intent(NO_LIMITS).await, Intent::Moved);
+    // decided counts before it is carried out, and once when it is
+    assert_eq!(ledger.standing(None, true).await.unwrap().spent.files, 1);
+    assert_eq!(ledger.standing(None, false).await.unwrap().spent.files, 0);
+    ledger.release_ordered(&row).await.unwrap();
+    for intents in [true, false] {
+        let spent = ledger.standing(None, intents).await.unwrap().spent;
+        assert_eq!((spent.files, spent.bytes), (1, 10));
+    }
+}
+
+#[tokio::test]
+async fn a_contradiction_trips_the_breaker_and_another_reason_to_hold_does_not() {
+    for (code, trips) in [("evidence", true), ("unknown-to-rucio", true), ("other-content", false)] {
+        let (_directory, ledger) = ledger().await;
+        let row = confirm(&ledger).await;
+        assert!(ledger.hold(&row, code, "because").await.unwrap());
+        assert_eq!(ledger.breaker().await.unwrap().is_some(), trips, "{code}");
+    }
 }

@@ -2,7 +2,9 @@
 //!
 //! Stages know nothing of each other. The ledger is the only queue; a wake-up merely spares the next stage its poll.
 
+pub mod announce;
 mod backoff;
+pub mod brakes;
 pub mod confirm;
 pub mod intake;
 mod look;
@@ -23,13 +25,14 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit_log::AuditLog;
 use crate::config::Config;
 use crate::custody::State;
 use crate::custody::invariants::Violation;
 use crate::datadir::DataDir;
 use crate::ledger::{self, FileRow, Ledger};
 use crate::telemetry::{Health, Metrics};
-use crate::{rucio, storage};
+use crate::{audit_log, rucio, storage};
 
 pub use runner::run;
 
@@ -40,6 +43,8 @@ pub struct Context {
     pub settings: watch::Receiver<Arc<Config>>,
     /// The durable record.
     pub ledger: Ledger,
+    /// The record of irreversible effects.
+    pub audit: Arc<tokio::sync::Mutex<AuditLog>>,
     /// The interface directory.
     pub data: DataDir,
     /// Rucio.
@@ -67,6 +72,8 @@ pub struct Parts {
     pub settings: watch::Receiver<Arc<Config>>,
     /// The durable record.
     pub ledger: Ledger,
+    /// The record of irreversible effects.
+    pub audit: AuditLog,
     /// The interface directory.
     pub data: DataDir,
     /// Rucio.
@@ -86,7 +93,8 @@ pub struct Parts {
 impl Context {
     /// Brings the parts together. Must be called within the runtime.
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, ledger, data, rucio, storage, metrics, health, shutdown, gate } = parts;
+        let Parts { settings, ledger, audit, data, rucio, storage, metrics, health, shutdown, gate } = parts;
+        let audit = Arc::new(tokio::sync::Mutex::new(audit));
         let runtime = tokio::runtime::Handle::current();
         let wakes = Arc::new(std::array::from_fn(|_| Notify::new()));
         let cancel = Arc::new(AtomicBool::new(false));
@@ -95,7 +103,7 @@ impl Context {
             end.cancelled().await;
             flag.store(true, Ordering::Relaxed);
         });
-        Self { settings, ledger, data, rucio, storage, metrics, health, shutdown, runtime, gate, cancel, wakes }
+        Self { settings, ledger, audit, data, rucio, storage, metrics, health, shutdown, runtime, gate, cancel, wakes }
     }
 
     /// The settings as they are now.
@@ -142,6 +150,9 @@ pub enum StageError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] ledger::Error),
+    /// The audit record, without which nothing irreversible happens.
+    #[error(transparent)]
+    Audit(#[from] audit_log::Error),
     /// The interface directory.
     #[error(transparent)]
     Data(#[from] crate::datadir::Error),
@@ -159,7 +170,7 @@ impl StageError {
         match self {
             Self::Rucio(error) => error.is_transient(),
             Self::Wait(_) => true,
-            Self::Ledger(_) | Self::Data(_) | Self::Defect => false,
+            Self::Ledger(_) | Self::Audit(_) | Self::Data(_) | Self::Defect => false,
         }
     }
 
@@ -167,7 +178,7 @@ impl StageError {
     fn may_concern_some(&self) -> bool {
         match self {
             Self::Rucio(error) => error.kind().blames_the_request() || error.kind() == rucio::Kind::NoTarget,
-            Self::Data(crate::datadir::Error::Unavailable { .. }) | Self::Ledger(_) => false,
+            Self::Data(crate::datadir::Error::Unavailable { .. }) | Self::Ledger(_) | Self::Audit(_) => false,
             Self::Data(_) | Self::Wait(_) | Self::Defect => true,
         }
     }

@@ -299,6 +299,7 @@ async fn remove_triggers(context: &Context, rows: Vec<FileRow>) -> Result<(), St
             Err(violation) => {
                 context.metrics.invariant_violation(violation.invariant);
                 tracing::error!(lfn = row.lfn, "{violation}; its trigger stays");
+                context.ledger.trip("invariant", &violation.to_string(), Some(&row.lfn)).await?;
             }
         }
     }

@@ -1,28 +1,28 @@
-//! Confirmed → Releasing → Released: the one stage that gives data up.
+//! Confirmed → Releasing: the one stage that gives data up. `departure` watches them go.
 //!
 //! Fresh evidence, the on-site file as verified, a durable intent, only then the end of rule C; afterwards the disk itself
 //! is looked at, because "gone in Rucio" is not "gone from disk". In doubt the file stays.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::config::{Config, Deletion, Leftover};
+use crate::config::{Config, Deletion};
+use crate::custody::brakes::Brake;
 use crate::custody::invariants::{on_site_copy_may_go, release_may_be_carried_out};
 use crate::custody::{Doubt, Evidence, KeepReason, ReleaseOrder, State};
-use crate::datadir;
-use crate::ledger::{FileRow, now};
-use crate::names::Did;
-use crate::rucio::{Kind, ReplicaQuery, ReplicaState};
+use crate::ledger::{FileRow, Intent, now};
+use crate::rucio::Kind;
 
+use super::announce::{Effect, announce};
 use super::look::look;
-use super::on_site::{delivered_again, on_disk, on_site, rule_has_ended};
-use super::{Context, Stage, StageError, backoff, blocking};
+use super::on_site::{delivered_again, on_site};
+use super::{Context, Stage, StageError, backoff, brakes};
+
+mod departure;
+
+pub use departure::Departure;
 
 /// Decides about confirmed files.
 pub struct Release;
-
-/// Watches files go whose release is decided.
-pub struct Departure;
 
 /// A dry run has said what it would do; it says so again after this, or when the configuration changes.
 const SAID: Duration = Duration::from_hours(1);
@@ -49,6 +49,10 @@ impl Stage for Release {
             }
             return Ok(());
         }
+        let rows = if deletion == Deletion::On { brakes::unbraked(context, rows).await? } else { rows };
+        if rows.is_empty() {
+            return Ok(());
+        }
         let looks = look(context, &rows).await?;
         for (row, look) in rows.iter().zip(looks) {
             let Some(order) = order(context, row, look).await? else { continue };
@@ -63,19 +67,32 @@ impl Stage for Release {
                 context.wait(row, SAID, why).await?;
                 continue;
             }
-            let evidence = serde_json::json!(order).to_string();
-            if context.ledger.releasing(row, &evidence, now() + CARRYING_OUT).await? {
-                let releasing = FileRow { state: State::Releasing, ..row.clone() };
-                if let Err(error) = give_up(context, &releasing, &order).await {
-                    let delay = backoff::after_failures(&context.config().retry, 0);
-                    context.wait(&releasing, delay, &error.to_string()).await?;
-                    return Err(error);
-                }
-                context.wake(State::Releasing);
-            }
+            release(context, row, &order).await?;
         }
         Ok(())
     }
+}
+
+/// Brakes, intent, effect.
+async fn release(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Result<(), StageError> {
+    if let Some(reason) = brakes::kill_switch(context).await {
+        return brakes::wait(context, row, &Brake::KillSwitch(reason)).await;
+    }
+    let evidence = serde_json::json!(order).to_string();
+    let limits = brakes::limits(&context.config());
+    match context.ledger.releasing(row, &evidence, now() + CARRYING_OUT, limits).await? {
+        Intent::Moved => return Ok(()),
+        Intent::Braked(brake) => return brakes::wait(context, row, &brake).await,
+        Intent::Written => {}
+    }
+    let releasing = FileRow { state: State::Releasing, ..row.clone() };
+    if let Err(error) = give_up(context, &releasing, order).await {
+        let delay = backoff::after_failures(&context.config().retry, 0);
+        context.wait(&releasing, delay, &error.to_string()).await?;
+        return Err(error);
+    }
+    context.wake(State::Releasing);
+    Ok(())
 }
 
 /// The order to release a file, or `None` when it stays: held if evidence regressed, postponed if somebody is silent.
@@ -130,7 +147,7 @@ async fn order(
     }
 }
 
-/// Ends rule C. The intent is durable, the order is fresh; repeating it is harmless.
+/// Announces the end of rule C and ends it. The intent is durable, the order is fresh; repeating it is harmless.
 async fn give_up(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Result<(), StageError> {
     if !permitted(context, row, order).await? {
         return Ok(());
@@ -138,6 +155,8 @@ async fn give_up(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Resu
     let Some(rule) = &row.rule_c else {
         return context.hold(row, "no-rule", "the rule that protects the on-site copy is not on record").await;
     };
+    let because = ("order", serde_json::json!(order));
+    announce(context, row, Effect { name: "release", identity: row.identity(), because }).await?;
     match context.rucio.end_rule(rule).await {
         Ok(()) => tracing::info!(lfn = row.lfn, rule_id = rule, "on-site copy given up"),
         // ended before a stop, and already cleaned up
@@ -164,144 +183,4 @@ async fn permitted(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Re
         Ok(()) => Ok(true),
         Err(violation) => context.stop(row, &violation).await.map(|()| false),
     }
-}
-
-impl Stage for Departure {
-    const NAME: &'static str = "departure";
-    const STATE: State = State::Releasing;
-    const NEEDS_RUCIO: bool = true;
-
-    fn batch(&self, _config: &Config) -> usize {
-        500
-    }
-
-    async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
-        let (ordered, interrupted): (Vec<FileRow>, Vec<FileRow>) =
-            rows.into_iter().partition(|row| row.release_ordered_at.is_some());
-        let resumed = resume(context, interrupted).await;
-        if ordered.is_empty() {
-            return resumed;
-        }
-        let config = context.config();
-        let dids: Vec<Did> = ordered.iter().map(FileRow::did).collect();
-        let query = ReplicaQuery { dids: &dids, rse_expression: None, all_states: true, schemes: &[] };
-        let states: HashMap<Did, Option<ReplicaState>> = context
-            .rucio
-            .replicas(&query)
-            .await?
-            .into_iter()
-            .map(|listing| (listing.did, listing.states.get(&config.onsite_rse).copied()))
-            .collect();
-        for row in ordered {
-            match states.get(&row.did()) {
-                Some(Some(state)) => {
-                    let delay = backoff::patient(row.state_since, config.release.poll, config.release.poll_max);
-                    let waits_for = format!("Rucio to delete the on-site copy (replica is {state:?})");
-                    context.wait(&row, delay, &waits_for).await?;
-                }
-                Some(None) => departed(context, row).await?,
-                // a DID that Rucio does not list at all has no replica anywhere: the one thing that must never be
-                None => {
-                    context.metrics.invariant_violation("I2");
-                    context.hold(&row, "unknown-to-rucio", "Rucio does not list the file any more").await?;
-                }
-            }
-        }
-        resumed
-    }
-}
-
-/// A stop came between the intent and its record. Unless rule C has ended already, everything is asked afresh, as if for
-/// the first time.
-async fn resume(context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
-    let mut undecided = Vec::new();
-    for row in rows {
-        if rule_has_ended(context, &row).await? {
-            context.ledger.release_ordered(&row).await?;
-            context.wait(&row, Duration::ZERO, "Rucio to delete the on-site copy").await?;
-        } else {
-            undecided.push(row);
-        }
-    }
-    if undecided.is_empty() {
-        return Ok(());
-    }
-    let looks = look(context, &undecided).await?;
-    for (row, look) in undecided.iter().zip(looks) {
-        let Some(order) = order(context, row, look).await? else { continue };
-        if context.config().release.deletion == Deletion::On {
-            give_up(context, row, &order).await?;
-            context.wait(row, context.config().release.poll, "Rucio to delete the on-site copy").await?;
-        } else {
-            context.wait(row, SAID, "deletion is not on any more (release.deletion)").await?;
-        }
-    }
-    Ok(())
-}
-
-/// Rucio has no on-site replica any more: what does the disk say?
-async fn departed(context: &Context, row: FileRow) -> Result<(), StageError> {
-    let release = context.config().release;
-    let gone_at = if let Some(at) = row.replica_gone_at {
-        at
-    } else {
-        context.ledger.replica_gone(&row).await?;
-        now()
-    };
-    match on_disk(context, &row).await {
-        Ok(None) => return finish(context, &row).await,
-        // what was released is gone, and what was delivered in its place is compared as soon as this is settled
-        Ok(Some(found)) if found != row.identity() && delivered_again(context, &row).await? => {
-            return finish(context, &row).await;
-        }
-        Ok(Some(found)) if found != row.identity() => {
-            return context.hold(&row, "changed", "another file took the place of the one that was released").await;
-        }
-        Ok(Some(_)) => {}
-        Err(error @ (datadir::Error::Symlink { .. } | datadir::Error::NotAFile { .. })) => {
-            return context.hold(&row, "changed", &error.to_string()).await;
-        }
-        Err(error) => return Err(error.into()),
-    }
-    let waited = Duration::from_millis(u64::try_from(now() - gone_at).unwrap_or(0));
-    if waited < release.leftover_grace {
-        let delay = backoff::patient(gone_at, release.poll, release.poll_max);
-        let why = "Rucio says the on-site copy is deleted, it is still on disk";
-        return context.wait(&row, delay, why).await;
-    }
-    match release.leftover {
-        Leftover::Report => {
-            let why = "Rucio says the on-site copy is deleted, it is still on disk; remove it or set release.leftover";
-            if row.waits_for.as_deref() != Some(why) {
-                tracing::error!(lfn = row.lfn, "{why}");
-            }
-            context.wait(&row, release.poll_max, why).await
-        }
-        Leftover::Remove => remove_leftover(context, &row).await,
-    }
-}
-
-/// Removes what Rucio left behind: on fresh evidence, the very file that was verified.
-async fn remove_leftover(context: &Context, row: &FileRow) -> Result<(), StageError> {
-    let look = look(context, std::slice::from_ref(row)).await?.into_iter().next();
-    let Some(order) = order(context, row, look.unwrap_or_else(|| Err(Doubt::Unknown("no look".to_owned())))).await?
-    else {
-        return Ok(());
-    };
-    if !permitted(context, row, &order).await? {
-        return Ok(());
-    }
-    context.ledger.remark(row, "removing-leftover", &serde_json::json!(order).to_string()).await?;
-    let (data, name, identity) = (context.data.clone(), row.name()?, row.identity());
-    blocking(move || data.remove_leftover(name.relative(), identity)).await?;
-    tracing::warn!(lfn = row.lfn, "removed the on-site copy that Rucio had left behind");
-    finish(context, row).await
-}
-
-async fn finish(context: &Context, row: &FileRow) -> Result<(), StageError> {
-    if context.ledger.released(row).await? {
-        context.metrics.released(1, row.bytes);
-        tracing::info!(lfn = row.lfn, bytes = row.bytes, "on-site copy is gone, file released");
-    }
-    Ok(())
 }

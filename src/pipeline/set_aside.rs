@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::custody::FileIdentity;
 use crate::custody::invariants::{file_may_be_set_aside, trigger_of_rejected_may_go};
@@ -13,6 +13,7 @@ use crate::fixity::Report;
 use crate::ledger::{FileRow, Sentence, now};
 use crate::names::{Lfn, TRIGGER_SUFFIX};
 
+use super::announce::{Effect, announce};
 use super::{Context, StageError, backoff, blocking};
 
 /// Rejects a file for these reasons.
@@ -46,7 +47,7 @@ pub(super) async fn reject(context: &Context, row: &FileRow, report: &Report) ->
     sentenced.reason_code = Some(sentence.code);
     sentenced.reason = Some(sentence.reason);
     sentenced.invalid_path = Some(sentence.invalid_path);
-    carry_out(context, &sentenced, format!("{reason_file:#}\n")).await
+    carry_out(context, &sentenced, &reason_file).await
 }
 
 /// Finishes what a stop interrupted.
@@ -61,7 +62,7 @@ pub(super) async fn resume(context: &Context, row: &FileRow) -> Result<(), Stage
         "what_to_do": "mend the cause, then deliver the file again under its name with a new trigger; \
                        this copy is kept until somebody removes it",
     });
-    carry_out(context, row, format!("{reason_file:#}\n")).await
+    carry_out(context, row, &reason_file).await
 }
 
 /// Chooses another place if a stranger's file has come to lie where this one was to go.
@@ -101,8 +102,11 @@ pub(super) async fn save_from_deletion(
                        if this content is wanted, deliver it under a name of its own",
     });
     let text = format!("{reason_file:#}\n");
+    let (looked_at, planned) = (data.clone(), name.invalid_path());
+    let place = blocking(move || free_destination(&looked_at, &planned)).await?;
+    let verdict = json!({ "moved_to": place, "reasons": reason_file["reasons"] });
+    announce(context, row, Effect { name: "set-aside", identity: found, because: ("verdict", verdict) }).await?;
     let place = blocking(move || {
-        let place = free_destination(&data, &name.invalid_path())?;
         data.write_new(&reason_path(&place), text.as_bytes())?;
         data.move_aside(name.relative(), &place, found)?;
         data.remove_trigger(&trigger_path(&name))?;
@@ -113,8 +117,12 @@ pub(super) async fn save_from_deletion(
     Ok(())
 }
 
-async fn carry_out(context: &Context, row: &FileRow, reason_file: String) -> Result<(), StageError> {
+async fn carry_out(context: &Context, row: &FileRow, reason_file: &Value) -> Result<(), StageError> {
     let name = row.name()?;
+    let verdict = json!({ "moved_to": row.invalid_path, "findings": reason_file });
+    announce(context, row, Effect { name: "set-aside", identity: row.identity(), because: ("verdict", verdict) })
+        .await?;
+    let text = format!("{reason_file:#}\n");
     let destination = PathBuf::from(row.invalid_path.clone().unwrap_or_default());
     let Some(on_record) = context.ledger.unmoved(row).await? else {
         // delivered anew, or held by an operator: the sentence is void
@@ -126,7 +134,7 @@ async fn carry_out(context: &Context, row: &FileRow, reason_file: String) -> Res
     let (data, identity) = (context.data.clone(), row.identity());
     let moved = {
         let name = name.clone();
-        blocking(move || move_with_reason(&data, &name, &destination, identity, &reason_file)).await
+        blocking(move || move_with_reason(&data, &name, &destination, identity, &text)).await
     };
     match moved {
         Ok(Outcome::Aside) => {}

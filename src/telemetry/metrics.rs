@@ -62,6 +62,8 @@ pub struct Metrics {
     invariant_violations: Family<Invariant, Counter>,
     deletion_mode: Family<Mode, Gauge>,
     minimum_copies: Gauge,
+    release_breaker: Gauge,
+    kill_switch: Gauge,
     reload_successful: Gauge,
 }
 
@@ -205,6 +207,18 @@ impl Metrics {
                 "Proven off-site copies that a release needs",
                 Gauge::default(),
             ),
+            release_breaker: put(
+                registry,
+                "release_breaker_open",
+                "1 while a contradiction stops all releases, until an operator resets the breaker",
+                Gauge::default(),
+            ),
+            kill_switch: put(
+                registry,
+                "release_kill_switch",
+                "1 while the kill switch stops all releases",
+                Gauge::default(),
+            ),
             reload_successful: put(
                 registry,
                 "config_last_reload_successful",
@@ -324,6 +338,16 @@ impl Metrics {
     /// The configured minimum of copies.
     pub fn minimum_copies(&self, n: u32) {
         self.minimum_copies.set(i64::from(n));
+    }
+
+    /// Whether the breaker of release is open.
+    pub fn release_breaker(&self, open: bool) {
+        self.release_breaker.set(i64::from(open));
+    }
+
+    /// Whether the kill switch stops releases.
+    pub fn kill_switch(&self, on: bool) {
+        self.kill_switch.set(i64::from(on));
     }
 
     /// Whether the configuration was fine when it was last read.

@@ -1,5 +1,5 @@
 //! Runs the built command and keeps what it says.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::new_without_default)]
 
 pub mod site;
 
@@ -77,4 +77,49 @@ pub fn configuration(directory: &Path) -> PathBuf {
     let path = directory.join("dl0-ingest.yaml");
     std::fs::write(&path, text).unwrap();
     path
+}
+
+/// A configuration and what lies around it, with no Rucio and no daemon.
+pub struct Offline {
+    pub directory: tempfile::TempDir,
+    pub config: PathBuf,
+}
+
+impl Offline {
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let config = configuration(directory.path());
+        Self { directory, config }
+    }
+
+    /// What a command says, with moments and ages made equal.
+    pub fn told(&self, arguments: &[&str]) -> String {
+        let said = say(&[arguments, &["--config", self.config.to_str().unwrap()]].concat());
+        steady(&said.all(self.directory.path()))
+    }
+}
+
+/// `2026-01-01 20:00:00 UTC` becomes `[moment]` and a number of seconds `[age]`; runs of spaces become two.
+pub fn steady(text: &str) -> String {
+    let words: Vec<String> = text.split_inclusive([' ', '\n', '"', ',', '.']).map(str::to_owned).collect();
+    let mut steady = String::new();
+    let mut rest = words.iter().peekable();
+    while let Some(word) = rest.next() {
+        let day = word.len() == 11 && word.as_bytes()[4] == b'-' && word.as_bytes()[7] == b'-';
+        if day && rest.peek().is_some_and(|time| time.as_bytes().get(2) == Some(&b':')) {
+            rest.next();
+            let zone = rest.next().map_or("", String::as_str);
+            steady.push_str("[moment]");
+            steady.push_str(zone.trim_start_matches("UTC"));
+        } else {
+            steady.push_str(word);
+        }
+    }
+    for seconds in 0..60 {
+        steady = steady.replace(&format!(" {seconds} s"), " [age]");
+    }
+    while steady.contains("   ") {
+        steady = steady.replace("   ", "  ");
+    }
+    steady
 }

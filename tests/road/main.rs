@@ -1,6 +1,8 @@
 //! The road of a file, driven in one process on the embedded Rucio.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod audit;
+mod brakes;
 mod depth;
 mod site;
 mod start;

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) struct Site {
     pub(crate) root: tempfile::TempDir,
     pub(crate) rucio: Embedded,
-    extra: String,
+    pub(crate) extra: String,
 }
 
 pub(crate) struct Daemon {
@@ -92,6 +92,25 @@ impl Site {
 
     pub(crate) fn start(&self) -> Daemon {
         Daemon::start(self.config())
+    }
+
+    /// The daemon's own directory, made before its start.
+    pub(crate) fn state(&self) -> PathBuf {
+        let state = self.root.path().join("state");
+        fs::create_dir_all(&state).unwrap();
+        state
+    }
+
+    /// A daemon that reads the configuration again as it stands after SIGHUP.
+    pub(crate) fn start_reloadable(&self) -> Daemon {
+        let file = self.root.path().join("dl0-ingest.yaml");
+        let reload = move || Config::load(&file).map(|loaded| loaded.config).map_err(|error| error.to_string());
+        Daemon::start_with(self.config(), Some(Box::new(reload)))
+    }
+
+    /// The ledger as an operator's command opens it, beside the running daemon.
+    pub(crate) async fn operate(&self) -> Ledger {
+        Ledger::open_for_operator(&self.root.path().join("state/ledger.db")).await.unwrap()
     }
 
     /// Writes a file and its trigger, as ACADA does. Returns its LFN.
@@ -175,8 +194,12 @@ impl Site {
 
 impl Daemon {
     pub(crate) fn start(config: Config) -> Self {
+        Self::start_with(config, None)
+    }
+
+    fn start_with(config: Config, reload: Option<daemon::Reload>) -> Self {
         let stop = CancellationToken::new();
-        let task = tokio::spawn(daemon::run(config, None, stop.clone()));
+        let task = tokio::spawn(daemon::run(config, reload, stop.clone()));
         Self { stop, task: Some(task) }
     }
 

@@ -5,13 +5,15 @@ use std::time::Duration;
 use super::Explanation;
 use crate::cli::ledger::{age, moment};
 use crate::config::{Config, Deletion, Leftover, format_duration};
+use crate::custody::brakes::{Hold, Standing};
 use crate::custody::{State, UnixMillis};
 use crate::ledger::FileRow;
 use crate::telemetry::human;
 
 /// What the row says, under these settings, at this moment.
-pub(super) fn explain(row: &FileRow, config: &Config, now: UnixMillis) -> Explanation {
+pub(super) fn explain(row: &FileRow, config: &Config, brakes: &Standing, now: UnixMillis) -> Explanation {
     let mut because = vec![standing(row, config, now)];
+    because.extend(braked(row, brakes));
     if row.state.in_custody() {
         if let Some(waits_for) = &row.waits_for {
             because.push(format!("What it waits for: {waits_for}."));
@@ -67,6 +69,26 @@ fn standing(row: &FileRow, config: &Config, now: UnixMillis) -> String {
             format!("It is held until an operator decides; nothing touches it. Reason: {reason}")
         }
     }
+}
+
+/// What keeps the on-site copy besides the evidence. Only what is near its release is told of what stops all.
+fn braked(row: &FileRow, brakes: &Standing) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !row.state.in_custody() || row.release_ordered_at.is_some() {
+        return lines;
+    }
+    if let Some(Hold { target, since, by, reason }) = &brakes.hold {
+        lines.push(format!("{by} holds {target} since {}: {reason}. The on-site copy stays.", moment(*since)));
+    }
+    if matches!(row.state, State::Confirmed | State::Releasing) {
+        if let Some(reason) = &brakes.kill_switch {
+            lines.push(format!("The kill switch stops all releases: {reason}."));
+        }
+        if let Some(trip) = &brakes.breaker {
+            lines.push(format!("The release breaker is open since {}: {}.", moment(trip.at), trip.reason));
+        }
+    }
+    lines
 }
 
 fn waits_for_proof(row: &FileRow, config: &Config, now: UnixMillis) -> String {
@@ -170,7 +192,14 @@ fn operator(row: &FileRow, config: &Config, now: UnixMillis) -> Vec<String> {
             lines.push("have it written and delivered anew under the same name; it is then taken up again".to_owned());
             lines
         }
-        State::Held => vec!["find out which side is right; the history says what contradicts what".to_owned(), show],
+        State::Held => vec![
+            "find out which side is right; the history says what contradicts what".to_owned(),
+            show,
+            format!(
+                "put it back on its road, everything to be proven anew: dl0-ingest retry --reason TEXT {}",
+                row.lfn
+            ),
+        ],
         State::Released => vec![format!("see the evidence it was released on: dl0-ingest show --json {}", row.lfn)],
         State::Registered | State::Replicated | State::Confirmed | State::Releasing => vec![show],
     }

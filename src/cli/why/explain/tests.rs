@@ -54,7 +54,7 @@ fn row(state: State) -> FileRow {
 }
 
 fn told(row: &FileRow, config: &Config) -> String {
-    let explanation = explain(row, config, NOW);
+    let explanation = explain(row, config, &Standing::default(), NOW);
     let mut out = Vec::new();
     super::super::tell(&explanation, &mut out).unwrap();
     String::from_utf8(out).unwrap()
@@ -244,5 +244,6 @@ fn a_rejected_and_a_held_file() {
     You can
       find out which side is right; the history says what contradicts what
       see its history: dl0-ingest show /ctao/acada/dl0/a.fits.fz
+      put it back on its road, everything to be proven anew: dl0-ingest retry --reason TEXT /ctao/acada/dl0/a.fits.fz
     ");
 }

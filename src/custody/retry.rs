@@ -1,0 +1,77 @@
+//! Where a file that is held begins its road again when an operator says so.
+
+use super::State;
+
+/// What decides it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldFile {
+    /// The state it was held from.
+    pub from: Option<State>,
+    /// It has been read, and its checksums are on record.
+    pub verified: bool,
+    /// A rule that protects the on-site copy is on record and was not ended.
+    pub protected: bool,
+    /// The rules for all copies are on record.
+    pub replicated: bool,
+}
+
+/// Why a file cannot be put back on its road.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoWayBack {
+    /// It had left the site before it was held.
+    #[error(
+        "it was released before it was held: its copies are off site, and what lies under its name now is another file; \
+         move that away, or deliver it under a name of its own"
+    )]
+    Released,
+    /// Nobody knows where it stood.
+    #[error("the state it was held from is not on record")]
+    Unknown,
+}
+
+impl HeldFile {
+    /// The state to go back to: never further than Replicated, so that all evidence is gathered anew.
+    pub fn back_to(self) -> Result<State, NoWayBack> {
+        match self.from.ok_or(NoWayBack::Unknown)? {
+            State::Released => Err(NoWayBack::Released),
+            State::Held | State::Rejected => Err(NoWayBack::Unknown),
+            _ if !self.verified => Ok(State::Discovered),
+            State::Discovered => Ok(State::Discovered),
+            State::Verified => Ok(State::Verified),
+            // without protection on site it is registered anew, which brings it
+            _ if !self.protected => Ok(State::Verified),
+            _ if !self.replicated => Ok(State::Registered),
+            State::Registered => Ok(State::Registered),
+            State::Replicated | State::Confirmed | State::Releasing => Ok(State::Replicated),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_file_comes_back_further_than_replicated_nor_further_than_it_was() {
+        for from in State::ALL {
+            for bits in 0..8_u8 {
+                let file = HeldFile {
+                    from: Some(from),
+                    verified: bits & 1 > 0,
+                    protected: bits & 2 > 0,
+                    replicated: bits & 4 > 0,
+                };
+                let Ok(back) = file.back_to() else {
+                    assert!(matches!(from, State::Released | State::Rejected | State::Held), "{file:?}");
+                    continue;
+                };
+                assert!(back <= State::Replicated && back <= from, "{file:?} to {back}");
+                assert!(State::Held.moving_to(back).is_ok(), "{file:?} to {back}");
+                assert!(file.verified || back == State::Discovered, "{file:?} to {back}");
+                assert!(file.protected || back <= State::Verified, "{file:?} to {back}");
+            }
+        }
+        let unknown = HeldFile { from: None, verified: true, protected: true, replicated: true };
+        assert_eq!(unknown.back_to(), Err(NoWayBack::Unknown));
+    }
+}

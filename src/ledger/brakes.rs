@@ -1,0 +1,182 @@
+//! What stops releases: the breaker, holds, and what was released lately; and how far the audit record goes.
+
+use sqlx::{Sqlite, SqliteConnection, Transaction};
+
+use crate::custody::brakes::{Brake, HOUR, Hold, Limits, Spent, Standing, Target, Trip};
+use crate::custody::{State, UnixMillis};
+
+use super::{Error, FileRow, Ledger, now};
+
+/// What became of an intent to release a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// It is durable and may be carried out.
+    Written,
+    /// The file is no longer as it was claimed.
+    Moved,
+    /// Something stops it.
+    Braked(Brake),
+}
+
+impl Ledger {
+    /// Confirmed → Releasing: the durable intent, with the evidence it rests on, unless a brake is on. Both are one
+    /// transaction: what an operator has put on by then is seen. Nobody else takes the file up before `until`: whoever
+    /// wrote the intent is about to carry it out.
+    pub async fn releasing(
+        &self,
+        row: &FileRow,
+        evidence: &str,
+        until: UnixMillis,
+        limits: Limits,
+    ) -> Result<Intent, Error> {
+        let mut tx = self.begin().await?;
+        let standing = self.standing_in(&mut tx, Some(row), true).await?;
+        if let Err(brake) = standing.allows(row.bytes, limits, now()) {
+            return Ok(Intent::Braked(brake));
+        }
+        if !self.step_with_evidence(&mut tx, row, State::Releasing, evidence, until).await? {
+            return Ok(Intent::Moved);
+        }
+        self.commit(tx).await?;
+        Ok(Intent::Written)
+    }
+
+    /// The brakes that the ledger knows of, for one file or for any. `intents`: whether files count whose release is
+    /// decided and not carried out yet.
+    pub async fn standing(&self, row: Option<&FileRow>, intents: bool) -> Result<Standing, Error> {
+        let mut connection = self.reader.acquire().await.map_err(|e| self.database(e))?;
+        self.standing_in(&mut connection, row, intents).await
+    }
+
+    async fn standing_in(
+        &self,
+        connection: &mut SqliteConnection,
+        row: Option<&FileRow>,
+        intents: bool,
+    ) -> Result<Standing, Error> {
+        let breaker = self.breaker_in(connection).await?;
+        let hold = match row {
+            Some(row) => {
+                let dataset = row.dataset_did().to_string();
+                self.holds_in(connection).await?.into_iter().find(|hold| hold.covers(&row.lfn, &dataset))
+            }
+            None => None,
+        };
+        let mut spent = self.spent_in(connection).await?;
+        if intents {
+            let (files, bytes): (i64, i64) = sqlx::query_as(
+                "SELECT COUNT(*), CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM files
+                 WHERE state = 'releasing' AND release_ordered_at IS NULL",
+            )
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(|e| self.database(e))?;
+            spent.files = spent.files.saturating_add(files.cast_unsigned());
+            spent.bytes = spent.bytes.saturating_add(bytes.cast_unsigned());
+        }
+        Ok(Standing { kill_switch: None, breaker, hold, spent })
+    }
+
+    /// Releases ordered within the last hour. A clock that was set back makes it a longer one.
+    async fn spent_in(&self, connection: &mut SqliteConnection) -> Result<Spent, Error> {
+        let (files, bytes, first): (i64, i64, Option<UnixMillis>) = sqlx::query_as(
+            "SELECT COUNT(*), CAST(COALESCE(SUM(files.bytes), 0) AS BIGINT), MIN(events.at) FROM events
+             JOIN files ON files.id = events.file_id WHERE events.kind = 'release-ordered' AND events.at > $1",
+        )
+        .bind(now() - HOUR)
+        .fetch_one(connection)
+        .await
+        .map_err(|e| self.database(e))?;
+        Ok(Spent { files: files.cast_unsigned(), bytes: bytes.cast_unsigned(), first })
+    }
+
+    /// Why the breaker is open, if it is.
+    pub async fn breaker(&self) -> Result<Option<Trip>, Error> {
+        let mut connection = self.reader.acquire().await.map_err(|e| self.database(e))?;
+        self.breaker_in(&mut connection).await
+    }
+
+    pub(super) async fn breaker_in(&self, connection: &mut SqliteConnection) -> Result<Option<Trip>, Error> {
+        let open: Option<(UnixMillis, String, String, Option<String>)> =
+            sqlx::query_as("SELECT tripped_at, code, reason, lfn FROM breaker WHERE open = 1")
+                .fetch_optional(connection)
+                .await
+                .map_err(|e| self.database(e))?;
+        Ok(open.map(|(at, code, reason, lfn)| Trip { at, code, reason, lfn }))
+    }
+
+    /// Opens the breaker. What opened it first stays on record until it is reset.
+    pub async fn trip(&self, code: &str, reason: &str, lfn: Option<&str>) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        self.trip_in(&mut tx, code, reason, lfn).await?;
+        self.commit(tx).await
+    }
+
+    pub(super) async fn trip_in(
+        &self,
+        tx: &mut Transaction<'static, Sqlite>,
+        code: &str,
+        reason: &str,
+        lfn: Option<&str>,
+    ) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO breaker (open, tripped_at, code, reason, lfn) VALUES (1, $1, $2, $3, $4)
+             ON CONFLICT (open) DO NOTHING",
+        )
+        .bind(now())
+        .bind(code)
+        .bind(reason)
+        .bind(lfn)
+        .execute(&mut **tx)
+        .await
+        .map(|_| ())
+        .map_err(|e| self.database(e))
+    }
+
+    /// All holds, oldest first.
+    pub async fn holds(&self) -> Result<Vec<Hold>, Error> {
+        let mut connection = self.reader.acquire().await.map_err(|e| self.database(e))?;
+        self.holds_in(&mut connection).await
+    }
+
+    async fn holds_in(&self, connection: &mut SqliteConnection) -> Result<Vec<Hold>, Error> {
+        let rows: Vec<(String, String, UnixMillis, String, String)> =
+            sqlx::query_as("SELECT kind, name, placed_at, placed_by, reason FROM holds ORDER BY placed_at, kind, name")
+                .fetch_all(connection)
+                .await
+                .map_err(|e| self.database(e))?;
+        let hold = |(kind, name, since, by, reason): (String, String, UnixMillis, String, String)| {
+            let target = match kind.as_str() {
+                "file" => Target::File(name),
+                "dataset" => Target::Dataset(name),
+                // a kind that is not known keeps everything
+                _ => Target::All,
+            };
+            Hold { target, since, by, reason }
+        };
+        Ok(rows.into_iter().map(hold).collect())
+    }
+
+    /// The last audit record known to be on disk: its number and its hash.
+    pub async fn audit_head(&self) -> Result<Option<(u64, String)>, Error> {
+        let head: Option<(i64, String)> = sqlx::query_as("SELECT seq, hash FROM audit_head WHERE id = 1")
+            .fetch_optional(&self.reader)
+            .await
+            .map_err(|e| self.database(e))?;
+        Ok(head.map(|(seq, hash)| (seq.cast_unsigned(), hash)))
+    }
+
+    /// An audit record is on disk.
+    pub async fn audited(&self, seq: u64, hash: &str) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO audit_head (id, seq, hash) VALUES (1, $1, $2)
+             ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
+        )
+        .bind(seq.cast_signed())
+        .bind(hash)
+        .execute(&self.writer)
+        .await
+        .map(|_| ())
+        .map_err(|e| self.database(e))
+    }
+}

@@ -1,0 +1,242 @@
+//! What operators do by hand, each with who and why, beside a running daemon.
+
+use sqlx::{Sqlite, Transaction};
+
+use crate::custody::brakes::{Target, Trip};
+use crate::custody::{HeldFile, NoWayBack, State};
+
+use super::{Error, FileRow, Ledger, now};
+
+/// Who does something by hand, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// Name and number of the user.
+    pub who: String,
+    /// In their words.
+    pub reason: String,
+}
+
+/// Files that a hold comes too late for: their release is ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLate(pub u64);
+
+/// What became of a file that was to go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// It was held, and begins again in this state.
+    BackTo(State),
+    /// It waited, and is due now.
+    Due,
+    /// It has ended its road.
+    Ended(State),
+    /// It was held and stays so.
+    No(NoWayBack),
+    /// The daemon moved it meanwhile.
+    Moved,
+}
+
+impl Ledger {
+    /// Closes the breaker. Returns what had opened it; `None`: it was not open.
+    pub async fn reset_breaker(&self, operator: &Operator) -> Result<Option<Trip>, Error> {
+        let mut tx = self.begin().await?;
+        let trip = self.breaker_in(&mut tx).await?;
+        if let Some(trip) = &trip {
+            sqlx::query(
+                "UPDATE breaker SET open = NULL, reset_at = $1, reset_by = $2, reset_reason = $3 WHERE open = 1",
+            )
+            .bind(now())
+            .bind(&operator.who)
+            .bind(&operator.reason)
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| self.database(e))?;
+            self.act(&mut tx, operator, "breaker-reset", &trip.code).await?;
+            self.look_again(&mut tx).await?;
+        }
+        self.commit(tx).await?;
+        Ok(trip)
+    }
+
+    /// Places a hold, or gives the one there a new reason.
+    pub async fn place_hold(&self, target: &Target, operator: &Operator) -> Result<TooLate, Error> {
+        let mut tx = self.begin().await?;
+        let (kind, name) = key(target);
+        sqlx::query(
+            "INSERT INTO holds (kind, name, placed_at, placed_by, reason) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (kind, name) DO UPDATE SET placed_at = excluded.placed_at, placed_by = excluded.placed_by,
+                 reason = excluded.reason",
+        )
+        .bind(kind)
+        .bind(name)
+        .bind(now())
+        .bind(&operator.who)
+        .bind(&operator.reason)
+        .execute(&mut *tx)
+        .await
+        .map_err(|e| self.database(e))?;
+        self.act(&mut tx, operator, "hold", &target.to_string()).await?;
+        self.tell_file(&mut tx, target, "hold-placed", operator).await?;
+        let late: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM files WHERE state = 'releasing' AND release_ordered_at IS NOT NULL
+                 AND ($1 = 'all' OR ($1 = 'file' AND lfn = $2) OR ($1 = 'dataset' AND scope || ':' || dataset = $2))",
+        )
+        .bind(kind)
+        .bind(name)
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(|e| self.database(e))?;
+        self.commit(tx).await?;
+        Ok(TooLate(late.cast_unsigned()))
+    }
+
+    /// Lifts a hold. `false`: there is none on exactly that.
+    pub async fn lift_hold(&self, target: &Target, operator: &Operator) -> Result<bool, Error> {
+        let mut tx = self.begin().await?;
+        let (kind, name) = key(target);
+        let done = sqlx::query("DELETE FROM holds WHERE kind = $1 AND name = $2")
+            .bind(kind)
+            .bind(name)
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| self.database(e))?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.act(&mut tx, operator, "release-hold", &target.to_string()).await?;
+        self.tell_file(&mut tx, target, "hold-lifted", operator).await?;
+        self.look_again(&mut tx).await?;
+        self.commit(tx).await?;
+        Ok(true)
+    }
+
+    /// Puts a held file back on its road, with nothing left of its evidence; makes a waiting one due at once.
+    pub async fn retry(&self, row: &FileRow, operator: &Operator) -> Result<Retried, Error> {
+        let mut tx = self.begin().await?;
+        let retried = match row.state {
+            State::Released | State::Rejected => return Ok(Retried::Ended(row.state)),
+            State::Held => match held(row).back_to() {
+                Err(no) => return Ok(Retried::No(no)),
+                Ok(back) if self.begin_again(&mut tx, row, back, operator).await? => Retried::BackTo(back),
+                Ok(_) => return Ok(Retried::Moved),
+            },
+            _ => {
+                sqlx::query("UPDATE files SET next_attempt = $1 WHERE id = $2")
+                    .bind(now())
+                    .bind(row.id)
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(|e| self.database(e))?;
+                self.event(&mut tx, row.id, "made-due", None, Some(&told(operator))).await?;
+                Retried::Due
+            }
+        };
+        self.act(&mut tx, operator, "retry", &row.lfn).await?;
+        self.commit(tx).await?;
+        Ok(retried)
+    }
+
+    async fn begin_again(
+        &self,
+        tx: &mut Transaction<'static, Sqlite>,
+        row: &FileRow,
+        back: State,
+        operator: &Operator,
+    ) -> Result<bool, Error> {
+        if !self.step(tx, row, back, "retried", Some(&told(operator))).await? {
+            return Ok(false);
+        }
+        sqlx::query(
+            "UPDATE files SET first_look = NULL, last_evidence = NULL, release_ordered_at = NULL,
+                 replica_gone_at = NULL, reason_code = NULL, reason = NULL, invalid_path = NULL, held_from = NULL
+             WHERE id = $1",
+        )
+        .bind(row.id)
+        .execute(&mut **tx)
+        .await
+        .map_err(|e| self.database(e))?;
+        Ok(true)
+    }
+
+    async fn act(
+        &self,
+        tx: &mut Transaction<'static, Sqlite>,
+        operator: &Operator,
+        action: &str,
+        target: &str,
+    ) -> Result<(), Error> {
+        sqlx::query("INSERT INTO operator_actions (at, who, action, target, reason) VALUES ($1, $2, $3, $4, $5)")
+            .bind(now())
+            .bind(&operator.who)
+            .bind(action)
+            .bind(target)
+            .bind(&operator.reason)
+            .execute(&mut **tx)
+            .await
+            .map(|_| ())
+            .map_err(|e| self.database(e))
+    }
+
+    /// The file that a hold is about has it in its history.
+    async fn tell_file(
+        &self,
+        tx: &mut Transaction<'static, Sqlite>,
+        target: &Target,
+        kind: &str,
+        operator: &Operator,
+    ) -> Result<(), Error> {
+        let Target::File(lfn) = target else { return Ok(()) };
+        let id: Option<i64> = sqlx::query_scalar("SELECT id FROM files WHERE lfn = $1")
+            .bind(lfn)
+            .fetch_optional(&mut **tx)
+            .await
+            .map_err(|e| self.database(e))?;
+        match id {
+            Some(id) => self.event(tx, id, kind, None, Some(&told(operator))).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What waits for a brake is looked at at once.
+    async fn look_again(&self, tx: &mut Transaction<'static, Sqlite>) -> Result<(), Error> {
+        sqlx::query(
+            "UPDATE files SET next_attempt = $1 WHERE state IN ('confirmed', 'releasing') AND next_attempt > $1",
+        )
+        .bind(now())
+        .execute(&mut **tx)
+        .await
+        .map(|_| ())
+        .map_err(|e| self.database(e))
+    }
+
+    /// Whether any file of this dataset (`scope:name`) is on record.
+    pub async fn has_dataset(&self, did: &str) -> Result<bool, Error> {
+        let Some((scope, name)) = did.split_once(':') else { return Ok(false) };
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM files WHERE scope = $1 AND dataset = $2)")
+            .bind(scope)
+            .bind(name)
+            .fetch_one(&self.reader)
+            .await
+            .map_err(|e| self.database(e))
+    }
+}
+
+fn key(target: &Target) -> (&'static str, &str) {
+    match target {
+        Target::File(lfn) => ("file", lfn),
+        Target::Dataset(did) => ("dataset", did),
+        Target::All => ("all", ""),
+    }
+}
+
+fn held(row: &FileRow) -> HeldFile {
+    HeldFile {
+        from: row.held_from.as_deref().and_then(State::parse),
+        verified: row.contents().is_ok(),
+        protected: row.rule_c.is_some() && row.release_ordered_at.is_none(),
+        replicated: row.rule_b.is_some() && row.first_rse.is_some(),
+    }
+}
+
+fn told(operator: &Operator) -> String {
+    format!("{}: {}", operator.who, operator.reason)
+}

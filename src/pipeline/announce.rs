@@ -1,0 +1,105 @@
+//! Announcing irreversible effects: the audit record is on disk, and the ledger knows it, before anything is done.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::audit_log::{self, AuditLog, Head};
+use crate::custody::FileIdentity;
+use crate::ledger::FileRow;
+
+use super::{Context, StageError, blocking};
+
+/// What is about to be done to a file, and what justifies it.
+pub(super) struct Effect {
+    /// `release`, `remove-leftover` or `set-aside`.
+    pub(super) name: &'static str,
+    /// The file on disk that it is done to.
+    pub(super) identity: FileIdentity,
+    /// Key and value: the order of a release, or the verdict on a bad file.
+    pub(super) because: (&'static str, Value),
+}
+
+/// Writes the audit record of an effect. After an error the effect must not happen. After a stop the same effect may be
+/// announced again.
+pub(super) async fn announce(context: &Context, row: &FileRow, effect: Effect) -> Result<(), StageError> {
+    let record = record(context, row, effect).await?;
+    let mut log = lock(context).await;
+    let known = known(context).await?;
+    let last = known.clone();
+    let (log, written) = blocking(move || {
+        let written = log.append(last.as_ref(), record);
+        (log, written)
+    })
+    .await;
+    match written {
+        Ok(head) => Ok(context.ledger.audited(head.seq, &head.hash).await?),
+        Err(error @ audit_log::Error::Broken { .. }) => {
+            begin_anew(context, log, known, &error).await?;
+            Err(error.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Looks at the end of the log before the first effect. A log that is not as it was written stops all releases; what is
+/// left of it is put away, and a new one begins.
+pub async fn check(context: &Context) -> Result<(), StageError> {
+    let mut log = lock(context).await;
+    let known = known(context).await?;
+    let last = known.clone();
+    let (log, checked) = blocking(move || {
+        let checked = log.check(last.as_ref());
+        (log, checked)
+    })
+    .await;
+    match checked {
+        // written before a stop, and not known yet; or the ledger is a new one
+        Ok(head) if head.seq > 0 && known.as_ref() != Some(&head) => {
+            Ok(context.ledger.audited(head.seq, &head.hash).await?)
+        }
+        Ok(_) => Ok(()),
+        Err(error @ audit_log::Error::Broken { .. }) => begin_anew(context, log, known, &error).await,
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn begin_anew(
+    context: &Context,
+    mut log: OwnedMutexGuard<AuditLog>,
+    known: Option<Head>,
+    error: &audit_log::Error,
+) -> Result<(), StageError> {
+    let why = error.to_string();
+    context.ledger.trip("audit-record", &why, None).await?;
+    let head = blocking(move || log.restart(known.as_ref(), &why)).await?;
+    Ok(context.ledger.audited(head.seq, &head.hash).await?)
+}
+
+async fn lock(context: &Context) -> OwnedMutexGuard<AuditLog> {
+    Arc::clone(&context.audit).lock_owned().await
+}
+
+async fn known(context: &Context) -> Result<Option<Head>, StageError> {
+    Ok(context.ledger.audit_head().await?.map(|(seq, hash)| Head { seq, hash }))
+}
+
+async fn record(context: &Context, row: &FileRow, effect: Effect) -> Result<Map<String, Value>, StageError> {
+    let config = context.config();
+    let rule_a = context.ledger.rule_a(&row.dataset_did()).await?;
+    // what is set aside may be another file than the one that was verified, or was never read to its end
+    let contents = if effect.identity == row.identity() { row.contents().ok() } else { None };
+    let mut record = Map::new();
+    let mut put = |key: &str, value: Value| drop(record.insert(key.to_owned(), value));
+    put("effect", json!(effect.name));
+    put("lfn", json!(row.lfn));
+    put("dataset", json!(row.dataset_did().to_string()));
+    put("identity", json!(effect.identity));
+    put("contents", json!(contents));
+    put(effect.because.0, effect.because.1);
+    put("rules", json!({ "a": rule_a, "b": row.rule_b, "c": row.rule_c }));
+    put("account", json!(config.rucio.account));
+    put("onsite_rse", json!(config.onsite_rse));
+    Ok(record)
+}

@@ -1,0 +1,117 @@
+//! The brakes of release as they stand now, and the watch that tells of them.
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::custody::State;
+use crate::custody::brakes::{Brake, Limits, Standing, Trip};
+use crate::kill_switch;
+use crate::ledger::{FileRow, now};
+
+use super::{Context, StageError, blocking, runner};
+
+/// Between two looks of the watch.
+const PACE: Duration = Duration::from_secs(1);
+/// The component that is not ready while the breaker is open.
+const COMPONENT: &str = "release breaker";
+
+/// The configured limits of an hour.
+pub(super) fn limits(config: &Config) -> Limits {
+    Limits { files: u64::from(config.release.max_files_per_hour), bytes: config.release.max_bytes_per_hour }
+}
+
+/// The content of the kill switch, looked at now.
+pub(super) async fn kill_switch(context: &Context) -> Option<String> {
+    let path = context.config().kill_switch_path();
+    blocking(move || kill_switch::reason(&path)).await
+}
+
+/// The files that no brake stops as far as can be seen without asking anybody; the others wait. The intent of each is
+/// checked again in its own transaction.
+pub(super) async fn unbraked(context: &Context, rows: Vec<FileRow>) -> Result<Vec<FileRow>, StageError> {
+    // once for all of them: counting the last hour costs more than a look at a file's holds
+    let general = Standing { kill_switch: kill_switch(context).await, ..context.ledger.standing(None, true).await? };
+    let holds = context.ledger.holds().await?;
+    let limits = limits(&context.config());
+    let mut free = Vec::with_capacity(rows.len());
+    for row in rows {
+        let dataset = row.dataset_did().to_string();
+        let hold = holds.iter().find(|hold| hold.covers(&row.lfn, &dataset)).cloned();
+        match (Standing { hold, ..general.clone() }).allows(row.bytes, limits, now()) {
+            Ok(()) => free.push(row),
+            Err(brake) => wait(context, &row, &brake).await?,
+        }
+    }
+    Ok(free)
+}
+
+/// What stops a release that is decided and not carried out, or the removal of what a release left.
+pub(super) async fn before_going_on(context: &Context, row: &FileRow) -> Result<Option<Brake>, StageError> {
+    let standing =
+        Standing { kill_switch: kill_switch(context).await, ..context.ledger.standing(Some(row), false).await? };
+    Ok(standing.allows(row.bytes, limits(&context.config()), now()).err())
+}
+
+/// A braked file waits.
+pub(super) async fn wait(context: &Context, row: &FileRow, brake: &Brake) -> Result<(), StageError> {
+    context.wait(row, brake.look_again(now()), &brake.to_string()).await
+}
+
+/// Tells of the kill switch and the breaker when they change, and lets files go on when the kill switch has gone. (What
+/// operators do with the ledger makes files due by itself.) Runs until shutdown.
+pub async fn watch(context: Context) {
+    let mut trouble = runner::Trouble::default();
+    let mut switch = None;
+    let mut breaker = None;
+    while !context.shutdown.is_cancelled() {
+        context.health.heartbeat("brakes");
+        let now_switch = kill_switch(&context).await;
+        if now_switch != switch {
+            tell_of_switch(&context, now_switch.as_deref()).await;
+            switch = now_switch;
+        }
+        match context.ledger.breaker().await {
+            Ok(now_breaker) => {
+                trouble.over("brakes");
+                tell_of_breaker(&context, breaker.as_ref(), now_breaker.as_ref());
+                breaker = now_breaker;
+            }
+            Err(error) => trouble.say("brakes", &error.to_string()),
+        }
+        runner::pause(&context, PACE).await;
+    }
+    context.health.retire("brakes");
+}
+
+async fn tell_of_switch(context: &Context, reason: Option<&str>) {
+    context.metrics.kill_switch(reason.is_some());
+    let path = context.config().kill_switch_path();
+    if let Some(reason) = reason {
+        tracing::warn!(path = %path.display(), "the kill switch stops all releases: {reason}");
+        return;
+    }
+    tracing::info!(path = %path.display(), "the kill switch is gone, releases go on");
+    for state in [State::Confirmed, State::Releasing] {
+        match context.ledger.hasten(state).await {
+            Ok(_) => context.wake(state),
+            Err(error) => tracing::error!(%error, "{state} files keep their pace"),
+        }
+    }
+}
+
+fn tell_of_breaker(context: &Context, before: Option<&Trip>, open: Option<&Trip>) {
+    context.metrics.release_breaker(open.is_some());
+    // no names and no paths on a page that anybody may read
+    let ready = open.map_or(Ok(()), |trip| Err(format!("open ({}), see dl0-ingest breaker", trip.code)));
+    context.health.set_ready(COMPONENT, ready);
+    match open {
+        Some(trip) if before != Some(trip) => tracing::error!(
+            code = trip.code,
+            lfn = trip.lfn,
+            "the release breaker is open, nothing is released until an operator resets it: {}",
+            trip.reason
+        ),
+        None if before.is_some() => tracing::info!("the release breaker was reset, releases go on"),
+        _ => {}
+    }
+}

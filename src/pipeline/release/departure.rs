@@ -1,0 +1,181 @@
+//! Releasing → Released: watching files go, and looking at the disk itself when Rucio says they have gone.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::config::{Config, Deletion, Leftover};
+use crate::custody::{Doubt, State};
+use crate::datadir;
+use crate::ledger::{FileRow, now};
+use crate::names::Did;
+use crate::rucio::{ReplicaQuery, ReplicaState};
+
+use super::super::announce::{Effect, announce};
+use super::super::look::look;
+use super::super::on_site::{delivered_again, on_disk, rule_has_ended};
+use super::super::{Context, Stage, StageError, backoff, blocking, brakes};
+use super::{SAID, give_up, order, permitted};
+
+/// Watches files go whose release is decided.
+pub struct Departure;
+
+impl Stage for Departure {
+    const NAME: &'static str = "departure";
+    const STATE: State = State::Releasing;
+    const NEEDS_RUCIO: bool = true;
+
+    fn batch(&self, _config: &Config) -> usize {
+        500
+    }
+
+    async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
+        let (ordered, interrupted): (Vec<FileRow>, Vec<FileRow>) =
+            rows.into_iter().partition(|row| row.release_ordered_at.is_some());
+        let resumed = resume(context, interrupted).await;
+        if ordered.is_empty() {
+            return resumed;
+        }
+        let config = context.config();
+        let dids: Vec<Did> = ordered.iter().map(FileRow::did).collect();
+        let query = ReplicaQuery { dids: &dids, rse_expression: None, all_states: true, schemes: &[] };
+        let states: HashMap<Did, Option<ReplicaState>> = context
+            .rucio
+            .replicas(&query)
+            .await?
+            .into_iter()
+            .map(|listing| (listing.did, listing.states.get(&config.onsite_rse).copied()))
+            .collect();
+        for row in ordered {
+            match states.get(&row.did()) {
+                Some(Some(state)) => {
+                    let delay = backoff::patient(row.state_since, config.release.poll, config.release.poll_max);
+                    let waits_for = format!("Rucio to delete the on-site copy (replica is {state:?})");
+                    context.wait(&row, delay, &waits_for).await?;
+                }
+                Some(None) => departed(context, row).await?,
+                // a DID that Rucio does not list at all has no replica anywhere: the one thing that must never be
+                None => {
+                    context.metrics.invariant_violation("I2");
+                    context.hold(&row, "unknown-to-rucio", "Rucio does not list the file any more").await?;
+                }
+            }
+        }
+        resumed
+    }
+}
+
+/// A stop came between the intent and its record. Unless rule C has ended already, everything is asked afresh, as if for
+/// the first time.
+async fn resume(context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
+    let mut undecided = Vec::new();
+    for row in rows {
+        if rule_has_ended(context, &row).await? {
+            context.ledger.release_ordered(&row).await?;
+            context.wait(&row, Duration::ZERO, "Rucio to delete the on-site copy").await?;
+        } else if !stays(context, &row).await? {
+            undecided.push(row);
+        }
+    }
+    if undecided.is_empty() {
+        return Ok(());
+    }
+    let looks = look(context, &undecided).await?;
+    for (row, look) in undecided.iter().zip(looks) {
+        let Some(order) = order(context, row, look).await? else { continue };
+        // right before the effect, the operator may have changed their mind during the look
+        if stays(context, row).await? {
+            continue;
+        }
+        give_up(context, row, &order).await?;
+        context.wait(row, context.config().release.poll, "Rucio to delete the on-site copy").await?;
+    }
+    Ok(())
+}
+
+/// Whether the operator's settings or a brake keep a file whose release is decided; it waits then.
+async fn stays(context: &Context, row: &FileRow) -> Result<bool, StageError> {
+    if context.config().release.deletion != Deletion::On {
+        context.wait(row, SAID, "deletion is not on any more (release.deletion)").await?;
+        return Ok(true);
+    }
+    match brakes::before_going_on(context, row).await? {
+        Some(brake) => brakes::wait(context, row, &brake).await.map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// Rucio has no on-site replica any more: what does the disk say?
+async fn departed(context: &Context, row: FileRow) -> Result<(), StageError> {
+    let release = context.config().release.clone();
+    let gone_at = if let Some(at) = row.replica_gone_at {
+        at
+    } else {
+        context.ledger.replica_gone(&row).await?;
+        now()
+    };
+    match on_disk(context, &row).await {
+        Ok(None) => return finish(context, &row).await,
+        // what was released is gone, and what was delivered in its place is compared as soon as this is settled
+        Ok(Some(found)) if found != row.identity() && delivered_again(context, &row).await? => {
+            return finish(context, &row).await;
+        }
+        Ok(Some(found)) if found != row.identity() => {
+            return context.hold(&row, "changed", "another file took the place of the one that was released").await;
+        }
+        Ok(Some(_)) => {}
+        Err(error @ (datadir::Error::Symlink { .. } | datadir::Error::NotAFile { .. })) => {
+            return context.hold(&row, "changed", &error.to_string()).await;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let waited = Duration::from_millis(u64::try_from(now() - gone_at).unwrap_or(0));
+    if waited < release.leftover_grace {
+        let delay = backoff::patient(gone_at, release.poll, release.poll_max);
+        let why = "Rucio says the on-site copy is deleted, it is still on disk";
+        return context.wait(&row, delay, why).await;
+    }
+    match release.leftover {
+        Leftover::Report => {
+            let why = "Rucio says the on-site copy is deleted, it is still on disk; remove it or set release.leftover";
+            if row.waits_for.as_deref() != Some(why) {
+                tracing::error!(lfn = row.lfn, "{why}");
+            }
+            context.wait(&row, release.poll_max, why).await
+        }
+        Leftover::Remove => remove_leftover(context, &row).await,
+    }
+}
+
+/// Removes what Rucio left behind: on fresh evidence, the very file that was verified.
+async fn remove_leftover(context: &Context, row: &FileRow) -> Result<(), StageError> {
+    if stays(context, row).await? {
+        return Ok(());
+    }
+    let look = look(context, std::slice::from_ref(row)).await?.into_iter().next();
+    let Some(order) = order(context, row, look.unwrap_or_else(|| Err(Doubt::Unknown("no look".to_owned())))).await?
+    else {
+        return Ok(());
+    };
+    if !permitted(context, row, &order).await? {
+        return Ok(());
+    }
+    if stays(context, row).await? {
+        return Ok(());
+    }
+    let order = serde_json::json!(order);
+    context.ledger.remark(row, "removing-leftover", &order.to_string()).await?;
+    let effect = Effect { name: "remove-leftover", identity: row.identity(), because: ("order", order) };
+    announce(context, row, effect).await?;
+    let (data, name, identity) = (context.data.clone(), row.name()?, row.identity());
+    blocking(move || data.remove_leftover(name.relative(), identity)).await?;
+    tracing::warn!(lfn = row.lfn, "removed the on-site copy that Rucio had left behind");
+    finish(context, row).await
+}
+
+async fn finish(context: &Context, row: &FileRow) -> Result<(), StageError> {
+    if context.ledger.released(row).await? {
+        context.metrics.released(1, row.bytes);
+        tracing::info!(lfn = row.lfn, bytes = row.bytes, "on-site copy is gone, file released");
+    }
+    Ok(())
+}

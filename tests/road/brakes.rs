@@ -1,0 +1,216 @@
+//! Each brake: what waits, what the operator reads, and that files flow again without a restart.
+
+use std::fs;
+use std::path::Path;
+
+use dl0_ingest::custody::State;
+use dl0_ingest::custody::brakes::Target;
+use dl0_ingest::embedded::ReplicaState;
+use dl0_ingest::ledger::{FileRow, Operator, Retried, TooLate};
+use dl0_ingest::names::Did;
+
+use crate::DELETION_ON;
+use crate::site::{Site, fixture, lfn};
+
+const CONFIRM: &str = "confirm: {hold: 200ms, poll: 50ms, poll_max: 200ms}\n";
+
+fn release(more: &str) -> String {
+    format!("release: {{deletion: on, poll: 50ms, poll_max: 200ms{more}}}\n{CONFIRM}")
+}
+
+fn ada() -> Operator {
+    Operator { who: "ada (uid 1000)".to_owned(), reason: "I have looked at it".to_owned() }
+}
+
+fn waits_for(words: &str) -> impl Fn(&FileRow) -> bool {
+    move |row| row.waits_for.as_ref().is_some_and(|waits_for| waits_for.contains(words))
+}
+
+/// Waits until a file says that it waits for this, proven and untouched.
+async fn kept(site: &Site, lfn: &str, words: &str) {
+    let row = site.until_row(lfn, waits_for(words)).await;
+    assert_eq!((row.state, row.release_ordered_at), (State::Confirmed, None), "{row:#?}");
+    assert_eq!(site.rucio.replicas(&Did::new("acada", lfn)).get("STORAGE-1"), Some(&ReplicaState::Available));
+    assert!(site.path(Path::new(lfn).file_name().unwrap().to_str().unwrap()).exists());
+}
+
+fn hang_up() {
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::HUP).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kill_switch_stops_releases_until_it_is_removed() {
+    let site = Site::new(DELETION_ON).await;
+    let switch = site.state().join("stop-releases");
+    fs::write(&switch, "storage work until noon\n").unwrap();
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    kept(&site, &lfn, "storage work until noon").await;
+    fs::remove_file(&switch).unwrap();
+    site.until(&lfn, State::Released).await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_switch_that_cannot_be_looked_at_counts_as_present() {
+    let site = Site::new("").await;
+    let in_the_way = site.root.path().join("in-the-way");
+    fs::write(&in_the_way, "").unwrap();
+    let site = Site { extra: release(&format!(", kill_switch: {}/stop", in_the_way.display())), ..site };
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    kept(&site, &lfn, "cannot be looked at").await;
+    fs::remove_file(&in_the_way).unwrap();
+    site.until(&lfn, State::Released).await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_sees_no_more_than_its_files_whatever_is_restarted() {
+    let site = Site::new(&release(", max_files_per_hour: 2")).await;
+    let daemon = site.start();
+    let names = ["a.fits.fz", "b.fits.fz"];
+    for name in names {
+        site.until(&site.deliver(name, &fixture("SUBARRAY")), State::Released).await;
+    }
+    let third = site.deliver("c.fits.fz", &fixture("SUBARRAY"));
+    kept(&site, &third, "release.max_files_per_hour").await;
+    daemon.stop().await;
+    let daemon = site.start_reloadable();
+    let fourth = site.deliver("d.fits.fz", &fixture("SUBARRAY"));
+    for lfn in [&third, &fourth] {
+        kept(&site, lfn, "release.max_files_per_hour").await;
+    }
+    site.config_with(|text| text.replace("max_files_per_hour: 2", "max_files_per_hour: 4"));
+    hang_up();
+    for lfn in [&third, &fourth] {
+        site.until(lfn, State::Released).await;
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_sees_no_more_than_its_bytes() {
+    let content = fixture("SUBARRAY");
+    let site = Site::new(&release(&format!(", max_bytes_per_hour: {}B", 2 * content.len() - 1))).await;
+    let daemon = site.start();
+    site.until(&site.deliver("a.fits.fz", &content), State::Released).await;
+    kept(&site, &site.deliver("b.fits.fz", &content), "release.max_bytes_per_hour").await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_to_off_stops_what_is_proven_and_not_decided() {
+    let site = Site::new(DELETION_ON).await;
+    let switch = site.state().join("stop-releases");
+    fs::write(&switch, "first this").unwrap();
+    let daemon = site.start_reloadable();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    kept(&site, &lfn, "first this").await;
+    site.config_with(|text| text.replace("deletion: on", "deletion: off"));
+    hang_up();
+    kept(&site, &lfn, "deletion is off").await;
+    fs::remove_file(&switch).unwrap();
+    // a second file comes as far, and no further
+    kept(&site, &site.deliver("b.fits.fz", &fixture("SUBARRAY")), "deletion is off").await;
+    kept(&site, &lfn, "deletion is off").await;
+    site.config();
+    hang_up();
+    site.until(&lfn, State::Released).await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contradiction_stops_all_releases_until_an_operator_has_looked() {
+    let site = Site::new(DELETION_ON).await;
+    site.rucio.faults().corrupt_copies(1);
+    let daemon = site.start();
+    let bad = site.deliver("bad.fits.fz", &fixture("SUBARRAY"));
+    let held = site.until(&bad, State::Held).await;
+    let good = site.deliver("good.fits.fz", &fixture("MUON"));
+    kept(&site, &good, "the release breaker is open").await;
+    daemon.stop().await;
+    // a restart is no reset
+    let daemon = site.start();
+    kept(&site, &good, "the release breaker is open").await;
+    let ledger = site.operate().await;
+    let trip = ledger.breaker().await.unwrap().unwrap();
+    assert_eq!((trip.code.as_str(), trip.lfn.as_deref()), ("evidence", Some(bad.as_str())));
+    assert_eq!(Some(trip.reason), held.reason);
+    assert!(ledger.reset_breaker(&ada()).await.unwrap().is_some());
+    site.until(&good, State::Released).await;
+    assert_eq!(site.row(&bad).await.unwrap().state, State::Held);
+    ledger.close().await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_file_whose_copy_was_mended_is_proven_anew_from_the_beginning() {
+    let site = Site::new(DELETION_ON).await;
+    site.rucio.faults().corrupt_copies(1);
+    let daemon = site.start();
+    let content = fixture("SUBARRAY");
+    let lfn = site.deliver("a.fits.fz", &content);
+    site.until(&lfn, State::Held).await;
+    for number in [2, 3] {
+        fs::write(site.storage(number).join(&lfn[1..]), &content).unwrap();
+    }
+    let ledger = site.operate().await;
+    let row = ledger.by_lfn(&lfn).await.unwrap().unwrap();
+    assert_eq!(ledger.retry(&row, &ada()).await.unwrap(), Retried::BackTo(State::Replicated));
+    ledger.reset_breaker(&ada()).await.unwrap();
+    let row = site.until(&lfn, State::Released).await;
+    assert_eq!(ledger.retry(&row, &ada()).await.unwrap(), Retried::Ended(State::Released));
+    let events: Vec<String> = ledger.events(&row).await.unwrap().into_iter().map(|event| event.kind).collect();
+    let retried = events.iter().position(|kind| kind == "retried").unwrap();
+    let looked = events.iter().rposition(|kind| kind == "first-look").unwrap();
+    assert!(retried < looked, "{events:?}");
+    ledger.close().await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_holds_stays_and_everything_else_goes() {
+    let site = Site::new(DELETION_ON).await;
+    let switch = site.state().join("stop-releases");
+    fs::write(&switch, "until the holds are placed").unwrap();
+    let daemon = site.start();
+    let [one, two] = ["one.fits.fz", "two.fits.fz"].map(|name| site.deliver(name, &fixture("SUBARRAY")));
+    for lfn in [&one, &two] {
+        kept(&site, lfn, "until the holds are placed").await;
+    }
+    let ledger = site.operate().await;
+    let (file, dataset) = (
+        Target::File(one.clone()),
+        Target::Dataset(ledger.by_lfn(&one).await.unwrap().unwrap().dataset_did().to_string()),
+    );
+    assert_eq!(ledger.place_hold(&file, &ada()).await.unwrap(), TooLate(0));
+    fs::remove_file(&switch).unwrap();
+    site.until(&two, State::Released).await;
+    kept(&site, &one, "ada (uid 1000) holds").await;
+    // holds on more than the file keep it as well
+    ledger.place_hold(&dataset, &ada()).await.unwrap();
+    assert!(ledger.lift_hold(&file, &ada()).await.unwrap());
+    kept(&site, &one, "holds dataset acada:").await;
+    ledger.place_hold(&Target::All, &ada()).await.unwrap();
+    assert!(ledger.lift_hold(&dataset, &ada()).await.unwrap());
+    kept(&site, &one, "holds all files").await;
+    assert!(!ledger.lift_hold(&file, &ada()).await.unwrap());
+    assert!(ledger.lift_hold(&Target::All, &ada()).await.unwrap());
+    site.until(&one, State::Released).await;
+    ledger.close().await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_on_a_file_whose_release_is_ordered_is_said_to_be_too_late() {
+    let site = Site::new(DELETION_ON).await;
+    site.rucio.faults().pause(dl0_ingest::embedded::Daemon::Reaper);
+    let daemon = site.start();
+    site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    site.until_row(&lfn("a.fits.fz"), |row| row.release_ordered_at.is_some()).await;
+    let ledger = site.operate().await;
+    assert_eq!(ledger.place_hold(&Target::File(lfn("a.fits.fz")), &ada()).await.unwrap(), TooLate(1));
+    ledger.close().await;
+    daemon.stop().await;
+}
