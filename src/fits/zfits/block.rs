@@ -171,7 +171,7 @@ pub(super) fn peek(processes: &[u16], start: &[u8], length: u64, column: &Column
 }
 
 /// The content size that a zstd frame of `length` bytes states, if it does and can have it.
-fn zstd_size(start: &[u8], length: u64) -> Result<Option<u64>, String> {
+pub(super) fn zstd_size(start: &[u8], length: u64) -> Result<Option<u64>, String> {
     let size = zstd_content_size(start)?;
     match size.filter(|&size| size > (length / ZSTD_BLOCK_MIN + 1).saturating_mul(ZSTD_BLOCK_MAX)) {
         Some(size) => Err(format!("the zstd frame states {size} bytes, more than {length} compressed ones can hold")),

@@ -6,7 +6,7 @@ mod transform;
 
 use zstd::zstd_safe;
 
-use super::block::{Block, huffman_size, names, process, zstd_content_size};
+use super::block::{Block, huffman_size, names, process, zstd_content_size, zstd_size};
 
 pub use rows::Rows;
 
@@ -33,11 +33,16 @@ impl Undecoded {
 impl Block {
     /// Bytes of the values once decompressed, as the block itself says; `None` if it does not say or is broken.
     pub fn decoded_size(&self) -> Option<u64> {
+        self.stated_size().ok().flatten()
+    }
+
+    fn stated_size(&self) -> Result<Option<u64>, String> {
         let length = self.payload.len() as u64;
-        match *self.processes.last()? {
-            process::ZSTD => zstd_content_size(&self.payload).ok()?,
-            process::HUFFMAN16 => huffman_size(&self.payload, length).ok(),
-            _ => Some(length),
+        match self.processes.last() {
+            None => Ok(None),
+            Some(&process::ZSTD) => zstd_size(&self.payload, length),
+            Some(&process::HUFFMAN16) => huffman_size(&self.payload, length).map(Some),
+            Some(_) => Ok(Some(length)),
         }
     }
 
@@ -54,7 +59,8 @@ impl Block {
         if !before.iter().all(|id| [process::RAW, process::SMOOTHING, process::DIFF].contains(id)) {
             return Err(unknown());
         }
-        if let Some(size) = self.decoded_size().filter(|&size| size > DECODED_MAX) {
+        let stated = self.stated_size().map_err(Undecoded::Broken)?;
+        if let Some(size) = stated.filter(|&size| size > DECODED_MAX) {
             return Err(Undecoded::Unknown(format!(
                 "{size} bytes of values are not decoded, the limit being {DECODED_MAX}"
             )));
