@@ -5,7 +5,7 @@ mod cli_support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -103,5 +103,44 @@ async fn a_user_who_may_not_read_or_write_the_interface_directory_is_told_so() {
             "{said}"
         );
     }
+    site.rucio.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemons_memory_and_state_are_nobody_elses_business() {
+    let site = Site::new().await;
+    let root = site.directory.path();
+    fs::set_permissions(root, fs::Permissions::from_mode(0o755)).unwrap();
+    for path in ["state", "password", "onsite", "onsite/ctao", "onsite/ctao/acada"] {
+        chown(root.join(path), Some(NOBODY), None).unwrap();
+    }
+    let program = root.join("dl0-ingest");
+    fs::copy(env!("CARGO_BIN_EXE_dl0-ingest"), &program).unwrap();
+    let mut daemon = site.run_with(|command| {
+        *command = Command::new(&program);
+        command.args(["run", "--config", &site.config]).uid(NOBODY)
+    });
+    let modes = tokio::task::spawn_blocking(move || {
+        daemon.until("ready");
+        let process = PathBuf::from(format!("/proc/{}", daemon.pid()));
+        let status = fs::read_to_string(process.join("status")).unwrap();
+        assert!(status.contains("Uid:\t65534"), "{status}");
+        // the kernel gives to root what its own user may neither dump nor trace
+        assert_eq!(fs::metadata(process.join("environ")).unwrap().uid(), 0);
+        let arguments = fs::read_to_string(process.join("cmdline")).unwrap();
+        assert!(!arguments.contains("ingestpw"), "{arguments}");
+        let modes: Vec<(String, u32)> = fs::read_dir(site.directory.path().join("state"))
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().mode() & 0o777))
+            .collect();
+        daemon.signal("-TERM");
+        daemon.until("stopped");
+        assert_eq!(daemon.ended(), Some(0));
+        (modes, site)
+    });
+    let (modes, site) = modes.await.unwrap();
+    assert!(modes.iter().any(|(name, _)| name == "ledger.db-wal"), "{modes:?}");
+    assert!(modes.iter().all(|(_, mode)| mode & 0o007 == 0), "{modes:?}");
     site.rucio.shutdown().await;
 }

@@ -86,3 +86,28 @@ fn every_code_in_use_is_in_the_table_of_findings_and_the_other_way_round() {
         assert!(sources.contains(&format!("\"{}\"", entry.code)), "nothing finds {:?}", entry.code);
     }
 }
+
+/// Names of tests stand between backticks and have at least three underscores.
+#[test]
+fn every_test_that_a_document_names_exists() {
+    let sources: String = ["src", "tests"]
+        .into_iter()
+        .flat_map(|directory| walkdir::WalkDir::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)))
+        .map(|entry| entry.unwrap().into_path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    for document in ["docs/threat-model.md", "docs/reliability.md"] {
+        let text = read(document);
+        let quoted = text.split('`').skip(1).step_by(2);
+        let is_name = |name: &&str| {
+            name.matches('_').count() >= 3
+                && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        };
+        let names: Vec<&str> = quoted.filter(is_name).filter(|name| !name.starts_with("dl0_ingest_")).collect();
+        assert!(!names.is_empty(), "{document}");
+        for name in names {
+            assert!(sources.contains(&format!("fn {name}(")), "{document} names {name}, which is no test");
+        }
+    }
+}

@@ -15,6 +15,7 @@ mod rows;
 mod tests;
 
 use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -137,6 +138,8 @@ impl Ledger {
     /// Opens (and creates) the ledger for the one daemon that writes it.
     pub async fn open(path: &Path) -> Result<Self, Error> {
         let lock = lock(path)?;
+        // SQLite gives its other files the same rights
+        private(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -261,12 +264,17 @@ fn lock(path: &Path) -> Result<File, Error> {
     let lock_path = path.with_extension("lock");
     let failed = |source| Error::File { path: lock_path.clone(), source };
     // never unlinked: a lock on a name that somebody re-creates guards nothing
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path).map_err(failed)?;
+    let file = private(&lock_path).map_err(failed)?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::InUse { path: path.to_owned(), lock: lock_path }),
         Err(errno) => Err(failed(errno.into())),
     }
+}
+
+/// Opens a file for writing, creating it so that others than user and group cannot look into it, whatever the umask.
+fn private(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o640).open(path)
 }
 
 /// Now, in the ledger's unit.

@@ -67,6 +67,10 @@ impl Daemon {
         lines.find(is_it).unwrap_or_else(|| panic!("the log ended without '{message}'"))
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
