@@ -7,8 +7,9 @@ export TESTBED
 
 NEXTEST_VERSION = 0.9.143
 FUZZ_VERSION = 0.13.2
+DENY_VERSION = 0.20.2
 
-.PHONY: help demo test test-quick check bench bench-road fuzz nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
+.PHONY: help demo test test-quick check licences bench bench-road fuzz nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
 
 help:                      ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -20,6 +21,10 @@ check:                     ## format, lints, documentation
 	cargo fmt --check
 	cargo clippy --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --no-deps --document-private-items --quiet
+
+licences:                  ## licences, sources and banned crates of the dependencies (deny.toml)
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny --version $(DENY_VERSION)
+	cargo deny check licenses bans sources
 
 test: nextest testbed-up   ## everything, the real stack included (Debian 12, as root)
 	cargo nextest run --features testbed; status=$$?; tests/testbed/down; exit $$status
