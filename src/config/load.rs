@@ -231,6 +231,7 @@ fn read_confirm(mut section: Section<'_>) -> Confirm {
         hold: section.or("hold", default.hold),
         poll: section.or("poll", default.poll),
         poll_max: section.or("poll_max", default.poll_max),
+        read_back: section.or("read_back", default.read_back),
     };
     section.end();
     confirm

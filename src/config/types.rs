@@ -224,11 +224,18 @@ pub struct Confirm {
     pub poll: Duration,
     /// Longest interval.
     pub poll_max: Duration,
+    /// Of so many files the copies of one are read back whole; of none when 0.
+    pub read_back: u32,
 }
 
 impl Default for Confirm {
     fn default() -> Self {
-        Self { hold: Duration::from_hours(1), poll: Duration::from_secs(5), poll_max: Duration::from_mins(1) }
+        Self {
+            hold: Duration::from_hours(1),
+            poll: Duration::from_secs(5),
+            poll_max: Duration::from_mins(1),
+            read_back: 1000,
+        }
     }
 }
 

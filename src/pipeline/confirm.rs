@@ -8,7 +8,7 @@ use crate::ledger::{FileRow, Postpone, now};
 
 use super::look::look;
 use super::on_site::can_still_be_copied;
-use super::{Context, Stage, StageError, backoff};
+use super::{Context, Stage, StageError, backoff, read_back};
 
 /// Gathers evidence.
 pub struct Confirm;
@@ -66,6 +66,15 @@ async fn seen(
         let waits_for = "the hold time between the two looks".to_owned();
         waiting.push(Postpone { id: row.id, delay, waits_for, failed: false });
         return Ok(());
+    }
+    if let Err(doubt) = read_back::sample(context, row, evidence).await? {
+        return match doubt {
+            Doubt::Contradiction(reason) => context.hold(row, "evidence", &reason).await,
+            Doubt::NotYet(reason) | Doubt::Unknown(reason) => {
+                let delay = backoff::patient(row.state_since, config.poll, config.poll_max);
+                context.wait(row, delay, &reason).await
+            }
+        };
     }
     if context.ledger.confirmed(row, &serde_json::json!(evidence).to_string()).await? {
         tracing::info!(lfn = row.lfn, "off-site copies proven again, file confirmed");

@@ -24,7 +24,7 @@ const RULE_QUESTIONS: usize = 8;
 /// A file that has waited longer for its copies, in milliseconds, is looked at more closely.
 const OVERDUE_MS: i64 = 10_000;
 /// Protocols that a storage can be asked over.
-const SCHEMES: [&str; 4] = ["davs", "https", "dav", "http"];
+pub(super) const SCHEMES: [&str; 4] = ["davs", "https", "dav", "http"];
 
 /// What a look saw of each file, in the order of the rows.
 pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Result<Evidence, Doubt>>, StageError> {

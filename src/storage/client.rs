@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, LOCATION};
-use reqwest::{Method, Response, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
 use super::digest::{Algorithm, Said, find};
 use super::{Error, digest};
@@ -15,6 +15,9 @@ const DIGEST: HeaderName = HeaderName::from_static("digest");
 
 /// Redirects followed for one question; a storage sends from its door to the server that has the file.
 const REDIRECTS_MAX: usize = 5;
+
+/// A storage that delivers less than this is not waited for; in bytes per second.
+const SLOWEST_BYTES_PER_SECOND: u64 = 1 << 20;
 
 /// How to ask.
 #[derive(Clone, Debug)]
@@ -34,6 +37,15 @@ pub struct Found {
     pub bytes: u64,
     /// A digest of one of the algorithms asked for, in lower-case hexadecimal digits; none if the storage knows none.
     pub digest: Option<(Algorithm, String)>,
+}
+
+/// A file as a storage delivers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadBack {
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// Their BLAKE3, 64 lower-case hexadecimal digits.
+    pub blake3: String,
 }
 
 /// A client of any number of storages. Clones share everything.
@@ -91,17 +103,45 @@ impl Client {
         Ok(Found { bytes, digest: None })
     }
 
-    /// The headers of the final answer, behind redirects.
+    /// Reads the file with this physical name whole (`GET`). A file that goes on beyond `expected` bytes is not read
+    /// further: it is another file then, and so is its digest.
+    pub async fn read_back(&self, pfn: &str, expected: u64) -> Result<ReadBack, Error> {
+        let patience = self.timeout + Duration::from_secs(expected / SLOWEST_BYTES_PER_SECOND);
+        let (url, mut response) =
+            self.behind_redirects(&http_url(pfn)?, |at| self.http.get(at).timeout(patience)).await?;
+        let mut blake3 = blake3::Hasher::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.no_answer(&url, error))? {
+            blake3.update(&chunk);
+            if blake3.count() > expected {
+                break;
+            }
+        }
+        Ok(ReadBack { bytes: blake3.count(), blake3: blake3.finalize().to_hex().to_string() })
+    }
+
     async fn head(&self, url: &Url, want: Option<Algorithm>) -> Result<HeaderMap, Error> {
+        let request = |at| {
+            let request = self.http.request(Method::HEAD, at);
+            match want {
+                Some(algorithm) => request.header(WANT_DIGEST, algorithm.as_str()),
+                None => request,
+            }
+        };
+        Ok(self.behind_redirects(url, request).await?.1.headers().clone())
+    }
+
+    /// The final answer, and whose it is.
+    async fn behind_redirects(
+        &self,
+        url: &Url,
+        request: impl Fn(Url) -> RequestBuilder,
+    ) -> Result<(Url, Response), Error> {
         let mut at = url.clone();
         for _ in 0..=REDIRECTS_MAX {
-            let mut request = self.http.request(Method::HEAD, at.clone());
-            if let Some(algorithm) = want {
-                request = request.header(WANT_DIGEST, algorithm.as_str());
-            }
-            let response = request.send().await.map_err(|error| self.no_answer(&at, error))?;
+            let response = request(at.clone()).send().await.map_err(|error| self.no_answer(&at, error))?;
             if !response.status().is_redirection() {
-                return judge(&at, &response);
+                judge(&at, &response)?;
+                return Ok((at, response));
             }
             at = redirected(&at, response.headers())?;
         }
@@ -123,11 +163,11 @@ impl Client {
     }
 }
 
-/// The headers of a final answer, if it is one about the file.
-fn judge(url: &Url, response: &Response) -> Result<HeaderMap, Error> {
+/// Whether a final answer is one about the file.
+fn judge(url: &Url, response: &Response) -> Result<(), Error> {
     let url = shown(url);
     match response.status() {
-        StatusCode::OK => Ok(response.headers().clone()),
+        StatusCode::OK => Ok(()),
         StatusCode::NOT_FOUND | StatusCode::GONE => Err(Error::NotFound { url }),
         status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
             Err(Error::Refused { url, status: status.as_u16() })

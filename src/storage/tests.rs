@@ -59,6 +59,28 @@ async fn a_storage_without_digests_still_tells_the_size() {
 }
 
 #[tokio::test]
+async fn a_file_is_read_back_whole_behind_redirects_and_never_endlessly() {
+    let moved = Reply::new(307, "").header("Location", "/elsewhere");
+    let server = MockServer::start(queue([moved, Reply::new(200, "123456789"), Reply::Endless("x")])).await;
+    let url = server.url.as_str();
+    let expected = ReadBack { bytes: 9, blake3: blake3::hash(b"123456789").to_hex().to_string() };
+    assert_eq!(client().read_back(url, 9).await.unwrap(), expected);
+    assert_eq!(server.seen()[1].method, "GET");
+    let endless = client().read_back(url, 9).await.unwrap();
+    assert!(endless.bytes > 9);
+    let cut = Reply::Raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1234".into());
+    let server = MockServer::start(queue([cut, Reply::new(404, ""), Reply::Hang])).await;
+    let mut errors = Vec::new();
+    for _ in 0..3 {
+        errors.push(client().read_back(server.url.as_str(), 9).await.unwrap_err());
+    }
+    assert!(
+        matches!(&errors[..], [Error::Transient { .. }, Error::NotFound { .. }, Error::Transient { .. }]),
+        "{errors:?}"
+    );
+}
+
+#[tokio::test]
 async fn failures_mean_what_they_should() {
     for (reply, expected, transient) in [
         (Reply::new(404, ""), "NotFound", false),

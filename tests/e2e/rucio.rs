@@ -114,20 +114,16 @@ impl Rucio {
         lines.iter().map(|line| (text(&line["name"]), text(&line["rse"]), text(&line["state"]))).collect()
     }
 
-    /// The product metadata of each file, by LFN.
+    /// The product metadata of each file, by LFN. One by one: servers before 38 have no plugins in `bulkmeta`.
     pub(crate) async fn metadata(&self, lfns: &[String]) -> BTreeMap<String, Map<String, Value>> {
-        let dids: Vec<Value> = lfns.iter().map(|lfn| json!({"scope": "acada", "name": lfn})).collect();
-        let body = json!({"dids": dids, "plugin": "JSON"});
-        let lines = self.call(reqwest::Method::POST, "/dids/bulkmeta", Some(&body)).await.unwrap();
-        lines
-            .into_iter()
-            .map(|line| {
-                let Value::Object(mut line) = line else { panic!("not an object: {line}") };
-                let name = line.remove("name").unwrap().as_str().unwrap().to_owned();
-                line.remove("scope");
-                (name, line)
-            })
-            .collect()
+        let mut all = BTreeMap::new();
+        for lfn in lfns {
+            let path = format!("/dids/acada/{}/meta?plugin=JSON", encoded(lfn));
+            let mut answer = self.call(reqwest::Method::GET, &path, None).await.unwrap();
+            let Some(Value::Object(metadata)) = answer.pop() else { panic!("{path}: {answer:?}") };
+            all.insert(lfn.clone(), metadata);
+        }
+        all
     }
 }
 

@@ -178,6 +178,37 @@ async fn a_corrupted_copy_is_held_whatever_rucio_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn copies_of_the_sample_are_read_back_before_a_file_is_confirmed() {
+    let hold = DELETION_ON.replace("hold: 200ms", "hold: 200ms, read_back: 1");
+    let site = Site::new(&hold).await;
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    let row = site.until(&lfn, State::Released).await;
+    let events = site.events(&row).await;
+    let at = |kind: &str| events.iter().position(|event| event.kind == kind).unwrap();
+    assert!(at("first-look") < at("read-back") && at("read-back") < at("confirmed"));
+    let detail = events[at("read-back")].detail.as_deref().unwrap();
+    assert!(detail.contains("STORAGE-2") && detail.contains("STORAGE-3"), "{detail}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_copy_that_no_storage_is_asked_about_is_found_by_reading_it_back() {
+    let site = Site::new(&DRY_RUN.replace("hold: 200ms", "hold: 2s, read_back: 1")).await;
+    let silent = |text: String| text.replace("expression: OFFSITE", "expression: OFFSITE, storage_check: off");
+    let daemon = site::Daemon::start(site.config_with(silent));
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    site.until_row(&lfn, |row| row.first_look.is_some()).await;
+    let copy = site.storage(3).join(&lfn[1..]);
+    let mut bytes = fs::read(&copy).unwrap();
+    bytes[20_000] ^= 1;
+    fs::write(&copy, bytes).unwrap();
+    let row = site.until(&lfn, State::Held).await;
+    assert!(row.reason.as_deref().unwrap().contains("read back from STORAGE-"), "{row:?}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_changes_before_its_first_copy_is_held_and_does_not_wait_for_ever() {
     let site = Site::new(DELETION_ON).await;
     site.rucio.faults().pause(Daemon::Conveyor);

@@ -9,7 +9,7 @@ use dl0_ingest::config::Config;
 use dl0_ingest::custody::State;
 use dl0_ingest::daemon;
 use dl0_ingest::embedded::{Embedded, Options};
-use dl0_ingest::ledger::{FileRow, Ledger, WrongTrigger};
+use dl0_ingest::ledger::{EventRow, FileRow, Ledger, WrongTrigger};
 use sqlx::Connection as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -150,6 +150,14 @@ impl Site {
             .unwrap();
         assert_eq!(aged.rows_affected(), 1);
         ledger.close().await.unwrap();
+    }
+
+    /// What happened to a file so far.
+    pub(crate) async fn events(&self, row: &FileRow) -> Vec<EventRow> {
+        let ledger = Ledger::open_read_only(&self.root.path().join("state/ledger.db")).await.unwrap();
+        let events = ledger.events(row).await.unwrap();
+        ledger.close().await;
+        events
     }
 
     /// The wrong triggers on record, by path.

@@ -1,0 +1,108 @@
+//! The strictest evidence, for a sample: the copies read back whole and compared by BLAKE3.
+//!
+//! A storage's digest may come from a cache or from the software that damaged the file; its bytes cannot.
+
+use std::time::Instant;
+
+use crate::custody::{Doubt, Evidence};
+use crate::ledger::FileRow;
+use crate::rucio::ReplicaQuery;
+use crate::storage::{Error, ReadBack};
+
+use super::look::SCHEMES;
+use super::{Context, StageError};
+
+/// Reads the proven copies back if the file is one of the sample.
+pub(super) async fn sample(
+    context: &Context,
+    row: &FileRow,
+    evidence: &Evidence,
+) -> Result<Result<(), Doubt>, StageError> {
+    let contents = row.contents()?;
+    if !is_sampled(&contents.blake3, context.config().confirm.read_back) {
+        return Ok(Ok(()));
+    }
+    let (did, started) = (row.did(), Instant::now());
+    let expression = context.config().offsite.expression.clone();
+    let query = ReplicaQuery {
+        dids: std::slice::from_ref(&did),
+        rse_expression: Some(&expression),
+        all_states: false,
+        schemes: &SCHEMES,
+    };
+    let listings = context.rucio.replicas(&query).await?;
+    let mut read = Vec::new();
+    for rse in evidence.copies().iter().map(crate::custody::CopyProof::rse) {
+        let pfn = listings.iter().find_map(|listing| listing.pfns.get(rse)?.first());
+        let Some(pfn) = pfn else {
+            return Ok(Err(Doubt::Unknown(format!("the copy at {rse} cannot be read back: Rucio names no URL of it"))));
+        };
+        let answer = tokio::select! {
+            answer = context.storage.read_back(pfn, contents.bytes) => answer,
+            () = context.shutdown.cancelled() => return Ok(Err(Doubt::Unknown("its copies being read back".to_owned()))),
+        };
+        match judge(rse, answer, contents.bytes, &contents.blake3) {
+            Ok(()) => read.push(rse),
+            Err(doubt) => return Ok(Err(doubt)),
+        }
+    }
+    let detail = serde_json::json!({"rses": read, "bytes": contents.bytes, "blake3": contents.blake3});
+    context.ledger.remark(row, "read-back", &detail.to_string()).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    tracing::info!(lfn = row.lfn, copies = read.len(), seconds, "off-site copies read back whole, identical");
+    Ok(Ok(()))
+}
+
+/// One of `every` files, the same at every look: chosen by the content's own digest, which is as good as chance.
+fn is_sampled(blake3: &str, every: u32) -> bool {
+    let number = blake3.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    every > 0 && number.is_none_or(|number| number.is_multiple_of(u64::from(every)))
+}
+
+fn judge(rse: &str, answer: Result<ReadBack, Error>, bytes: u64, blake3: &str) -> Result<(), Doubt> {
+    match answer {
+        Ok(read) if read.bytes == bytes && read.blake3 == blake3 => Ok(()),
+        // a connection that ends early is an error of its own, so these are the bytes the storage has
+        Ok(read) if read.bytes == bytes => Err(Doubt::Contradiction(format!(
+            "read back from {rse}, the copy has BLAKE3 {}, the file on site {blake3}",
+            read.blake3
+        ))),
+        Ok(read) => Err(Doubt::Contradiction(format!(
+            "read back from {rse}, the copy has {} bytes{}, the file on site {bytes}",
+            read.bytes.min(bytes),
+            if read.bytes > bytes { " and more" } else { "" },
+        ))),
+        Err(Error::NotFound { url }) => {
+            Err(Doubt::Contradiction(format!("the copy at {rse} cannot be read back: {url} does not exist")))
+        }
+        Err(error) => Err(Doubt::Unknown(format!("the copy at {rse} cannot be read back: {error}"))),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_is_as_large_as_asked_for() {
+        let digest = |n: u32| blake3::hash(&n.to_le_bytes()).to_hex().to_string();
+        let sampled = |every| (0..20_000).filter(|&n| is_sampled(&digest(n), every)).count();
+        assert_eq!((sampled(0), sampled(1)), (0, 20_000));
+        assert!((150..250).contains(&sampled(100)), "{}", sampled(100));
+    }
+
+    #[test]
+    fn only_the_same_bytes_are_a_proof() {
+        let read = |bytes, blake3: &str| Ok(ReadBack { bytes, blake3: blake3.to_owned() });
+        assert_eq!(judge("A", read(10, "aa"), 10, "aa"), Ok(()));
+        for (answer, told) in
+            [(read(10, "bb"), "BLAKE3 bb"), (read(9, "aa"), "9 bytes,"), (read(11, "aa"), "10 bytes and more")]
+        {
+            let doubt = judge("A", answer, 10, "aa").unwrap_err();
+            assert!(matches!(&doubt, Doubt::Contradiction(reason) if reason.contains(told)), "{doubt:?}");
+        }
+        let down = Err(Error::Transient { url: "u".to_owned(), reason: "down".to_owned() });
+        assert!(matches!(judge("A", down, 10, "aa"), Err(Doubt::Unknown(_))));
+    }
+}
