@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use crate::crash;
+
 pub use chain::{Break, Chain, Flaw, Head};
 pub use files::of as files;
 pub use verify::{Verified, verify};
@@ -210,8 +212,13 @@ impl AuditLog {
         bytes.extend_from_slice(&line);
         bytes.push(b'\n');
         // data and length; the time of the last change does not matter
-        let written = open.file.write_all(&bytes).and_then(|()| open.file.sync_data());
+        crash::before("audit", "record");
+        let written = open.file.write_all(&bytes).and_then(|()| {
+            crash::before("audit", "sync");
+            open.file.sync_data()
+        });
         written.map_err(|source| Error::Io { action: "write", path: self.current(), source })?;
+        crash::after("audit", "record");
         open.size += bytes.len() as u64;
         open.head = Head { seq: open.head.seq + 1, hash };
         (open.torn, open.unended, open.continues) = (None, false, None);

@@ -4,7 +4,7 @@
 //! a producer does with symlinks leads outside. Data files are opened for reading only; they are moved aside without ever
 //! replacing anything, and removed only as the very file that was verified.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use crate::crash;
 use crate::custody::FileIdentity;
 use crate::names::TRIGGER_SUFFIX;
 
@@ -239,10 +240,13 @@ impl DataDir {
             Err(e) if e.is_missing() => return Ok(()),
             other => other?,
         };
+        crash::before("disk", "remove-trigger");
         match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(e) => Err(io_error("remove", relative, e)),
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(e) => return Err(io_error("remove", relative, e)),
         }
+        crash::after("disk", "remove-trigger");
+        Ok(())
     }
 
     /// Moves a file, making directories as needed and never replacing anything (`EEXIST` then).
@@ -253,30 +257,47 @@ impl DataDir {
         }
         let (from_parent, from_name) = self.open_parent(from)?;
         let (to_parent, to_name) = self.open_parent(to)?;
-        match rustix::fs::renameat_with(&from_parent, from_name, &to_parent, to_name, RenameFlags::NOREPLACE) {
-            // some network file systems cannot rename without replacing; a link never replaces anything either
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                rustix::fs::linkat(&from_parent, from_name, &to_parent, to_name, AtFlags::empty())
-                    .and_then(|()| rustix::fs::unlinkat(&from_parent, from_name, AtFlags::empty()))
-            }
-            moved => moved,
-        }
-        .map_err(|e| io_error("move aside to", to, e))?;
+        crash::before("disk", "move-aside");
+        rename_new((&from_parent, from_name), (&to_parent, to_name)).map_err(|e| io_error("move aside to", to, e))?;
+        crash::after("disk", "move-aside");
         self.sync_directory(to.parent().unwrap_or(Path::new("")))?;
         self.sync_directory(from.parent().unwrap_or(Path::new("")))
     }
 
-    /// Writes a small new file durably; an existing one is left alone (`EEXIST`).
+    /// Writes a small new file durably; an existing one is left alone (`EEXIST`). Under its name it is whole or not there
+    /// at all: until then it is called `.<name>.part`, and what a crash leaves of that is replaced by the next attempt.
     pub fn write_new(&self, relative: &Path, content: &[u8]) -> Result<(), Error> {
         self.make_directories(relative.parent().unwrap_or(Path::new("")))?;
         let (parent, name) = self.open_parent(relative)?;
+        let mut part = OsString::from(".");
+        part.push(name);
+        part.push(".part");
+        crash::before("disk", "write-new");
+        match rustix::fs::unlinkat(&parent, &part, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(e) => return Err(io_error("replace what a crash left of", relative, e)),
+        }
         let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&parent, name, flags, mode).map_err(|e| io_error("create", relative, e))?;
+        let fd = rustix::fs::openat(&parent, &part, flags, mode).map_err(|e| io_error("create", relative, e))?;
         let mut file = File::from(fd);
-        let written = file.write_all(content).and_then(|()| file.sync_all());
+        crash::before("disk", "fill-new");
+        let written = file.write_all(content).and_then(|()| {
+            crash::after("disk", "fill-new");
+            file.sync_all()
+        });
         written.map_err(|source| Error::Io { action: "write", path: relative.to_owned(), source })?;
-        self.sync_directory(relative.parent().unwrap_or(Path::new("")))
+        crash::before("disk", "name-new");
+        let named = rename_new((&parent, &part), (&parent, name));
+        if named.is_err() {
+            // whatever is in the way, nobody needs this one; what stays is replaced by the next attempt
+            let _ = rustix::fs::unlinkat(&parent, &part, AtFlags::empty());
+        }
+        named.map_err(|e| io_error("create", relative, e))?;
+        crash::after("disk", "name-new");
+        self.sync_directory(relative.parent().unwrap_or(Path::new("")))?;
+        crash::after("disk", "write-new");
+        Ok(())
     }
 
     /// Removes a data file that Rucio has given up and left behind: only the very file that was verified.
@@ -285,7 +306,9 @@ impl DataDir {
             return Err(Error::AnotherFile { path: relative.to_owned() });
         }
         let (parent, name) = self.open_parent(relative)?;
+        crash::before("disk", "remove-leftover");
         rustix::fs::unlinkat(&parent, name, AtFlags::empty()).map_err(|e| io_error("remove", relative, e))?;
+        crash::after("disk", "remove-leftover");
         self.sync_directory(relative.parent().unwrap_or(Path::new("")))
     }
 
@@ -295,7 +318,8 @@ impl DataDir {
             made.push(component);
             let (parent, name) = self.open_parent(&made)?;
             match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
+                Ok(()) => crash::after("disk", "make-directory"),
+                Err(Errno::EXIST) => {}
                 Err(e) => return Err(io_error("make the directory", &made, e)),
             }
         }
@@ -305,6 +329,19 @@ impl DataDir {
     fn sync_directory(&self, relative: &Path) -> Result<(), Error> {
         let fd = self.open_directory(relative)?;
         rustix::fs::fsync(&fd).map_err(|e| io_error("sync", relative, e))
+    }
+}
+
+/// Renames and never replaces anything (`EEXIST`).
+fn rename_new(from: (&OwnedFd, &OsStr), to: (&OwnedFd, &OsStr)) -> rustix::io::Result<()> {
+    let ((from_parent, from_name), (to_parent, to_name)) = (from, to);
+    match rustix::fs::renameat_with(from_parent, from_name, to_parent, to_name, RenameFlags::NOREPLACE) {
+        // some network file systems cannot rename without replacing; a link never replaces anything either
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            rustix::fs::linkat(from_parent, from_name, to_parent, to_name, AtFlags::empty())
+                .and_then(|()| rustix::fs::unlinkat(from_parent, from_name, AtFlags::empty()))
+        }
+        renamed => renamed,
     }
 }
 
@@ -398,6 +435,21 @@ mod tests {
         assert!(data.move_aside(from, to, second).is_err());
         assert_eq!(fs::read_to_string(data.absolute(to)).unwrap(), "first");
         assert_eq!(fs::read_to_string(data.absolute(from)).unwrap(), "second");
+    }
+
+    #[test]
+    fn a_new_file_is_whole_or_not_there_whatever_a_crash_left_of_the_last_attempt() {
+        let (_root, data) = directory();
+        let path = Path::new("ctao/acada/invalid/a.reason.json");
+        let part = data.absolute(Path::new("ctao/acada/invalid/.a.reason.json.part"));
+        fs::create_dir(part.parent().unwrap()).unwrap();
+        fs::write(&part, "{\"lfn\": \"/cta").unwrap();
+        data.write_new(path, b"{}").unwrap();
+        assert_eq!(fs::read_to_string(data.absolute(path)).unwrap(), "{}");
+        let again = data.write_new(path, b"other").unwrap_err();
+        assert!(matches!(&again, Error::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists), "{again}");
+        assert_eq!(fs::read_to_string(data.absolute(path)).unwrap(), "{}");
+        assert!(!part.exists());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod audit_log;
 pub mod cli;
 pub mod config;
+mod crash;
 pub mod crosscheck;
 pub mod custody;
 pub mod daemon;

@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
 
 use super::http::Endpoint;
+use crate::names::Did;
 
 /// How one answer goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +67,7 @@ struct Knobs {
     fail_percent: Option<(u8, StdRng)>,
     corrupt_copies: u32,
     leave_files: bool,
+    leave_these: BTreeSet<Did>,
 }
 
 /// A handle on everything that can be made to go wrong; clones act on the same server.
@@ -150,6 +152,11 @@ impl Faults {
         self.knobs().leave_files = leave;
     }
 
+    /// The reaper drops the row of this file alone and leaves it on disk.
+    pub fn leave_file(&self, did: &Did) {
+        self.knobs().leave_these.insert(did.clone());
+    }
+
     /// Everything that was made to go wrong from now on goes well again.
     pub fn clear(&self) {
         *self.knobs() = Knobs::default();
@@ -203,7 +210,8 @@ impl Faults {
         corrupt
     }
 
-    pub(crate) fn leaves_files(&self) -> bool {
-        self.knobs().leave_files
+    pub(crate) fn leaves(&self, did: &Did) -> bool {
+        let knobs = self.knobs();
+        knobs.leave_files || knobs.leave_these.contains(did)
     }
 }

@@ -42,7 +42,7 @@ async fn delete(shared: &Shared) {
             continue;
         }
         let Some(path) = shared.path(&did, &rse) else { continue };
-        if !shared.faults.leaves_files() {
+        if !shared.faults.leaves(&did) {
             match tokio::fs::remove_file(&path).await {
                 Ok(()) => shared.journal.write([Event::FileDeleted { did: did.clone(), rse: rse.clone() }]),
                 // as Rucio: what is not there counts as deleted

@@ -2,6 +2,7 @@
 
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
+use crate::crash;
 use crate::custody::brakes::{Brake, HOUR, Hold, Limits, Spent, Standing, Target, Trip};
 use crate::custody::{State, UnixMillis};
 
@@ -168,15 +169,13 @@ impl Ledger {
 
     /// An audit record is on disk.
     pub async fn audited(&self, seq: u64, hash: &str) -> Result<(), Error> {
-        sqlx::query(
+        let write = sqlx::query(
             "INSERT INTO audit_head (id, seq, hash) VALUES (1, $1, $2)
              ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
         )
         .bind(seq.cast_signed())
         .bind(hash)
-        .execute(&self.writer)
-        .await
-        .map(|_| ())
-        .map_err(|e| self.database(e))
+        .execute(&self.writer);
+        crash::around("ledger", "audited", write).await.map(|_| ()).map_err(|e| self.database(e))
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::crash;
 use crate::custody::{State, UnixMillis};
 
 use super::{Error, FileRow, LEASE, Ledger, after, now};
@@ -87,6 +88,7 @@ impl Ledger {
         count: bool,
     ) -> Result<(), Error> {
         let mut tx = self.begin().await?;
+        crash::note("failed");
         for (id, delay) in files {
             sqlx::query(
                 "UPDATE files SET waits_for = $1, attempts = attempts + $2, next_attempt = $3, claimed_by = NULL,
@@ -130,6 +132,7 @@ impl Ledger {
             return Ok(());
         }
         let mut tx = self.begin().await?;
+        crash::note("postponed");
         for file in files {
             sqlx::query(
                 "UPDATE files SET next_attempt = $1, waits_for = $2,

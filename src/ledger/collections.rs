@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::crash;
 use crate::names::Did;
 
 use super::{Error, Ledger, now};
@@ -28,6 +29,7 @@ impl Ledger {
     /// Remembers collections that exist and are attached to their parents.
     pub async fn collections_known(&self, dids: &[Did]) -> Result<(), Error> {
         let mut tx = self.begin().await?;
+        crash::note("collections-known");
         for did in dids {
             sqlx::query(
                 "INSERT INTO collections (scope, name, known_at) VALUES ($1, $2, $3) ON CONFLICT (scope, name) DO NOTHING",
@@ -45,6 +47,7 @@ impl Ledger {
     /// Forgets collections that Rucio turned out not to have.
     pub async fn collections_unknown(&self, dids: &BTreeSet<Did>) -> Result<(), Error> {
         let mut tx = self.begin().await?;
+        crash::note("collections-unknown");
         for did in dids {
             sqlx::query("DELETE FROM collections WHERE scope = $1 AND name = $2")
                 .bind(&did.scope)
@@ -69,7 +72,7 @@ impl Ledger {
 
     /// Remembers (or, with `None`, forgets) rule A of a dataset.
     pub async fn set_rule_a(&self, dataset: &Did, rule: Option<&str>) -> Result<(), Error> {
-        sqlx::query(
+        let write = sqlx::query(
             "INSERT INTO collections (scope, name, known_at, rule_a) VALUES ($1, $2, $3, $4)
              ON CONFLICT (scope, name) DO UPDATE SET rule_a = excluded.rule_a",
         )
@@ -77,9 +80,7 @@ impl Ledger {
         .bind(&dataset.name)
         .bind(now())
         .bind(rule)
-        .execute(&self.writer)
-        .await
-        .map(|_| ())
-        .map_err(|e| self.database(e))
+        .execute(&self.writer);
+        crash::around("ledger", "rule-a", write).await.map(|_| ()).map_err(|e| self.database(e))
     }
 }

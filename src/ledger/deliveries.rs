@@ -2,6 +2,7 @@
 
 use sqlx::{FromRow, Sqlite, Transaction};
 
+use crate::crash;
 use crate::custody::{FileIdentity, State, UnixMillis};
 use crate::names::Lfn;
 
@@ -106,6 +107,7 @@ impl Ledger {
     }
 
     async fn insert(&self, tx: &mut Transaction<'static, Sqlite>, delivery: &Delivery) -> Result<(), Error> {
+        crash::note("discovered");
         let at = now();
         let id: i64 = sqlx::query_scalar(
             "INSERT INTO files (lfn, scope, dataset, state, state_since, discovered_at, bytes, mtime_ns, inode, next_attempt)
@@ -138,6 +140,7 @@ impl Ledger {
         row: &FileRow,
         identity: FileIdentity,
     ) -> Result<(), Error> {
+        crash::note("redelivery-recorded");
         sqlx::query(
             "INSERT INTO redeliveries (file_id, bytes, mtime_ns, inode, seen_at, next_attempt)
              VALUES ($1, $2, $3, $4, $5, $5)

@@ -32,6 +32,7 @@ pub use operators::{Operator, Retried, TooLate};
 pub use queries::{Filter, StateSummary};
 pub use rows::{EventRow, FileRow, iso};
 
+use crate::crash;
 use crate::custody::{IllegalMove, State, UnixMillis};
 
 /// What can go wrong with the ledger.
@@ -244,11 +245,13 @@ impl Ledger {
 
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {
         // IMMEDIATE: a transaction that reads first and writes later must not fail half-way on the lock
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.database(e))
+        let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.database(e))?;
+        crash::begun();
+        Ok(transaction)
     }
 
     async fn commit(&self, transaction: Transaction<'static, Sqlite>) -> Result<(), Error> {
-        transaction.commit().await.map_err(|e| self.database(e))
+        crash::committing(transaction.commit()).await.map_err(|e| self.database(e))
     }
 }
 

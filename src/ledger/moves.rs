@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::{Sqlite, Transaction};
 
+use crate::crash;
 use crate::custody::brakes::is_contradiction;
 use crate::custody::{Contents, FileIdentity, State, UnixMillis};
 
@@ -329,6 +330,7 @@ impl Ledger {
         moved: Option<(State, State)>,
         detail: Option<&str>,
     ) -> Result<(), Error> {
+        crash::note(kind);
         sqlx::query(
             "INSERT INTO events (file_id, at, kind, from_state, to_state, detail) VALUES ($1, $2, $3, $4, $5, $6)",
         )
@@ -366,6 +368,7 @@ impl Ledger {
     }
 
     async fn set_trigger_gone(&self, tx: &mut Transaction<'static, Sqlite>, id: i64) -> Result<(), Error> {
+        crash::note("trigger-gone");
         sqlx::query("UPDATE files SET trigger_pending = 0 WHERE id = $1")
             .bind(id)
             .execute(&mut **tx)

@@ -12,6 +12,7 @@ use super::answer::{Answer, BodyError, read_all};
 use super::auth::{Auth, TOKEN};
 use super::errors::{Error, Kind, Outlook, classify};
 use super::{Observer, Settings};
+use crate::crash;
 use crate::tls::{self, root_cause};
 
 /// How much of a failure's body is looked at.
@@ -72,6 +73,11 @@ impl Request {
     pub(super) fn json(mut self, body: &serde_json::Value) -> Self {
         self.body = Some(Bytes::from(body.to_string()));
         self
+    }
+
+    /// Whether it may change something in Rucio. Two questions are asked by POST, because they are long.
+    fn changes(&self) -> bool {
+        self.method != Method::GET && !matches!(self.endpoint, "replicas" | "metadata")
     }
 }
 
@@ -134,7 +140,9 @@ impl Transport {
     /// Makes the request once and reads the whole answer.
     pub(super) async fn exchange<A: Answer>(&self, request: &Request, headers: HeaderMap) -> Result<A, Error> {
         let begun = Instant::now();
-        let result = self.exchange_now(request, headers).await;
+        let exchange = self.exchange_now(request, headers);
+        let result =
+            if request.changes() { crash::around("rucio", request.endpoint, exchange).await } else { exchange.await };
         let outcome = result.as_ref().map_or_else(|error| error.kind().as_str(), |_| "ok");
         self.observer.request(request.endpoint, outcome, begun.elapsed().as_secs_f64());
         result

@@ -1,0 +1,38 @@
+//! Crash points: places before and after every effect where a build with the feature `failpoints` can be made to die.
+//!
+//! A point is called `room.effect.before` or `room.effect.after`. The few places that all effects pass through name them:
+//! Rucio's calls by their endpoint, the ledger's transactions by the events in them, the disk by what is done to it.
+//! Without the feature nothing of this is compiled: the functions are empty.
+
+#[cfg(feature = "failpoints")]
+mod points;
+
+#[cfg(feature = "failpoints")]
+pub(crate) use points::{after, before, begun, committing, note};
+
+#[cfg(not(feature = "failpoints"))]
+pub(crate) use absent::{after, before, begun, committing, note};
+
+/// Passes the points before and after an effect that is awaited.
+pub(crate) async fn around<T>(room: &'static str, effect: &'static str, work: impl Future<Output = T>) -> T {
+    before(room, effect);
+    let done = work.await;
+    after(room, effect);
+    done
+}
+
+#[cfg(not(feature = "failpoints"))]
+mod absent {
+    /// The effect is about to happen.
+    pub(crate) const fn before(_room: &str, _effect: &str) {}
+    /// The effect has happened.
+    pub(crate) const fn after(_room: &str, _effect: &str) {}
+    /// A transaction of the ledger's writer has begun.
+    pub(crate) const fn begun() {}
+    /// Something is written in the open transaction, which is called by it.
+    pub(crate) const fn note(_kind: &str) {}
+    /// Commits the open transaction.
+    pub(crate) async fn committing<T>(commit: impl Future<Output = T>) -> T {
+        commit.await
+    }
+}

@@ -1,0 +1,83 @@
+//! The points of a build that can be made to die.
+//!
+//! `DL0_INGEST_CRASH_AT=name` or `name:n`: at the n-th passage of that point the process kills itself with SIGKILL; nothing
+//! is flushed, no destructor runs. `DL0_INGEST_CRASH_LIST=path`: every passage is appended to that file, a line each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use rustix::process::{Signal, getpid, kill_process};
+
+/// What the environment asks for.
+struct Wish {
+    at: Option<(String, u64)>,
+    list: Option<Mutex<std::fs::File>>,
+}
+
+static WISH: LazyLock<Wish> = LazyLock::new(|| {
+    let at = std::env::var("DL0_INGEST_CRASH_AT").ok().map(|text| match text.split_once(':') {
+        Some((name, nth)) => (name.to_owned(), nth.parse().unwrap_or(1)),
+        None => (text, 1),
+    });
+    let open = |path| std::fs::OpenOptions::new().create(true).append(true).open(path).ok();
+    Wish { at, list: std::env::var_os("DL0_INGEST_CRASH_LIST").and_then(open).map(Mutex::new) }
+});
+
+/// How often each point was passed.
+static PASSED: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
+
+/// What was written in the open transaction. There is one writer, so there is one transaction.
+static NOTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The effect is about to happen.
+pub(crate) fn before(room: &str, effect: &str) {
+    pass(format!("{room}.{effect}.before"));
+}
+
+/// The effect has happened.
+pub(crate) fn after(room: &str, effect: &str) {
+    pass(format!("{room}.{effect}.after"));
+}
+
+fn pass(point: String) {
+    if let Some(list) = &WISH.list {
+        // a list that cannot be written lacks points, and the campaign's test says which
+        let _ = writeln!(lock(list), "{point}");
+    }
+    let Some((name, nth)) = &WISH.at else { return };
+    if *name != point {
+        return;
+    }
+    let mut passed = lock(&PASSED);
+    let times = passed.entry(point).or_default();
+    *times += 1;
+    if *times == *nth {
+        // returns only to a process that is dead
+        let _ = kill_process(getpid(), Signal::KILL);
+    }
+}
+
+/// A transaction of the ledger's writer has begun.
+pub(crate) fn begun() {
+    lock(&NOTED).clear();
+}
+
+/// Something is written in the open transaction, which is called by it.
+pub(crate) fn note(kind: &str) {
+    lock(&NOTED).insert(kind.to_owned());
+}
+
+/// Commits the open transaction.
+pub(crate) async fn committing<T>(commit: impl Future<Output = T>) -> T {
+    let kinds: Vec<String> = std::mem::take(&mut *lock(&NOTED)).into_iter().collect();
+    let kinds = if kinds.is_empty() { "no-event".to_owned() } else { kinds.join("+") };
+    before("ledger", &kinds);
+    let done = commit.await;
+    after("ledger", &kinds);
+    done
+}

@@ -1,0 +1,151 @@
+//! A crash at every point.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::sync::Arc;
+
+use dl0_ingest::embedded::Daemon as RucioDaemon;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::checker::check;
+use crate::daemon::{Daemon, End};
+use crate::site::{LST, MST, Site, fixture};
+use crate::watcher::Watcher;
+
+/// Runs at a time; each waits most of its time.
+const AT_ONCE: usize = 8;
+/// Passages of one point at which it is crashed: the first ones, since later ones are the same again.
+const PASSAGES: usize = 3;
+
+/// Effects that the list of points must hold, so that it cannot become empty unseen.
+const EFFECTS: &[&str] = &[
+    "audit.record",
+    "disk.move-aside",
+    "disk.name-new",
+    "disk.remove-leftover",
+    "disk.remove-trigger",
+    "disk.write-new",
+    "ledger.audited",
+    "ledger.collections-known",
+    "ledger.confirmed",
+    "ledger.delivered-again-identical",
+    "ledger.discovered",
+    "ledger.first-look",
+    "ledger.registered",
+    "ledger.rejected+trigger-gone",
+    "ledger.rejecting",
+    "ledger.release-ordered",
+    "ledger.released",
+    "ledger.releasing",
+    "ledger.removing-leftover",
+    "ledger.replica-gone",
+    "ledger.replicated",
+    "ledger.rule-a",
+    "ledger.trigger-gone",
+    "ledger.verified",
+    "rucio.add_collections",
+    "rucio.add_rules",
+    "rucio.attach",
+    "rucio.end_rule",
+];
+
+/// Good files in two datasets, one delivered twice, one that Rucio leaves on disk, and a bad one.
+async fn scenario(site: Arc<Site>) {
+    // nothing leaves the site before the second delivery was compared
+    site.rucio.faults().pause(RucioDaemon::Conveyor);
+    let good = [
+        site.deliver(&format!("{LST}/cal.fits.fz"), fixture("CAL"), true),
+        site.deliver(&format!("{LST}/muon.fits.fz"), fixture("MUON"), true),
+        site.deliver_leftover(&format!("{MST}/left.fits.fz"), fixture("SUBARRAY")),
+    ];
+    let bad = fixture("SUBARRAY");
+    site.deliver(&format!("{MST}/bad.fits.fz"), bad[..bad.len() - 2880].to_vec(), false);
+    for delivery in &good {
+        site.until_trigger_gone(delivery).await;
+    }
+    site.trigger(&good[0]);
+    site.until_trigger_gone(&good[0]).await;
+    site.rucio.faults().resume(RucioDaemon::Conveyor);
+}
+
+/// One run with a crash at a point; tells whether it came to that.
+async fn run(environment: &[(&str, &str)], site: &Arc<Site>) -> bool {
+    let watcher = Watcher::start(site);
+    let acts = tokio::spawn(scenario(Arc::clone(site)));
+    let mut daemon = Daemon::start(site, environment);
+    let settled = async {
+        acts.await.unwrap();
+        site.until_settled().await;
+    };
+    tokio::pin!(settled);
+    let crashed = tokio::select! {
+        end = daemon.ended() => {
+            assert_eq!(end, End::Killed, "{}", fs::read_to_string(site.log()).unwrap());
+            true
+        }
+        () = &mut settled => false,
+    };
+    if crashed {
+        daemon = Daemon::start(site, &[]);
+        settled.await;
+    }
+    daemon.stop().await;
+    check(site).await;
+    assert!(watcher.finish() > 0);
+    crashed
+}
+
+/// The points of a run without a crash, with the number of passages of each.
+async fn recorded() -> BTreeMap<String, usize> {
+    let site = Arc::new(Site::new().await);
+    let list = site.points();
+    assert!(!run(&[("DL0_INGEST_CRASH_LIST", list.to_str().unwrap())], &site).await);
+    let mut points = BTreeMap::new();
+    for line in fs::read_to_string(&list).unwrap().lines() {
+        *points.entry(line.to_owned()).or_default() += 1;
+    }
+    points
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_it_is_killed_it_ends_in_the_same_place() {
+    let points = recorded().await;
+    for effect in EFFECTS {
+        for side in ["before", "after"] {
+            assert!(points.contains_key(&format!("{effect}.{side}")), "no point {effect}.{side} in {points:#?}");
+        }
+    }
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let mut runs = JoinSet::new();
+    for (point, passages) in &points {
+        for nth in 1..=(*passages).min(PASSAGES) {
+            let (at, turns) = (format!("{point}:{nth}"), Arc::clone(&turns));
+            runs.spawn(async move {
+                let _turn = turns.acquire_owned().await.unwrap();
+                eprintln!("crash at {at}");
+                let site = Arc::new(Site::new().await);
+                let crashed = run(&[("DL0_INGEST_CRASH_AT", &at)], &site).await;
+                (at, crashed)
+            });
+        }
+    }
+    let total = runs.len();
+    let (mut crashed, mut missed) = (0, BTreeSet::new());
+    let mut failed = Vec::new();
+    while let Some(ended) = runs.join_next().await {
+        match ended {
+            Ok((_, true)) => crashed += 1,
+            Ok((at, false)) => drop(missed.insert(at)),
+            Err(error) => failed.push(error.to_string()),
+        }
+    }
+    eprintln!("{} points, {total} runs, {crashed} crashes; no crash: {missed:?}", points.len());
+    assert!(failed.is_empty(), "{failed:#?}");
+    for effect in EFFECTS {
+        for side in ["before", "after"] {
+            let at = format!("{effect}.{side}:1");
+            assert!(!missed.contains(&at), "{at} was not reached");
+        }
+    }
+}
