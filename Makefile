@@ -9,7 +9,7 @@ NEXTEST_VERSION = 0.9.143
 FUZZ_VERSION = 0.13.2
 DENY_VERSION = 0.20.2
 
-.PHONY: help demo test test-quick check licences bench bench-road fuzz nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
+.PHONY: help demo test test-quick campaign check licences bench bench-road fuzz nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
 
 help:                      ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -27,10 +27,16 @@ licences:                  ## licences, sources and banned crates of the depende
 	cargo deny check licenses bans sources
 
 test: nextest testbed-up   ## everything, the real stack included (Debian 12, as root)
-	cargo nextest run --features testbed; status=$$?; tests/testbed/down; exit $$status
+	cargo nextest run --features testbed,failpoints; status=$$?; tests/testbed/down; exit $$status
 
 test-quick: nextest        ## what needs no real stack
 	cargo nextest run
+
+# How long the daemon is killed at random, in seconds
+CAMPAIGN_SECONDS ?= 600
+
+campaign: nextest          ## kill the daemon at each of its points, then at random for CAMPAIGN_SECONDS
+	DL0_INGEST_CRASH_SECONDS=$(CAMPAIGN_SECONDS) cargo nextest run --profile campaign --features failpoints --test crash --no-capture
 
 bench:                     ## `verify` beside its alternatives, which are installed (Debian 12, root), and its own parts
 	cargo build --release

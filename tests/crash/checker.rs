@@ -16,23 +16,77 @@ use crate::watcher::invalid;
 
 const ON_SITE: &str = "STORAGE-1";
 
+/// What Rucio did and what the daemon announced, by file.
+struct Account {
+    history: Vec<Entry>,
+    by_did: BTreeMap<Did, Vec<Entry>>,
+    removed: BTreeSet<String>,
+    records: BTreeMap<String, Vec<Value>>,
+}
+
+impl Account {
+    fn of(site: &Site) -> Self {
+        let history = site.rucio.history();
+        let mut account = Self { history, by_did: BTreeMap::new(), removed: BTreeSet::new(), records: BTreeMap::new() };
+        for entry in &account.history {
+            match &entry.event {
+                Event::RulePlaced { did, .. } | Event::RuleEnding { did, .. } => {
+                    account.by_did.entry(did.clone()).or_default().push(entry.clone());
+                }
+                Event::RuleRemoved { id, .. } => drop(account.removed.insert(id.clone())),
+                _ => {}
+            }
+        }
+        for record in audit_records(site) {
+            let lfn = record["lfn"].as_str().unwrap().to_owned();
+            account.records.entry(lfn).or_default().push(record);
+        }
+        account
+    }
+
+    /// Where the rules on a DID were for, and whether each was removed.
+    fn rules_on(&self, did: &Did) -> Vec<(String, bool)> {
+        let placed = self.by_did.get(did).into_iter().flatten().filter_map(|entry| match &entry.event {
+            Event::RulePlaced { id, rse_expression, .. } => Some((rse_expression.clone(), self.removed.contains(id))),
+            _ => None,
+        });
+        placed.collect()
+    }
+
+    /// When each rule on a DID that was ended was ended first, oldest first.
+    fn endings_on(&self, did: &Did) -> Vec<SystemTime> {
+        let mut seen = BTreeSet::new();
+        let ended = self.by_did.get(did).into_iter().flatten().filter_map(|entry| match &entry.event {
+            Event::RuleEnding { id, .. } => seen.insert(id).then_some(entry.at),
+            _ => None,
+        });
+        ended.collect()
+    }
+
+    /// The first record of an effect on a file that lay on disk as this inode.
+    fn record(&self, delivery: &Delivery, effect: &str, inode: u64) -> &Value {
+        let records = self.records.get(&delivery.lfn()).map(Vec::as_slice).unwrap_or_default();
+        let is_it = |record: &&Value| record["effect"] == effect && record["identity"]["inode"] == inode;
+        records.iter().find(is_it).unwrap_or_else(|| panic!("no record of the {effect} of {}", delivery.lfn()))
+    }
+}
+
 /// Fails unless everything delivered has ended as it must.
 pub(crate) async fn check(site: &Site) {
     let deliveries = site.deliveries();
-    let history = site.rucio.history();
-    let records = audit_records(site);
+    let account = Account::of(site);
     for delivery in &deliveries {
         if delivery.good {
             copied_and_gone(site, delivery);
-            rules_of_file(&history, delivery);
-            released_on_record(&history, &records, delivery);
+            rules_of_file(&account, delivery);
+            released_on_record(&account, delivery);
         } else {
-            set_aside(site, &records, delivery);
+            set_aside(site, &account, delivery);
         }
     }
     nothing_else_on_site(site, &deliveries);
-    nothing_else_deleted(&history, &deliveries);
-    catalogued(site, &history, &deliveries).await;
+    nothing_else_deleted(&account, &deliveries);
+    catalogued(site, &account, &deliveries).await;
 }
 
 /// Two identical copies at distinct sites, and none on site.
@@ -47,7 +101,7 @@ fn copied_and_gone(site: &Site, delivery: &Delivery) {
 }
 
 /// In `invalid/` byte for byte, with its reason, and nowhere else.
-fn set_aside(site: &Site, records: &[Value], delivery: &Delivery) {
+fn set_aside(site: &Site, account: &Account, delivery: &Delivery) {
     let place = invalid(site, delivery);
     assert_eq!(fs::read(&place).unwrap(), *delivery.content, "{}", place.display());
     let reason = fs::read(reason_of(&place)).unwrap();
@@ -55,10 +109,9 @@ fn set_aside(site: &Site, records: &[Value], delivery: &Delivery) {
     assert_eq!(reason["lfn"], *delivery.lfn());
     assert!(reason["reasons"][0]["code"].is_string(), "{reason:#}");
     assert!(site.rucio.replicas(&delivery.did()).is_empty(), "{}", delivery.lfn());
-    let record = find(records, delivery, "set-aside", None).expect("a record of the move");
+    let record = account.record(delivery, "set-aside", delivery.inodes[0]);
     let moved_to = record["verdict"]["moved_to"].as_str().unwrap();
     assert_eq!(site.storage(1).join(moved_to), place, "{record:#}");
-    assert_eq!(record["identity"]["inode"], delivery.inodes[0], "{record:#}");
 }
 
 fn reason_of(place: &Path) -> PathBuf {
@@ -79,9 +132,9 @@ fn nothing_else_on_site(site: &Site, deliveries: &[Delivery]) {
 }
 
 /// Only on-site copies of good files were ever deleted.
-fn nothing_else_deleted(history: &[Entry], deliveries: &[Delivery]) {
+fn nothing_else_deleted(account: &Account, deliveries: &[Delivery]) {
     let good: BTreeSet<Did> = deliveries.iter().filter(|delivery| delivery.good).map(Delivery::did).collect();
-    for entry in history {
+    for entry in &account.history {
         match &entry.event {
             Event::FileDeleted { did, rse } | Event::ReplicaGone { did, rse } => {
                 assert!(rse == ON_SITE && good.contains(did), "{entry:?}");
@@ -94,28 +147,16 @@ fn nothing_else_deleted(history: &[Entry], deliveries: &[Delivery]) {
     }
 }
 
-/// Where the rules on a DID were for, and whether each was removed.
-fn rules_on(history: &[Entry], on: &Did) -> Vec<(String, bool)> {
-    let removed = |wanted: &str| {
-        history.iter().any(|entry| matches!(&entry.event, Event::RuleRemoved { id, .. } if id == wanted))
-    };
-    let placed = history.iter().filter_map(|entry| match &entry.event {
-        Event::RulePlaced { id, did, rse_expression } if did == on => Some((rse_expression.clone(), removed(id))),
-        _ => None,
-    });
-    placed.collect()
-}
-
 /// One rule B that stands, and one rule C for each delivery that has ended.
-fn rules_of_file(history: &[Entry], delivery: &Delivery) {
+fn rules_of_file(account: &Account, delivery: &Delivery) {
     let (c, b): (Vec<_>, Vec<_>) =
-        rules_on(history, &delivery.did()).into_iter().partition(|(expression, _)| expression == ON_SITE);
+        account.rules_on(&delivery.did()).into_iter().partition(|(expression, _)| expression == ON_SITE);
     assert!(matches!(b.as_slice(), [(expression, false)] if expression.contains("OFFSITE")), "{b:?}");
     assert_eq!(c, vec![(ON_SITE.to_owned(), true); delivery.inodes.len()], "{}", delivery.lfn());
 }
 
 /// Datasets and containers as Rucio shows them: every good file attached, one rule A on each dataset.
-async fn catalogued(site: &Site, history: &[Entry], deliveries: &[Delivery]) {
+async fn catalogued(site: &Site, account: &Account, deliveries: &[Delivery]) {
     let mut datasets: BTreeMap<Did, BTreeSet<String>> = BTreeMap::new();
     for delivery in deliveries.iter().filter(|delivery| delivery.good) {
         datasets.entry(delivery.dataset()).or_default().insert(delivery.lfn());
@@ -124,7 +165,7 @@ async fn catalogued(site: &Site, history: &[Entry], deliveries: &[Delivery]) {
     let token = rucio.log_in("ingest", "ingestpw").await.expect(200);
     let rucio = rucio.with_token(Some(token.header("X-Rucio-Auth-Token")));
     for (dataset, files) in datasets {
-        let rules = rules_on(history, &dataset);
+        let rules = account.rules_on(&dataset);
         assert_eq!(rules, [("OFFSITE".to_owned(), false)], "{dataset}");
         let path = format!("/dids/{}/{}", dataset.scope, encode(&dataset.name));
         let content = rucio.get(&format!("{path}/dids")).await.expect(200).lines();
@@ -157,35 +198,16 @@ fn audit_records(site: &Site) -> Vec<Value> {
     records
 }
 
-/// The first record of an effect on a file, on this very inode if one is given.
-fn find<'r>(records: &'r [Value], delivery: &Delivery, effect: &str, inode: Option<u64>) -> Option<&'r Value> {
-    records.iter().find(|record| {
-        record["effect"] == effect
-            && record["lfn"] == *delivery.lfn()
-            && inode.is_none_or(|inode| record["identity"]["inode"] == inode)
-    })
-}
-
 /// Every departure was announced, with complete evidence, before its rule ended.
-fn released_on_record(history: &[Entry], records: &[Value], delivery: &Delivery) {
-    let mut endings: BTreeMap<&str, SystemTime> = BTreeMap::new();
-    for entry in history {
-        match &entry.event {
-            Event::RuleEnding { id, did } if *did == delivery.did() => {
-                endings.entry(id).or_insert(entry.at);
-            }
-            _ => {}
-        }
-    }
-    let mut moments: Vec<SystemTime> = endings.into_values().collect();
-    moments.sort();
-    assert_eq!(moments.len(), delivery.inodes.len(), "{}", delivery.lfn());
-    for (ended, inode) in moments.into_iter().zip(&delivery.inodes) {
-        let record = find(records, delivery, "release", Some(*inode)).expect("a record of the release");
+fn released_on_record(account: &Account, delivery: &Delivery) {
+    let endings = account.endings_on(&delivery.did());
+    assert_eq!(endings.len(), delivery.inodes.len(), "{}", delivery.lfn());
+    for (ended, inode) in endings.into_iter().zip(&delivery.inodes) {
+        let record = account.record(delivery, "release", *inode);
         complete(record, delivery);
         assert!(at(record) <= ended, "{record:#} came after {ended:?}");
         if delivery.leftover {
-            complete(find(records, delivery, "remove-leftover", Some(*inode)).expect("a record of it"), delivery);
+            complete(account.record(delivery, "remove-leftover", *inode), delivery);
         }
     }
 }

@@ -23,16 +23,19 @@ pub(crate) enum End {
 pub(crate) struct Daemon {
     child: Arc<Mutex<Child>>,
     id: rustix::process::Pid,
+    /// Where its part of the log begins.
+    log_from: u64,
 }
 
 impl Daemon {
     pub(crate) fn start(site: &Site, environment: &[(&str, &str)]) -> Self {
         let log = OpenOptions::new().create(true).append(true).open(site.log()).unwrap();
+        let log_from = log.metadata().unwrap().len();
         let mut command = command(&["run", "--config", site.config().to_str().unwrap()]);
         command.envs(environment.iter().copied()).stderr(log.try_clone().unwrap()).stdout(log);
         let child = command.spawn().unwrap();
         let id = rustix::process::Pid::from_child(&child);
-        Self { child: Arc::new(Mutex::new(child)), id }
+        Self { child: Arc::new(Mutex::new(child)), id, log_from }
     }
 
     /// Waits for its end.
@@ -51,7 +54,14 @@ impl Daemon {
         assert_eq!(self.ended().await, End::Killed);
     }
 
-    pub(crate) async fn stop(self) {
+    /// Stops it in good order, once it is up.
+    pub(crate) async fn stop(self, site: &Site) {
+        let ready = || {
+            let log = std::fs::read(site.log()).unwrap();
+            let ours = &log[usize::try_from(self.log_from).unwrap()..];
+            std::future::ready(String::from_utf8_lossy(ours).contains(r#""message":"ready""#))
+        };
+        site.until("the daemon to be ready", ready).await;
         rustix::process::kill_process(self.id, rustix::process::Signal::TERM).unwrap();
         assert_eq!(self.ended().await, End::Stopped);
     }

@@ -10,8 +10,11 @@ use tokio::task::JoinSet;
 
 use crate::checker::check;
 use crate::daemon::{Daemon, End};
-use crate::site::{LST, MST, Site, fixture};
+use crate::site::{Site, fixture};
 use crate::watcher::Watcher;
+
+const LST: &str = "ctao/acada/dl0/LST/events/2026/01/01";
+const MST: &str = "ctao/acada/dl0/MST/events/2026/01/01";
 
 /// Runs at a time; each waits most of its time.
 const AT_ONCE: usize = 8;
@@ -90,7 +93,7 @@ async fn run(environment: &[(&str, &str)], site: &Arc<Site>) -> bool {
         daemon = Daemon::start(site, &[]);
         settled.await;
     }
-    daemon.stop().await;
+    daemon.stop(site).await;
     check(site).await;
     assert!(watcher.finish() > 0);
     crashed
@@ -117,27 +120,27 @@ async fn wherever_it_is_killed_it_ends_in_the_same_place() {
         }
     }
     let turns = Arc::new(Semaphore::new(AT_ONCE));
-    let mut runs = JoinSet::new();
+    let (mut runs, mut names) = (JoinSet::new(), BTreeMap::new());
     for (point, passages) in &points {
         for nth in 1..=(*passages).min(PASSAGES) {
             let (at, turns) = (format!("{point}:{nth}"), Arc::clone(&turns));
-            runs.spawn(async move {
+            let name = at.clone();
+            let task = runs.spawn(async move {
                 let _turn = turns.acquire_owned().await.unwrap();
-                eprintln!("crash at {at}");
                 let site = Arc::new(Site::new().await);
-                let crashed = run(&[("DL0_INGEST_CRASH_AT", &at)], &site).await;
-                (at, crashed)
+                run(&[("DL0_INGEST_CRASH_AT", &at)], &site).await
             });
+            names.insert(task.id(), name);
         }
     }
     let total = runs.len();
     let (mut crashed, mut missed) = (0, BTreeSet::new());
     let mut failed = Vec::new();
-    while let Some(ended) = runs.join_next().await {
+    while let Some(ended) = runs.join_next_with_id().await {
         match ended {
             Ok((_, true)) => crashed += 1,
-            Ok((at, false)) => drop(missed.insert(at)),
-            Err(error) => failed.push(error.to_string()),
+            Ok((task, false)) => drop(missed.insert(names[&task].clone())),
+            Err(error) => failed.push(format!("{}: {error}", names[&error.id()])),
         }
     }
     eprintln!("{} points, {total} runs, {crashed} crashes; no crash: {missed:?}", points.len());

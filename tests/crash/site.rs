@@ -12,12 +12,9 @@ use dl0_ingest::ledger::Ledger;
 use dl0_ingest::names::Did;
 
 /// No run takes anything like this long.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(5);
 /// Between two looks at a directory or at the ledger.
 const LOOK: Duration = Duration::from_millis(20);
-
-pub(crate) const LST: &str = "ctao/acada/dl0/LST/events/2026/01/01";
-pub(crate) const MST: &str = "ctao/acada/dl0/MST/events/2026/01/01";
 
 /// A file as it was delivered, perhaps several times.
 #[derive(Clone, Debug)]
@@ -60,9 +57,7 @@ impl Site {
         let rucio = Embedded::start(Options { pace, ..Options::new(root.path()) }).await.unwrap();
         let site = Self { root, rucio, deliveries: Mutex::default() };
         fs::create_dir_all(site.state()).unwrap();
-        for directory in [LST, MST] {
-            fs::create_dir_all(site.storage(1).join(directory)).unwrap();
-        }
+        fs::create_dir_all(site.storage(1).join("ctao/acada")).unwrap();
         let password = site.root.path().join("password");
         fs::write(&password, "ingestpw\n").unwrap();
         let text = format!(
@@ -130,6 +125,7 @@ impl Site {
 
     fn write(&self, mut delivery: Delivery) -> Delivery {
         let path = self.storage(1).join(&delivery.path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
         let arriving = self.root.path().join("arriving");
         fs::write(&arriving, &*delivery.content).unwrap();
         delivery.inodes.push(fs::metadata(&arriving).unwrap().ino());
@@ -177,7 +173,7 @@ impl Site {
         .await;
     }
 
-    async fn until<F: Future<Output = bool>>(&self, what: &str, condition: impl Fn() -> F) {
+    pub(crate) async fn until<F: Future<Output = bool>>(&self, what: &str, condition: impl Fn() -> F) {
         let begun = Instant::now();
         while !condition().await {
             if begun.elapsed() > PATIENCE {

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::site::{Delivery, Site};
 
-/// Between two looks at all files.
+/// Between two looks at all files, at least.
 const PACE: Duration = Duration::from_millis(5);
 
 pub(crate) struct Watcher {
@@ -24,11 +24,13 @@ impl Watcher {
         let thread = std::thread::spawn(move || {
             let mut looks = 0;
             while !end.load(Ordering::Relaxed) {
+                let begun = Instant::now();
                 for delivery in site.deliveries() {
                     assert_safe(&site, &delivery);
                     looks += 1;
                 }
-                std::thread::sleep(PACE);
+                // with many files, no more than a share of a core
+                std::thread::sleep(PACE.max(begun.elapsed() * 3));
             }
             looks
         });
