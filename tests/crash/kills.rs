@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::checker::check;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, End};
 use crate::site::{Site, fixture};
 use crate::watcher::Watcher;
 
@@ -76,7 +76,7 @@ async fn killed_at_random_moments_under_load_it_loses_nothing() {
     load.await.unwrap();
     let daemon = Daemon::start(&site, &[]);
     site.until_settled().await;
-    daemon.stop(&site).await;
+    assert_eq!(daemon.stop(&site).await, End::Stopped);
     check(&site).await;
     let looks = watcher.finish();
     let deliveries = site.deliveries();

@@ -5,6 +5,7 @@ use std::fs;
 use std::sync::Arc;
 
 use dl0_ingest::embedded::Daemon as RucioDaemon;
+use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -67,6 +68,7 @@ async fn scenario(site: Arc<Site>) {
     for delivery in &good {
         site.until_trigger_gone(delivery).await;
     }
+    site.until_delivery_taken(&good[0]).await;
     site.trigger(&good[0]);
     site.until_trigger_gone(&good[0]).await;
     site.rucio.faults().resume(RucioDaemon::Conveyor);
@@ -76,24 +78,27 @@ async fn scenario(site: Arc<Site>) {
 async fn run(environment: &[(&str, &str)], site: &Arc<Site>) -> bool {
     let watcher = Watcher::start(site);
     let acts = tokio::spawn(scenario(Arc::clone(site)));
-    let mut daemon = Daemon::start(site, environment);
+    let daemon = Daemon::start(site, environment);
     let settled = async {
         acts.await.unwrap();
         site.until_settled().await;
+    }
+    .shared();
+    let end = tokio::select! {
+        end = daemon.ended() => end,
+        // the very last effects may be visible before it dies of them
+        () = settled.clone() => daemon.stop(site).await,
     };
-    tokio::pin!(settled);
-    let crashed = tokio::select! {
-        end = daemon.ended() => {
-            assert_eq!(end, End::Killed, "{}", fs::read_to_string(site.log()).unwrap());
-            true
-        }
-        () = &mut settled => false,
+    let crashed = match end {
+        End::Killed => true,
+        End::Stopped => false,
+        End::Other(_) => panic!("{end:?}: {}", fs::read_to_string(site.log()).unwrap()),
     };
     if crashed {
-        daemon = Daemon::start(site, &[]);
+        let daemon = Daemon::start(site, &[]);
         settled.await;
+        assert_eq!(daemon.stop(site).await, End::Stopped);
     }
-    daemon.stop(site).await;
     check(site).await;
     assert!(watcher.finish() > 0);
     crashed

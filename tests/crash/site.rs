@@ -12,7 +12,7 @@ use dl0_ingest::ledger::Ledger;
 use dl0_ingest::names::Did;
 
 /// No run takes anything like this long.
-const PATIENCE: Duration = Duration::from_mins(5);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks at a directory or at the ledger.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -156,7 +156,20 @@ impl Site {
         self.until(&what, || std::future::ready(path.symlink_metadata().is_err())).await;
     }
 
-    /// Waits until the ledger has no file on its road any more. The one thing that is asked of the daemon's own record.
+    /// Waits until the ledger has it on record that a delivery's trigger is gone: a trigger that comes in the instant
+    /// before is taken for the old one until the next full scan.
+    pub(crate) async fn until_delivery_taken(&self, delivery: &Delivery) {
+        let (path, lfn) = (self.state().join("ledger.db"), delivery.lfn());
+        self.until("the record of a removed trigger", || async {
+            let Ok(ledger) = Ledger::open_read_only(&path).await else { return false };
+            let row = ledger.by_lfn(&lfn).await.ok().flatten();
+            ledger.close().await;
+            row.is_some_and(|row| !row.trigger_pending)
+        })
+        .await;
+    }
+
+    /// Waits until the ledger has no file on its road any more.
     pub(crate) async fn until_settled(&self) {
         let path = self.state().join("ledger.db");
         self.until("the end of all files' roads", || async {
