@@ -249,6 +249,15 @@ impl DataDir {
         Ok(())
     }
 
+    /// Makes the trigger of the file beside it, a relative link; an existing one is left alone (`EEXIST`).
+    pub fn make_trigger(&self, file: &Path) -> Result<(), Error> {
+        let (parent, name) = self.open_parent(file)?;
+        let mut trigger = name.to_owned();
+        trigger.push(TRIGGER_SUFFIX);
+        rustix::fs::symlinkat(name, &parent, trigger).map_err(|e| io_error("make the trigger of", file, e))?;
+        self.sync_directory(file.parent().unwrap_or(Path::new("")))
+    }
+
     /// Moves a file, making directories as needed and never replacing anything (`EEXIST` then).
     pub fn move_aside(&self, from: &Path, to: &Path, expected: FileIdentity) -> Result<(), Error> {
         self.make_directories(to.parent().unwrap_or(Path::new("")))?;

@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod names;
 pub mod pipeline;
 pub mod product;
+pub mod reconcile;
 pub mod rucio;
 pub mod storage;
 pub mod telemetry;

@@ -47,6 +47,16 @@ fn every_link_between_documents_leads_somewhere() {
 }
 
 #[test]
+fn the_codes_of_the_audit_are_those_in_the_code() {
+    let page = read("docs/operations.md");
+    let table = page.split("| code | what was found |").nth(1).unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with("| `"));
+    let told: Vec<&str> = rows.map(|line| line.split('`').nth(1).unwrap()).collect();
+    let codes: Vec<&str> = dl0_ingest::reconcile::Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(told, codes);
+}
+
+#[test]
 fn the_page_of_findings_is_the_table_in_the_code() {
     let page = read("docs/findings.md");
     let rows = |severity| {

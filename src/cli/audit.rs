@@ -1,21 +1,22 @@
-//! `audit`: proving what was done.
+//! `audit`: whether disk, ledger and Rucio agree, and whether the record of what was done is whole.
 
-use std::fmt::Write as _;
+mod reconcile;
+mod verify_log;
+
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
 
 use super::exit::{Exit, Failure};
-use super::ledger::read;
-use crate::audit_log::{self, Head, Verified};
 
 #[derive(Debug, Args)]
-#[command(arg_required_else_help = true)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    reconcile: reconcile::Arguments,
 }
 
 #[derive(Debug, Subcommand)]
@@ -24,72 +25,12 @@ enum Command {
     ///
     /// Without FILE: the log in the state directory, held against the ledger as well. With FILE: these files alone, oldest
     /// first; no configuration is needed.
-    VerifyLog(VerifyLog),
-}
-
-#[derive(Debug, Args)]
-struct VerifyLog {
-    /// Files of the log, oldest first
-    #[arg(value_name = "FILE")]
-    files: Vec<PathBuf>,
-    /// One JSON object instead of text
-    #[arg(long)]
-    json: bool,
+    VerifyLog(verify_log::Arguments),
 }
 
 pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let Command::VerifyLog(arguments) = &arguments.command;
-    let (files, known) = if arguments.files.is_empty() {
-        // the ledger first: a record written meanwhile is one more than it knows of, not one less
-        read(config, |reader| async move {
-            let known = reader.ledger.audit_head().await?.map(|(seq, hash)| Head { seq, hash });
-            let directory = &reader.config.state_dir;
-            let files = audit_log::files(directory)
-                .map_err(|error| Failure::environment(format!("cannot read {}: {error}", directory.display())))?;
-            Ok((files, known))
-        })?
-    } else {
-        (arguments.files.clone(), None)
-    };
-    let verified = audit_log::verify(&files, known.as_ref())
-        .map_err(|error| Failure::environment(format!("cannot read the audit record: {error}")))?;
-    if arguments.json {
-        writeln!(out, "{}", report(&files, &verified))?;
-    } else {
-        writeln!(out, "{}", told(&files, &verified))?;
+    match &arguments.command {
+        Some(Command::VerifyLog(arguments)) => verify_log::run(arguments, config, out),
+        None => reconcile::run(&arguments.reconcile, config, out),
     }
-    Ok(if verified.broken.is_some() { Exit::Bad } else { Exit::Good })
-}
-
-fn report(files: &[PathBuf], verified: &Verified) -> serde_json::Value {
-    let broken = verified.broken.as_ref().map(|(file, found)| {
-        json!({ "file": file.display().to_string(), "line": found.line, "reason": found.flaw.to_string() })
-    });
-    json!({
-        "files": files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
-        "whole": verified.broken.is_none(),
-        "records": verified.records,
-        "last": { "seq": verified.head.seq, "hash": verified.head.hash },
-        "unfinished_bytes": verified.open_bytes,
-        "broken": broken,
-    })
-}
-
-fn told(files: &[PathBuf], verified: &Verified) -> String {
-    if let Some((file, found)) = &verified.broken {
-        return format!("{}, line {}: {}", file.display(), found.line, found.flaw);
-    }
-    if files.is_empty() {
-        return "no effect is on record".to_owned();
-    }
-    let mut text = format!("{} records, the chain is whole", verified.records);
-    if verified.records > 0 {
-        // writing to a String cannot fail
-        let _ = write!(text, "; the last is number {}, hash {}", verified.head.seq, verified.head.hash);
-    }
-    if verified.open_bytes > 0 {
-        let bytes = verified.open_bytes;
-        let _ = write!(text, "\n{bytes} bytes of an unfinished record follow: its effect was not carried out");
-    }
-    text
 }

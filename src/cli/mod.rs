@@ -11,9 +11,11 @@ mod hold;
 mod ledger;
 mod list;
 mod operator;
+mod rebuild;
 mod retry;
 mod run;
 mod show;
+mod sources;
 mod status;
 mod table;
 mod verify;
@@ -65,8 +67,10 @@ enum Command {
     ReleaseHold(hold::Arguments),
     /// Show or reset the breaker that a contradiction opens and that stops all releases
     Breaker(breaker::Arguments),
-    /// Prove what was done
+    /// Compare disk, ledger and Rucio; prove what was done
     Audit(audit::Arguments),
+    /// Restore custody from Rucio and the disk when the ledger is lost
+    Rebuild(rebuild::Arguments),
     /// Read files as the daemon would and say whether they are sound
     Verify(verify::Arguments),
     /// Play the whole road with a miniature Rucio and a few files; needs nothing else
@@ -89,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::ReleaseHold(arguments) => hold::lift(&arguments, &config, out),
         Command::Breaker(arguments) => breaker::run(&arguments, &config, out),
         Command::Audit(arguments) => audit::run(&arguments, &config, out),
+        Command::Rebuild(arguments) => rebuild::run(&arguments, &config, out),
         Command::Verify(arguments) => verify::run(&arguments, out),
         Command::Demo(arguments) => demo::run(&arguments, out),
     };

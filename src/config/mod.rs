@@ -15,7 +15,7 @@ mod sizes;
 mod types;
 
 pub use checks::Severity;
-pub use durations::format as format_duration;
+pub use durations::{format as format_duration, parse as parse_duration};
 pub use load::Loaded;
 pub use password::{CREDENTIAL, PasswordError};
 pub use problem::{ConfigError, Place, Problem};

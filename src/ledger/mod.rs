@@ -11,6 +11,7 @@ mod moves;
 mod operators;
 mod queries;
 mod rows;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ pub use moves::{Registration, Sentence, Verified};
 pub use operators::{Operator, Retried, TooLate};
 pub use queries::{Filter, StateSummary};
 pub use rows::{EventRow, FileRow, iso};
+pub use survey::{OnRecord, Restored};
 
 use crate::crash;
 use crate::custody::{IllegalMove, State, UnixMillis};

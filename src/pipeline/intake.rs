@@ -19,7 +19,8 @@ use crate::ledger::{Delivered, Delivery, WrongTrigger, now};
 
 use self::hints::{AFTER_LOSS, Hints};
 use self::judge::{Mistake, Verdict, announced, is_trigger, judge};
-use self::scanner::{Counts, Scanner, Visitor, is_invalid};
+pub(crate) use self::scanner::is_invalid;
+use self::scanner::{Counts, Scanner, Visitor};
 use self::troubles::Troubles;
 use super::Context;
 

@@ -16,7 +16,7 @@ pub mod register;
 pub mod release;
 pub mod replicate;
 mod runner;
-mod set_aside;
+pub(crate) mod set_aside;
 pub mod verify;
 
 use std::sync::Arc;
@@ -212,7 +212,7 @@ pub trait Stage: Send + Sync + 'static {
 }
 
 /// A task for a blocking thread; its panic is the caller's panic.
-async fn blocking<T: Send + 'static>(task: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn blocking<T: Send + 'static>(task: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(task).await {
         Ok(value) => value,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

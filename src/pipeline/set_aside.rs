@@ -229,14 +229,14 @@ fn free_destination(data: &DataDir, planned: &Path) -> Result<PathBuf, datadir::
 }
 
 /// The reason of a rejected file, beside it.
-pub(super) fn reason_path(destination: &Path) -> PathBuf {
+pub(crate) fn reason_path(destination: &Path) -> PathBuf {
     let mut path = destination.as_os_str().to_owned();
     path.push(".reason.json");
     PathBuf::from(path)
 }
 
 /// The trigger of a file, relative to the data root.
-pub(super) fn trigger_path(name: &Lfn) -> PathBuf {
+pub(crate) fn trigger_path(name: &Lfn) -> PathBuf {
     let mut path = name.relative().as_os_str().to_owned();
     path.push(TRIGGER_SUFFIX);
     PathBuf::from(path)

@@ -21,7 +21,7 @@ pub struct Verify {
 }
 
 /// What one reading gave.
-pub(super) enum Reading {
+pub(crate) enum Reading {
     /// The whole file was read, unchanged from begin to end.
     Read(Box<Report>),
     /// It is not the file that was delivered, or it changed meanwhile.
@@ -151,7 +151,7 @@ fn verified(row: FileRow, report: Report) -> Verified {
 }
 
 /// What was read, in the ledger's form.
-pub(super) fn contents(report: &Report) -> Contents {
+pub(crate) fn contents(report: &Report) -> Contents {
     Contents {
         bytes: report.fixity.bytes,
         adler32: report.fixity.adler32_hex(),
@@ -160,9 +160,14 @@ pub(super) fn contents(report: &Report) -> Contents {
     }
 }
 
-/// How files are read: as the operator wants it, and not beyond shutdown.
+/// The same, and not beyond shutdown.
 pub(super) fn options(context: &Context) -> fixity::Options {
-    let verify = context.config().verify;
+    fixity::Options { cancel: Some(Arc::clone(&context.cancel)), ..as_configured(&context.config()) }
+}
+
+/// How files are read, as the operator wants it.
+pub(crate) fn as_configured(config: &Config) -> fixity::Options {
+    let verify = config.verify;
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     fixity::Options {
         depth: verify.depth,
@@ -170,13 +175,12 @@ pub(super) fn options(context: &Context) -> fixity::Options {
         decode_threads: NonZeroUsize::new(cores / verify.threads).or(Some(NonZeroUsize::MIN)),
         require_checksum: verify.require_checksum,
         accept_missing_metadata: !verify.reject_missing_metadata,
-        cancel: Some(Arc::clone(&context.cancel)),
         ..fixity::Options::default()
     }
 }
 
 /// Reads a file once and makes sure that it was the same file all the time.
-pub(super) fn read_once(data: &DataDir, name: &Lfn, expected: FileIdentity, options: &fixity::Options) -> Reading {
+pub(crate) fn read_once(data: &DataDir, name: &Lfn, expected: FileIdentity, options: &fixity::Options) -> Reading {
     let path = name.relative();
     let (file, opened) = match data.open(path) {
         Ok(opened) => opened,

@@ -73,6 +73,34 @@ impl<T: DeserializeOwned> Answer for Lines<T> {
     }
 }
 
+/// What is kept of a list that is too long to be kept.
+pub(super) trait Gather: Default {
+    /// One line of the list.
+    type Line: DeserializeOwned;
+    /// Takes what matters of a line.
+    fn take(&mut self, line: Self::Line);
+}
+
+/// A list of any length, of which no more than a chunk is in memory.
+pub(super) struct Gathered<G>(pub(super) G);
+
+impl<G: Gather> Answer for Gathered<G> {
+    async fn read(mut response: Response) -> Result<Self, BodyError> {
+        let (mut parser, mut items, mut gathered) = (LineParser::default(), Vec::new(), G::default());
+        while let Some(chunk) = response.chunk().await? {
+            parser.push(&chunk, &mut items)?;
+            for line in items.drain(..) {
+                gathered.take(line);
+            }
+        }
+        parser.finish(&mut items)?;
+        for line in items {
+            gathered.take(line);
+        }
+        Ok(Self(gathered))
+    }
+}
+
 /// The whole body, if it has at most `max` bytes.
 pub(super) async fn read_all(mut response: Response, max: u64) -> Result<Vec<u8>, BodyError> {
     let mut body = Vec::new();

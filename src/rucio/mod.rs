@@ -16,6 +16,7 @@ mod replicas;
 mod retry;
 mod rses;
 mod rules;
+mod survey;
 mod transport;
 mod types;
 
@@ -34,6 +35,7 @@ pub use breaker::Breaker;
 pub use errors::{Error, Kind};
 pub use metadata::metadata_key_is_safe;
 pub use retry::Retry;
+pub use survey::Survey;
 pub use types::{
     Attachment, Child, CollectionKind, DidInfo, DidKind, Grouping, Lock, LockState, NewCollection, NewRule,
     ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleId, RuleState,

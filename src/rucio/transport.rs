@@ -66,7 +66,8 @@ impl Request {
     }
 
     pub(super) fn query(mut self, key: &str, value: &str) -> Self {
-        self.query = Some(format!("{key}={}", utf8_percent_encode(value, SEGMENT)));
+        let pair = format!("{key}={}", utf8_percent_encode(value, SEGMENT));
+        self.query = Some(self.query.map_or_else(|| pair.clone(), |query| format!("{query}&{pair}")));
         self
     }
 

@@ -4,6 +4,8 @@
 mod audit;
 mod brakes;
 mod depth;
+mod rebuild;
+mod reconcile;
 mod site;
 mod start;
 

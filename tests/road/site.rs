@@ -94,6 +94,11 @@ impl Site {
         Daemon::start(self.config())
     }
 
+    /// A daemon without a limit of releases an hour.
+    pub(crate) fn start_unlimited(&self) -> Daemon {
+        Daemon::start(self.config_with(|text| text.replace("max_files_per_hour: 5", "max_files_per_hour: 5000")))
+    }
+
     /// The daemon's own directory, made before its start.
     pub(crate) fn state(&self) -> PathBuf {
         let state = self.root.path().join("state");

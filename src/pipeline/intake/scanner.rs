@@ -194,7 +194,7 @@ fn is_settled(mtime_ns: i64, read_at: SystemTime) -> bool {
 }
 
 /// `<vo>/<scope>/invalid` and everything below it.
-pub(super) fn is_invalid(path: &Path) -> bool {
+pub(crate) fn is_invalid(path: &Path) -> bool {
     path.components().nth(2).is_some_and(|component| component.as_os_str() == INVALID_DIRECTORY)
 }
 

@@ -1,0 +1,169 @@
+//! The ledger as it is held against disk and Rucio, and rows that are restored from them.
+
+use sqlx::FromRow;
+
+use crate::custody::{Contents, FileIdentity, State, UnixMillis};
+use crate::names::{Did, Lfn};
+
+use super::{Error, Ledger, now};
+
+/// What the ledger says of one file, as far as disk and Rucio can agree or disagree with it.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct OnRecord {
+    /// Logical file name.
+    pub lfn: String,
+    /// State.
+    #[sqlx(try_from = "String")]
+    pub state: State,
+    /// Since when.
+    pub state_since: UnixMillis,
+    /// Counts the deliveries of this LFN.
+    pub delivery: i64,
+    /// Size in bytes.
+    #[sqlx(try_from = "i64")]
+    pub bytes: u64,
+    /// Last modification, nanoseconds since 1970 UTC.
+    pub mtime_ns: i64,
+    /// Inode (bits of an unsigned number).
+    pub inode: i64,
+    /// Adler-32, 8 hex digits.
+    pub adler32: Option<String>,
+    /// BLAKE3, 64 hex digits.
+    pub blake3: Option<String>,
+    /// The rule that protects the on-site replica.
+    pub rule_c: Option<String>,
+    /// When that rule was ended.
+    pub release_ordered_at: Option<UnixMillis>,
+    /// Where a rejected file lies or is to lie, relative to the data root.
+    pub invalid_path: Option<String>,
+    /// The evidence of its release is on record.
+    pub has_evidence: bool,
+    /// A second delivery waits to be compared.
+    pub redelivered: bool,
+}
+
+impl OnRecord {
+    /// Identity on disk as verified.
+    pub fn identity(&self) -> FileIdentity {
+        FileIdentity { bytes: self.bytes, mtime_ns: self.mtime_ns, inode: self.inode.cast_unsigned() }
+    }
+}
+
+/// A file whose custody is restored from Rucio and the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Its name.
+    pub lfn: Lfn,
+    /// Registered, Replicated, Verified, Rejected or Held.
+    pub state: State,
+    /// As found on disk.
+    pub identity: FileIdentity,
+    /// What was read; `None` when it could not be.
+    pub contents: Option<Contents>,
+    /// Product metadata as a JSON object.
+    pub metadata: Option<String>,
+    /// `None` when the file carries no checksum at all.
+    pub valid_fits_checksum: Option<bool>,
+    /// Its trigger is on disk.
+    pub trigger: bool,
+    /// The rule that protects the on-site replica.
+    pub rule_c: Option<String>,
+    /// The rule for the copies after the first, and where the first one is.
+    pub rule_b: Option<(String, String)>,
+    /// Where a rejected file lies, relative to the data root.
+    pub invalid_path: Option<String>,
+    /// Code and words for why it is held or rejected.
+    pub reason: Option<(String, String)>,
+}
+
+impl Ledger {
+    /// All datasets with files on record.
+    pub async fn datasets(&self) -> Result<Vec<Did>, Error> {
+        let found: Vec<(String, String)> =
+            sqlx::query_as("SELECT DISTINCT scope, dataset FROM files ORDER BY scope, dataset")
+                .fetch_all(&self.reader)
+                .await
+                .map_err(|e| self.database(e))?;
+        Ok(found.into_iter().map(|(scope, name)| Did::new(scope, name)).collect())
+    }
+
+    /// The files of one dataset, by name.
+    pub async fn on_record(&self, dataset: &Did) -> Result<Vec<OnRecord>, Error> {
+        sqlx::query_as(
+            "SELECT lfn, state, state_since, delivery, bytes, mtime_ns, inode, adler32, blake3, rule_c,
+                 release_ordered_at, invalid_path, last_evidence IS NOT NULL AS has_evidence,
+                 EXISTS (SELECT 1 FROM redeliveries WHERE file_id = files.id) AS redelivered
+             FROM files WHERE scope = $1 AND dataset = $2 ORDER BY lfn",
+        )
+        .bind(&dataset.scope)
+        .bind(&dataset.name)
+        .fetch_all(&self.reader)
+        .await
+        .map_err(|e| self.database(e))
+    }
+
+    /// Whether nothing has happened to any file but that it was restored.
+    pub async fn holds_only_restored(&self) -> Result<bool, Error> {
+        sqlx::query_scalar("SELECT NOT EXISTS (SELECT 1 FROM events WHERE kind <> 'rebuilt')")
+            .fetch_one(&self.reader)
+            .await
+            .map_err(|e| self.database(e))
+    }
+
+    /// Writes rows for files in custody that the ledger does not know, all in one transaction. One that it knows is left
+    /// as it is. Returns how many are new.
+    pub async fn restore(&self, files: &[Restored]) -> Result<u64, Error> {
+        let mut tx = self.begin().await?;
+        let mut new = 0;
+        for file in files {
+            let at = now();
+            let contents = file.contents.as_ref();
+            let (code, reason) = file.reason.clone().unzip();
+            let (rule_b, first_rse) = file.rule_b.clone().unzip();
+            let id: Option<i64> = sqlx::query_scalar(
+                "INSERT INTO files (lfn, scope, dataset, state, state_since, discovered_at, next_attempt, bytes, mtime_ns,
+                     inode, trigger_pending, adler32, crc32c, blake3, metadata, valid_fits_checksum, rule_b, rule_c,
+                     first_rse, invalid_path, reason_code, reason, held_from)
+                 VALUES ($1, $2, $3, $4, $5, $5, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+                     $20, $21)
+                 ON CONFLICT (lfn) DO NOTHING RETURNING id",
+            )
+            .bind(file.lfn.as_str())
+            .bind(file.lfn.scope())
+            .bind(file.lfn.dataset().name)
+            .bind(file.state.as_str())
+            .bind(at)
+            .bind(file.identity.bytes.cast_signed())
+            .bind(file.identity.mtime_ns)
+            .bind(file.identity.inode.cast_signed())
+            .bind(i64::from(file.trigger))
+            .bind(contents.map(|contents| &contents.adler32))
+            .bind(contents.map(|contents| &contents.crc32c))
+            .bind(contents.map(|contents| &contents.blake3))
+            .bind(&file.metadata)
+            .bind(file.valid_fits_checksum)
+            .bind(rule_b)
+            .bind(&file.rule_c)
+            .bind(first_rse)
+            .bind(&file.invalid_path)
+            .bind(code)
+            .bind(&reason)
+            .bind((file.state == State::Held).then_some(State::Registered.as_str()))
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(|e| self.database(e))?;
+            let Some(id) = id else { continue };
+            new += 1;
+            sqlx::query("INSERT INTO events (file_id, at, kind, to_state, detail) VALUES ($1, $2, 'rebuilt', $3, $4)")
+                .bind(id)
+                .bind(at)
+                .bind(file.state.as_str())
+                .bind(reason.as_deref().unwrap_or("restored from Rucio and the disk"))
+                .execute(&mut *tx)
+                .await
+                .map_err(|e| self.database(e))?;
+        }
+        self.commit(tx).await?;
+        Ok(new)
+    }
+}

@@ -1,0 +1,204 @@
+//! What a reconciliation finds, in stable codes and in words.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::custody::State;
+
+/// What is wrong. `docs/operations.md` has the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Code {
+    /// On disk, and nobody knows it.
+    Dark,
+    /// Said to be on site, and not on disk.
+    Missing,
+    /// Rucio has an on-site replica that the ledger does not have on site.
+    Orphan,
+    /// The ledger says registered, Rucio has no on-site replica.
+    Unregistered,
+    /// Rucio has the on-site replica in a state that it should not have.
+    ReplicaState,
+    /// Sizes differ.
+    WrongSize,
+    /// Rucio's adler32 is not the ledger's.
+    WrongChecksum,
+    /// The bytes on disk are not those that were verified.
+    WrongContent,
+    /// Another file lies under the name of the one that was verified.
+    Changed,
+    /// The file could not be read.
+    Unreadable,
+    /// The rule that protects the on-site copy has ended or is gone.
+    Unprotected,
+    /// Not registered yet, and its trigger is gone.
+    Unannounced,
+    /// The trigger of a file that is registered or released.
+    ForgottenTrigger,
+    /// Released, and still on disk.
+    LeftOnSite,
+    /// In `invalid/` without a reason, or unknown to the ledger.
+    LeftoverInInvalid,
+    /// An invariant is broken in another way.
+    BrokenInvariant,
+}
+
+impl Code {
+    /// All codes, in the order of the table.
+    pub const ALL: [Self; 16] = [
+        Self::Dark,
+        Self::Missing,
+        Self::Orphan,
+        Self::Unregistered,
+        Self::ReplicaState,
+        Self::WrongSize,
+        Self::WrongChecksum,
+        Self::WrongContent,
+        Self::Changed,
+        Self::Unreadable,
+        Self::Unprotected,
+        Self::Unannounced,
+        Self::ForgottenTrigger,
+        Self::LeftOnSite,
+        Self::LeftoverInInvalid,
+        Self::BrokenInvariant,
+    ];
+
+    /// The code in tables and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dark => "dark",
+            Self::Missing => "missing",
+            Self::Orphan => "orphan",
+            Self::Unregistered => "unregistered",
+            Self::ReplicaState => "replica-state",
+            Self::WrongSize => "wrong-size",
+            Self::WrongChecksum => "wrong-checksum",
+            Self::WrongContent => "wrong-content",
+            Self::Changed => "changed",
+            Self::Unreadable => "unreadable",
+            Self::Unprotected => "unprotected",
+            Self::Unannounced => "unannounced",
+            Self::ForgottenTrigger => "forgotten-trigger",
+            Self::LeftOnSite => "left-on-site",
+            Self::LeftoverInInvalid => "leftover-in-invalid",
+            Self::BrokenInvariant => "broken-invariant",
+        }
+    }
+
+    /// The invariant that this breaks, if it breaks one.
+    pub const fn invariant(self) -> Option<&'static str> {
+        match self {
+            Self::Unannounced => Some("I1"),
+            Self::Missing => Some("I3"),
+            Self::Unprotected => Some("I5"),
+            Self::WrongContent => Some("I7"),
+            _ => None,
+        }
+    }
+
+    /// What an operator does about it.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Dark => {
+                "if ACADA wanted it ingested, make its trigger (--repair does so for a sound file); otherwise move it out of the data directory"
+            }
+            Self::Missing => {
+                "look for the file and for who removed it; if it is lost here, an off-site copy may be the only one: declare the replica lost in Rucio only after looking there"
+            }
+            Self::Orphan => {
+                "--repair takes it into custody if it is what Rucio says; otherwise find out who registered it"
+            }
+            Self::Unregistered => {
+                "find out who removed the replica in Rucio; then hold the file with 'dl0-ingest hold' and decide with the disk in view"
+            }
+            Self::ReplicaState => "see what Rucio knows of this replica, and mend it there",
+            Self::WrongSize | Self::WrongChecksum | Self::WrongContent | Self::Changed => {
+                "hold the file with 'dl0-ingest hold', compare the copies off site with the ledger's checksums, and find out who changed it"
+            }
+            Self::Unreadable => "mend the disk or the permissions, and audit again",
+            Self::Unprotected => {
+                "hold the file at once with 'dl0-ingest hold', and place a rule on the on-site RSE by hand: Rucio may delete this copy"
+            }
+            Self::Unannounced => {
+                "nothing is lost while the ledger stands; make the trigger again, a relative link to the file"
+            }
+            Self::ForgottenTrigger => {
+                "a running daemon removes it; --repair does so too if the file is the registered one"
+            }
+            Self::LeftOnSite => "the daemon reports or removes it as release.leftover says; see 'dl0-ingest why'",
+            Self::LeftoverInInvalid => {
+                "somebody put it there by hand, or the ledger was lost: read it, then keep or remove it"
+            }
+            Self::BrokenInvariant => {
+                "stop releases ('dl0-ingest hold --all') and look at the file with 'dl0-ingest show'"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// What can be mended without deciding anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Repair {
+    /// Remove the trigger of a file that is registered, or released and gone.
+    RemoveTrigger,
+    /// Make the trigger of a sound file.
+    MakeTrigger,
+    /// Take a file into custody that Rucio has on site.
+    Restore,
+}
+
+impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RemoveTrigger => "remove its trigger",
+            Self::MakeTrigger => "read it and, if it is sound, make its trigger",
+            Self::Restore => "read it and, if it is what Rucio says, take it into custody",
+        })
+    }
+}
+
+/// One thing that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Finding {
+    /// What.
+    pub code: Code,
+    /// The LFN, or the path for what cannot have one.
+    pub file: String,
+    /// The file's state in the ledger.
+    pub state: Option<State>,
+    /// The invariant that is broken by it.
+    pub invariant: Option<&'static str>,
+    /// The facts.
+    pub message: String,
+    /// What can be done about it at once.
+    pub repair: Option<Repair>,
+}
+
+impl Finding {
+    /// The stable keys of `--json`.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "code": self.code,
+            "file": self.file,
+            "state": self.state.map(State::as_str),
+            "invariant": self.invariant,
+            "message": self.message,
+            "remedy": self.code.remedy(),
+            "repair": self.repair,
+        })
+    }
+}

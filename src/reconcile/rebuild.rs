@@ -1,0 +1,371 @@
+//! Custody restored from Rucio and the disk when the ledger is lost.
+//!
+//! A row is written in the state that can be proven now, never beyond Replicated, so that the evidence for every release
+//! is gathered anew. What contradicts itself is held; what Rucio is deleting is left to it.
+
+use std::path::Path;
+
+use futures_util::stream::{self, StreamExt};
+
+use crate::config::Config;
+use crate::custody::brakes::Target;
+use crate::custody::{Contents, FileIdentity, State};
+use crate::fixity::Report;
+use crate::ledger::{Operator, Restored};
+use crate::names::{Did, Lfn};
+use crate::pipeline::verify::{Reading, contents};
+use crate::rucio::{Kind, ReplicaState, Rule};
+
+use super::gather::{self, Places};
+use super::invalid::{self, SetAside};
+use super::judge::{Facts, OnDisk, Replica};
+use super::{Error, Sources, examine};
+
+/// Rows written in one transaction.
+const BATCH: usize = 100;
+
+/// What a rebuild tells while it goes.
+#[derive(Debug)]
+pub enum Rebuilt {
+    /// So many directories are to be looked at.
+    Directories(u64),
+    /// One more was looked at.
+    Directory,
+    /// A file is in custody again, in this state.
+    Custody {
+        /// The file.
+        lfn: String,
+        /// Its state.
+        state: State,
+        /// Why it is held or rejected.
+        reason: Option<String>,
+    },
+    /// A file that nothing was written for.
+    Left {
+        /// The file.
+        lfn: String,
+        /// Stable, kebab-case.
+        code: &'static str,
+        /// Why.
+        why: String,
+    },
+}
+
+/// What one file's facts come to.
+pub(super) enum Restoration {
+    /// This row can be written.
+    Custody(Box<Restored>),
+    /// Nothing is to be written.
+    Leave {
+        /// Stable, kebab-case.
+        code: &'static str,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Restores custody of every file that Rucio has on site for us. With no ledger in `sources`, only tells what it would do.
+///
+/// Releases stay stopped afterwards by a hold on everything in the name of `operator`: what operators had held before is
+/// lost with the ledger.
+pub async fn rebuild(sources: &Sources, operator: &Operator, mut tell: impl FnMut(Rebuilt)) -> Result<(), Error> {
+    let survey = sources.rucio.survey(&sources.config.onsite_rse).await?;
+    if let Some(ledger) = &sources.ledger {
+        if !ledger.holds_only_restored().await? {
+            return Err(Error::NotEmpty { path: ledger.path().to_owned() });
+        }
+        ledger.place_hold(&Target::All, operator).await?;
+    }
+    let places = Places::find(sources, &survey).await?;
+    tell(Rebuilt::Directories((places.data.len() + places.invalid.len()) as u64));
+    for (place, &listed) in &places.data {
+        let facts = gather::facts(sources, &survey, place, listed).await?;
+        let lost: Vec<Facts> = facts.into_iter().filter(|facts| facts.row.is_none()).collect();
+        if lost.iter().any(|facts| facts.replica.is_some()) {
+            remember_rule_a(sources, place).await?;
+        }
+        for batch in lost.chunks(BATCH) {
+            restore(sources, batch, &mut tell).await?;
+        }
+        tell(Rebuilt::Directory);
+    }
+    for place in &places.invalid {
+        let restored = rejected(sources, place).await?;
+        write(sources, restored, &mut tell).await?;
+        tell(Rebuilt::Directory);
+    }
+    Ok(())
+}
+
+async fn restore(sources: &Sources, batch: &[Facts], tell: &mut impl FnMut(Rebuilt)) -> Result<(), Error> {
+    let threads = sources.config.verify.threads;
+    let mut restorations =
+        stream::iter(batch.iter().map(|facts| async move { (facts, restoration_if_any(sources, facts).await) }))
+            .buffered(threads);
+    let mut rows = Vec::new();
+    while let Some((facts, restoration)) = restorations.next().await {
+        match restoration? {
+            None => {}
+            Some(Restoration::Custody(restored)) => rows.push(*restored),
+            Some(Restoration::Leave { code, why }) => tell(Rebuilt::Left { lfn: facts.lfn.clone(), code, why }),
+        }
+    }
+    write(sources, rows, tell).await
+}
+
+async fn write(sources: &Sources, rows: Vec<Restored>, tell: &mut impl FnMut(Rebuilt)) -> Result<(), Error> {
+    if let Some(ledger) = &sources.ledger {
+        ledger.restore(&rows).await?;
+    }
+    for row in rows {
+        let reason = row.reason.map(|(_, reason)| reason);
+        tell(Rebuilt::Custody { lfn: row.lfn.as_str().to_owned(), state: row.state, reason });
+    }
+    Ok(())
+}
+
+async fn restoration_if_any(sources: &Sources, facts: &Facts) -> Result<Option<Restoration>, Error> {
+    match (&facts.replica, facts.disk, facts.trigger) {
+        (Some(_), _, _) => restoration(sources, facts).await.map(Some),
+        (None, Some(OnDisk::File(..)), None) => {
+            let why = "it is on disk, Rucio does not know it, and it has no trigger; see 'dl0-ingest audit'".to_owned();
+            Ok(Some(Restoration::Leave { code: "dark", why }))
+        }
+        // the daemon takes what has a trigger
+        _ => Ok(None),
+    }
+}
+
+/// The row that the facts of a file prove, of which Rucio has an on-site replica.
+pub(super) async fn restoration(sources: &Sources, facts: &Facts) -> Result<Restoration, Error> {
+    let leave = |code, why: String| Ok(Restoration::Leave { code, why });
+    let name = match Lfn::try_from(facts.lfn.as_str()) {
+        Ok(name) => name,
+        Err(error) => return leave("name", error.to_string()),
+    };
+    let Some(replica) = &facts.replica else { return leave("unregistered", "Rucio has no replica on site".to_owned()) };
+    if replica.state == ReplicaState::BeingDeleted {
+        return leave("departing", "Rucio is deleting the on-site copy; what was decided is carried out".to_owned());
+    }
+    let rules = match sources.rucio.did_rules(&name.did()).await {
+        Ok(rules) => rules,
+        Err(error) if error.kind() == Kind::NotFound => {
+            return leave("departing", "Rucio has just removed it".to_owned());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let rules = Rules::of(&sources.config, rules);
+    if rules.c.is_none() && rules.ending {
+        return leave(
+            "departing",
+            "its release was ordered: the rule that protected it has ended, and Rucio will delete it".to_owned(),
+        );
+    }
+    let found = facts.disk.and_then(OnDisk::identity);
+    let custody = Custody { sources, facts, name, replica, rules };
+    let Some(found) = found else {
+        return Ok(custody.held(
+            FileIdentity { bytes: replica.bytes, mtime_ns: 0, inode: 0 },
+            None,
+            Doubt::missing(facts),
+        ));
+    };
+    custody.of_file(found).await
+}
+
+/// Our rules on a file.
+struct Rules {
+    /// Rule C, without an end.
+    c: Option<String>,
+    /// There is a rule like C that ends.
+    ending: bool,
+    /// Rule B and its source.
+    b: Option<(String, String)>,
+}
+
+impl Rules {
+    fn of(config: &Config, rules: Vec<Rule>) -> Self {
+        let mut ours = Self { c: None, ending: false, b: None };
+        for rule in rules.into_iter().filter(|rule| rule.account == config.rucio.account) {
+            let on_site = rule.rse_expression == config.onsite_rse;
+            match (on_site, rule.expires_at, rule.source_replica_expression) {
+                (true, None, _) if rule.copies == 1 => ours.c = Some(rule.id),
+                (true, Some(_), _) => ours.ending = true,
+                (false, None, Some(source)) => ours.b = Some((rule.id, source)),
+                _ => {}
+            }
+        }
+        ours
+    }
+}
+
+/// Why a file is held.
+struct Doubt {
+    code: &'static str,
+    reason: String,
+}
+
+impl Doubt {
+    fn missing(facts: &Facts) -> Self {
+        let what = if facts.disk.is_some() { "what is on disk is no plain file" } else { "it is not on disk" };
+        Self { code: "vanished", reason: format!("Rucio has it on site, {what}") }
+    }
+}
+
+struct Custody<'a> {
+    sources: &'a Sources,
+    facts: &'a Facts,
+    name: Lfn,
+    replica: &'a Replica,
+    rules: Rules,
+}
+
+impl Custody<'_> {
+    async fn of_file(self, found: FileIdentity) -> Result<Restoration, Error> {
+        if self.replica.state != ReplicaState::Available {
+            let reason = format!("Rucio's replica on site is {:?}", self.replica.state);
+            return Ok(self.held(found, None, Doubt { code: "replica-state", reason }));
+        }
+        if found.bytes != self.replica.bytes {
+            let reason = format!("Rucio has it with {} bytes, {} bytes are on disk", self.replica.bytes, found.bytes);
+            return Ok(self.held(found, None, Doubt { code: "other-content", reason }));
+        }
+        let report = match examine(self.sources, self.name.clone(), found).await {
+            Reading::Read(report) => report,
+            Reading::Failed(why) => return Ok(Restoration::Leave { code: "unreadable", why }),
+            Reading::Changed(_) | Reading::Missing | Reading::Cancelled => {
+                let why = "it changed while it was read; run the rebuild again".to_owned();
+                return Ok(Restoration::Leave { code: "changed", why });
+            }
+        };
+        let read = contents(&report);
+        match &self.replica.adler32 {
+            Some(adler32) if *adler32 == read.adler32 => Ok(self.in_custody(found, &report, read).await?),
+            other => {
+                let theirs = other.as_deref().unwrap_or("no adler32");
+                let reason = format!("Rucio has it with {theirs}, the file on disk has adler32 {}", read.adler32);
+                Ok(self.held(found, Some(&report), Doubt { code: "other-content", reason }))
+            }
+        }
+    }
+
+    /// The file is what Rucio says. How far it has come: not even protected, protected, or with its further copies ordered.
+    async fn in_custody(self, found: FileIdentity, report: &Report, read: Contents) -> Result<Restoration, Error> {
+        let rule_a = rule_a(self.sources, &self.name.dataset()).await?;
+        let state = match (&self.rules.c, &self.rules.b) {
+            (Some(_), Some(_)) if rule_a.is_some() => State::Replicated,
+            (Some(_), _) => State::Registered,
+            // registered anew, which changes nothing in Rucio but brings the rule
+            (None, _) if report.accepted() => State::Verified,
+            (None, _) => {
+                let why = report.reasons.first().map_or("", |reason| reason.message.as_str());
+                let reason = format!("no rule of ours protects it, and it would be rejected today: {why}");
+                return Ok(self.held(found, Some(report), Doubt { code: "unprotected", reason }));
+            }
+        };
+        let replicated = state == State::Replicated;
+        let (rule_b, rule_c) = (self.rules.b.clone().filter(|_| replicated), self.rules.c.clone());
+        let row = Restored { state, contents: Some(read), rule_b, rule_c, ..self.row(found, Some(report)) };
+        Ok(Restoration::Custody(Box::new(row)))
+    }
+
+    fn held(&self, found: FileIdentity, report: Option<&Report>, doubt: Doubt) -> Restoration {
+        let reason = Some((doubt.code.to_owned(), doubt.reason));
+        let rule_c = self.rules.c.clone();
+        Restoration::Custody(Box::new(Restored { state: State::Held, reason, rule_c, ..self.row(found, report) }))
+    }
+
+    fn row(&self, identity: FileIdentity, report: Option<&Report>) -> Restored {
+        let metadata = report.and_then(|report| report.metadata.clone());
+        Restored {
+            lfn: self.name.clone(),
+            state: State::Held,
+            identity,
+            contents: None,
+            metadata: metadata.map(|metadata| serde_json::Value::Object(metadata).to_string()),
+            valid_fits_checksum: report.and_then(|report| report.valid_fits_checksum),
+            trigger: self.facts.trigger.is_some(),
+            rule_c: None,
+            rule_b: None,
+            invalid_path: None,
+            reason: None,
+        }
+    }
+}
+
+/// Rule A of a dataset: permanent, ours, one copy off site.
+async fn rule_a(sources: &Sources, dataset: &Did) -> Result<Option<String>, Error> {
+    match &sources.ledger {
+        Some(ledger) => Ok(ledger.rule_a(dataset).await?),
+        None => find_rule_a(sources, dataset).await,
+    }
+}
+
+async fn find_rule_a(sources: &Sources, dataset: &Did) -> Result<Option<String>, Error> {
+    let config = &sources.config;
+    let is_a = |rule: &Rule| {
+        rule.account == config.rucio.account
+            && rule.rse_expression == config.offsite.expression
+            && rule.copies == 1
+            && rule.expires_at.is_none()
+    };
+    match sources.rucio.did_rules(dataset).await {
+        Ok(rules) => Ok(rules.into_iter().find(is_a).map(|rule| rule.id)),
+        Err(error) if error.kind() == Kind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn remember_rule_a(sources: &Sources, directory: &Path) -> Result<(), Error> {
+    let (Some(ledger), Some(dataset)) = (&sources.ledger, gather::dataset_of(directory)) else { return Ok(()) };
+    if ledger.rule_a(&dataset).await?.is_none()
+        && let Some(rule) = find_rule_a(sources, &dataset).await?
+    {
+        ledger.set_rule_a(&dataset, Some(&rule)).await?;
+    }
+    Ok(())
+}
+
+/// Files that were set aside with a reason, unless their name is in custody again.
+async fn rejected(sources: &Sources, directory: &Path) -> Result<Vec<Restored>, Error> {
+    let mut rows = Vec::new();
+    for SetAside { path, identity, reason } in invalid::files(sources, directory).await? {
+        let Some(reason) = reason else { continue };
+        let Some(Ok(lfn)) = reason["lfn"].as_str().map(Lfn::try_from) else { continue };
+        let known = match &sources.ledger {
+            Some(ledger) => ledger.by_lfn(lfn.as_str()).await?.is_some(),
+            None => false,
+        };
+        // a file of that name may have been delivered in its place: its trigger or Rucio says so
+        if known || in_use(sources, &lfn).await? {
+            continue;
+        }
+        let first = &reason["reasons"][0];
+        let word = |key: &str| first[key].as_str().unwrap_or("unknown").to_owned();
+        rows.push(Restored {
+            lfn,
+            state: State::Rejected,
+            identity,
+            contents: None,
+            metadata: None,
+            valid_fits_checksum: None,
+            trigger: false,
+            rule_c: None,
+            rule_b: None,
+            invalid_path: Some(path.to_string_lossy().into_owned()),
+            reason: Some((word("code"), word("message"))),
+        });
+    }
+    Ok(rows)
+}
+
+async fn in_use(sources: &Sources, lfn: &Lfn) -> Result<bool, Error> {
+    match sources.rucio.did(&lfn.did()).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == Kind::NotFound => {
+            let trigger = crate::pipeline::set_aside::trigger_path(lfn);
+            Ok(sources.data.stat(&trigger)?.is_some())
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,90 @@
+//! Mending what can be mended without deciding anything: nothing here removes data.
+
+use std::path::Path;
+
+use crate::custody::State;
+use crate::custody::invariants::trigger_may_go;
+use crate::names::Lfn;
+use crate::pipeline::set_aside::trigger_path;
+use crate::pipeline::verify::Reading;
+
+use super::finding::{Finding, Repair};
+use super::judge::{Facts, OnDisk, judge};
+use super::rebuild::{Restoration, restoration};
+use super::{Error, Options, Sources, examine, gather};
+
+/// What became of a repair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repaired {
+    /// It is done.
+    Done,
+    /// It was left alone, and why.
+    Not(String),
+}
+
+fn not(why: impl Into<String>) -> Repaired {
+    Repaired::Not(why.into())
+}
+
+/// Carries out what a finding proposes, if a third look finds the same.
+pub async fn repair(sources: &Sources, options: Options, finding: &Finding) -> Result<Repaired, Error> {
+    let (Some(proposed), Ok(name)) = (finding.repair, Lfn::try_from(finding.file.as_str())) else {
+        return Ok(not("nothing safe can be done about it"));
+    };
+    let directory = name.relative().parent().unwrap_or(Path::new(""));
+    // the rules are asked for one by one
+    let survey = crate::rucio::Survey::default();
+    let facts = gather::facts(sources, &survey, directory, false).await?;
+    let Some(facts) = facts.into_iter().find(|facts| facts.lfn == finding.file) else {
+        return Ok(not("it is gone meanwhile"));
+    };
+    if !judge(&facts, options.yardstick()).contains(finding) {
+        return Ok(not("it has changed meanwhile"));
+    }
+    match proposed {
+        Repair::RemoveTrigger => remove_trigger(sources, &facts, &name),
+        Repair::MakeTrigger => make_trigger(sources, &facts, name).await,
+        Repair::Restore => restore(sources, &facts).await,
+    }
+}
+
+fn remove_trigger(sources: &Sources, facts: &Facts, name: &Lfn) -> Result<Repaired, Error> {
+    let Some(row) = &facts.row else { return Ok(not("the ledger does not know it")) };
+    if row.state != State::Released
+        && let Err(violation) = trigger_may_go(row.state, row.rule_c.as_deref())
+    {
+        return Ok(not(violation.to_string()));
+    }
+    sources.data.remove_trigger(&trigger_path(name))?;
+    Ok(Repaired::Done)
+}
+
+async fn make_trigger(sources: &Sources, facts: &Facts, name: Lfn) -> Result<Repaired, Error> {
+    let Some(found) = facts.disk.and_then(OnDisk::identity) else { return Ok(not("it is no plain file")) };
+    match examine(sources, name.clone(), found).await {
+        Reading::Read(report) if report.accepted() => {
+            sources.data.make_trigger(name.relative())?;
+            Ok(Repaired::Done)
+        }
+        Reading::Read(report) => {
+            let reasons: Vec<&str> = report.reasons.iter().map(|reason| reason.message.as_str()).collect();
+            Ok(not(format!("it is not sound: {}", reasons.join("; "))))
+        }
+        Reading::Failed(why) => Ok(not(why)),
+        Reading::Changed(_) | Reading::Missing | Reading::Cancelled => Ok(not("it changed while it was read")),
+    }
+}
+
+async fn restore(sources: &Sources, facts: &Facts) -> Result<Repaired, Error> {
+    let Some(ledger) = &sources.ledger else { return Ok(not("there is no ledger")) };
+    match restoration(sources, facts).await? {
+        Restoration::Custody(restored) if restored.state == State::Held => {
+            Ok(not(restored.reason.map_or_else(String::new, |(_, reason)| reason)))
+        }
+        Restoration::Custody(restored) => {
+            ledger.restore(std::slice::from_ref(restored.as_ref())).await?;
+            Ok(Repaired::Done)
+        }
+        Restoration::Leave { why, .. } => Ok(not(why)),
+    }
+}

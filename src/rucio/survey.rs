@@ -1,0 +1,65 @@
+//! All rules that protect files on site, in one list that may be long.
+
+use std::collections::{BTreeSet, HashMap};
+
+use reqwest::Method;
+use serde::Deserialize;
+
+use super::answer::{Gather, Gathered};
+use super::retry::Repeat;
+use super::transport::Request;
+use super::{Client, Error};
+use crate::names::{Did, Lfn};
+
+/// What is kept of the rules on one RSE: 17 bytes a rule, and the names of the datasets.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// By the number that the id is, whether the rule has no end.
+    rules: HashMap<u128, bool>,
+    datasets: BTreeSet<Did>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Line {
+    id: String,
+    name: String,
+    expires_at: Option<String>,
+}
+
+impl Gather for Survey {
+    type Line = Line;
+
+    fn take(&mut self, line: Line) {
+        if let Ok(id) = u128::from_str_radix(&line.id, 16) {
+            self.rules.insert(id, line.expires_at.is_none());
+        }
+        // a rule on something that cannot be one of our files is not for us
+        if let Ok(name) = Lfn::try_from(line.name.as_str()) {
+            self.datasets.insert(name.dataset());
+        }
+    }
+}
+
+impl Survey {
+    /// Whether a rule stands without an end; `None`: it was not in the list.
+    pub fn stands(&self, rule: &str) -> Option<bool> {
+        self.rules.get(&u128::from_str_radix(rule, 16).ok()?).copied()
+    }
+
+    /// The datasets that the files belong to by their names.
+    pub fn datasets(&self) -> impl Iterator<Item = &Did> {
+        self.datasets.iter()
+    }
+}
+
+impl Client {
+    /// Our rules on exactly this RSE, any number (`GET /rules/?account=&rse_expression=`). The list is read as it
+    /// arrives; it must arrive within the time-out of one exchange.
+    pub async fn survey(&self, rse: &str) -> Result<Survey, Error> {
+        let request = Request::new("rules", format!("list our rules on {rse}"), Method::GET, "/rules/")
+            .query("account", &self.inner.account)
+            .query("rse_expression", rse);
+        let Gathered(survey) = self.call(Repeat::Safe, request).await?;
+        Ok(survey)
+    }
+}

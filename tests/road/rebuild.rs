@@ -1,0 +1,184 @@
+//! The ledger is lost, and custody goes on.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use dl0_ingest::custody::State;
+use dl0_ingest::custody::brakes::Target;
+use dl0_ingest::embedded::Daemon;
+use dl0_ingest::ledger::{Ledger, Operator};
+use dl0_ingest::names::Did;
+use dl0_ingest::reconcile::{self, Error, Rebuilt};
+
+use crate::DELETION_ON;
+use crate::reconcile::sources;
+use crate::site::{Site, fixture, lfn};
+
+const SLOW: &str = "release: {deletion: on, poll: 50ms, poll_max: 200ms, max_files_per_hour: 5}\n\
+                    confirm: {hold: 200ms, poll: 50ms, poll_max: 200ms}\n";
+
+fn operator() -> Operator {
+    Operator { who: "ada".to_owned(), reason: "the ledger was lost".to_owned() }
+}
+
+fn lose_ledger(site: &Site) {
+    for file in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
+        let _ = fs::remove_file(site.state().join(file));
+    }
+}
+
+/// Runs a rebuild and returns (file, state or code).
+async fn rebuild(site: &Site) -> Result<BTreeSet<(String, String)>, Error> {
+    let ledger = Ledger::open(&site.state().join("ledger.db")).await.unwrap();
+    let sources = sources(site, Some(ledger.clone()));
+    let mut told = BTreeSet::new();
+    let done = reconcile::rebuild(&sources, &operator(), |step| match step {
+        Rebuilt::Custody { lfn, state, .. } => drop(told.insert((lfn, state.to_string()))),
+        Rebuilt::Left { lfn, code, .. } => drop(told.insert((lfn, code.to_owned()))),
+        Rebuilt::Directories(_) | Rebuilt::Directory => {}
+    })
+    .await;
+    ledger.close().await;
+    done.map(|()| told)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_whose_ledger_is_lost_ends_with_two_copies_of_every_file_and_no_rule_twice() {
+    let site = Site::new(SLOW).await;
+    let content = fixture("SUBARRAY");
+    let daemon = site.start();
+    // five are released, the others stay confirmed
+    let mut names: Vec<String> = (0..8).map(|n| format!("early{n}.fits.fz")).collect();
+    for name in &names {
+        site.deliver(name, &content);
+    }
+    let mut released = BTreeSet::new();
+    while released.len() < 5 {
+        for name in &names {
+            if site.row(&lfn(name)).await.is_some_and(|row| row.state == State::Released) {
+                released.insert(lfn(name));
+            }
+        }
+    }
+    let bad = site.deliver("bad.fits.fz", b"no FITS file");
+    site.until(&bad, State::Rejected).await;
+    // these get no copies yet, and the last ones are not even registered
+    site.rucio.faults().pause(Daemon::Conveyor);
+    for n in 0..4 {
+        names.push(format!("middle{n}.fits.fz"));
+        site.deliver(&names[names.len() - 1], &content);
+    }
+    for n in 0..4 {
+        site.until_row(&lfn(&format!("middle{n}.fits.fz")), |row| row.state == State::Registered).await;
+    }
+    daemon.stop().await;
+    for n in 0..4 {
+        names.push(format!("late{n}.fits.fz"));
+        site.deliver(&names[names.len() - 1], &content);
+    }
+    lose_ledger(&site);
+    let told = rebuild(&site).await.unwrap();
+    assert_eq!(told.len(), 3 + 4 + 1, "{told:#?}");
+    assert!(told.contains(&(bad.clone(), "rejected".to_owned())));
+    assert!(
+        told.iter().all(|(_, state)| ["registered", "replicated", "rejected"].contains(&state.as_str())),
+        "{told:#?}"
+    );
+    assert!(told.iter().any(|(_, state)| state == "replicated"), "{told:#?}");
+    // an interrupted one can be run again
+    assert_eq!(rebuild(&site).await.unwrap(), BTreeSet::new());
+    site.rucio.faults().resume(Daemon::Conveyor);
+    let daemon = site.start_unlimited();
+    let on_site: Vec<String> = names.iter().map(|name| lfn(name)).filter(|lfn| !released.contains(lfn)).collect();
+    for lfn in &on_site {
+        site.until_row(lfn, |row| row.waits_for.as_ref().is_some_and(|why| why.contains("hold"))).await;
+    }
+    let ledger = site.operate().await;
+    assert!(ledger.lift_hold(&Target::All, &operator()).await.unwrap());
+    for lfn in &on_site {
+        let row = site.until(lfn, State::Released).await;
+        assert_eq!(row.attempts, 0);
+    }
+    let client = sources(&site, None).rucio;
+    for lfn in names.iter().map(|name| lfn(name)) {
+        let did = Did::new("acada", &lfn);
+        let replicas = site.rucio.replicas(&did);
+        let there: Vec<&str> = replicas.keys().map(String::as_str).collect();
+        assert_eq!(there, ["STORAGE-2", "STORAGE-3"], "{lfn}");
+        for number in [2, 3] {
+            assert_eq!(fs::read(site.storage(number).join(&lfn[1..])).unwrap(), content);
+        }
+        // rule B and nothing else: rule C is gone
+        assert_eq!(client.did_rules(&did).await.unwrap().len(), 1, "{lfn}");
+    }
+    let dataset = Did::new("acada", format!("/{}", crate::site::DAY));
+    assert_eq!(client.did_rules(&dataset).await.unwrap().len(), 1);
+    assert!(ledger.breaker().await.unwrap().is_none());
+    daemon.stop().await;
+    assert!(matches!(rebuild(&site).await, Err(Error::NotEmpty { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_contradicts_itself_is_held_and_what_goes_is_left_to_go() {
+    let site = Site::new("confirm: {hold: 1h}\n").await;
+    let daemon = site.start();
+    let names = ["sound", "gone", "cut", "other", "departing", "unprotected"];
+    for name in names {
+        site.deliver(name, &fixture("SUBARRAY"));
+    }
+    let mut rules = Vec::new();
+    for name in names {
+        let row = site.until_row(&lfn(name), |row| row.first_look.is_some() && !row.trigger_pending).await;
+        rules.push((name, row.rule_c.unwrap()));
+    }
+    daemon.stop().await;
+    fs::remove_file(site.path("gone")).unwrap();
+    fs::write(site.path("cut"), "cut").unwrap();
+    let mut content = fixture("SUBARRAY");
+    content[10_000] ^= 1;
+    fs::write(site.path("other"), content).unwrap();
+    fs::write(site.path("dark"), "dark").unwrap();
+    for daemon in [Daemon::Judge, Daemon::Reaper] {
+        site.rucio.faults().pause(daemon);
+    }
+    let client = sources(&site, None).rucio;
+    let rule = |name| rules.iter().find(|(of, _)| *of == name).map(|(_, rule)| rule.clone()).unwrap();
+    client.end_rule(&rule("departing")).await.unwrap();
+    lose_ledger(&site);
+    let told = rebuild(&site).await.unwrap();
+    let told: BTreeSet<(&str, &str)> =
+        told.iter().map(|(lfn, what)| (lfn.rsplit('/').next().unwrap(), what.as_str())).collect();
+    let expected = [
+        ("cut", "held"),
+        ("dark", "dark"),
+        ("departing", "departing"),
+        ("gone", "held"),
+        ("other", "held"),
+        ("sound", "replicated"),
+        ("unprotected", "replicated"),
+    ];
+    assert_eq!(told, expected.into());
+    assert_eq!(site.row(&lfn("other")).await.unwrap().reason_code.as_deref(), Some("other-content"));
+    assert_eq!(site.row(&lfn("gone")).await.unwrap().reason_code.as_deref(), Some("vanished"));
+    assert!(site.row(&lfn("departing")).await.is_none());
+    let row = site.row(&lfn("sound")).await.unwrap();
+    assert_eq!(row.rule_c, Some(rule("sound")));
+    assert!(row.blake3.is_some() && row.metadata.is_some() && row.first_look.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_daemon_keeps_a_rebuild_out() {
+    let site = Site::new(DELETION_ON).await;
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    site.until_row(&lfn, |_| true).await;
+    let opened = Ledger::open(&site.state().join("ledger.db")).await;
+    assert!(matches!(opened, Err(dl0_ingest::ledger::Error::InUse { .. })));
+    daemon.stop().await;
+    tokio::time::timeout(Duration::from_secs(20), async {
+        assert!(matches!(rebuild(&site).await, Err(Error::NotEmpty { .. })));
+    })
+    .await
+    .unwrap();
+}

@@ -1,0 +1,203 @@
+//! `audit` on whole sites: every finding by really making the damage, and none where there is none.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, FileTimes};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dl0_ingest::custody::{FileIdentity, State};
+use dl0_ingest::daemon;
+use dl0_ingest::datadir::DataDir;
+use dl0_ingest::embedded::Daemon;
+use dl0_ingest::ledger::{Delivery, Ledger};
+use dl0_ingest::names::{Did, Lfn};
+use dl0_ingest::reconcile::{self, Code, Finding, Options, Progress, Repair, Repaired, Sources};
+use dl0_ingest::rucio::{Attachment, Child};
+use dl0_ingest::telemetry::Metrics;
+use sqlx::Connection as _;
+
+use crate::site::{DAY, Site, fixture, lfn};
+use crate::{DELETION_ON, DRY_RUN};
+
+/// Everything counts at once, and the second look comes soon: nothing moves in these tests.
+const AT_ONCE: Options = Options { min_age: Duration::ZERO, settle: Duration::from_millis(50), read: false };
+
+pub(crate) fn sources(site: &Site, ledger: Option<Ledger>) -> Sources {
+    let config = Arc::new(site.config());
+    let (rucio, _) = daemon::clients(&config, &Arc::new(Metrics::new())).unwrap();
+    let data = DataDir::new(&config.data_path, &config.vo);
+    Sources { config, ledger, data, rucio }
+}
+
+async fn audit(sources: &Sources, options: Options) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let audited = reconcile::audit(sources, options, |progress| {
+        if let Progress::Found(finding) = progress {
+            found.push(finding);
+        }
+    });
+    assert_eq!(audited.await.unwrap().findings, found.len() as u64);
+    found
+}
+
+/// The codes found, each with the last part of the file's name.
+fn codes(found: &[Finding]) -> BTreeSet<(Code, &str)> {
+    found.iter().map(|finding| (finding.code, finding.file.rsplit('/').next().unwrap())).collect()
+}
+
+/// A site with files that are confirmed and stay on site, and no daemon.
+async fn settled(names: &[&str]) -> (Site, Sources) {
+    let site = Site::new(DRY_RUN).await;
+    let daemon = site.start();
+    for name in names {
+        site.deliver(name, &fixture("SUBARRAY"));
+    }
+    for name in names {
+        site.until_row(&lfn(name), |row| row.state == State::Confirmed && !row.trigger_pending).await;
+    }
+    daemon.stop().await;
+    let sources = sources(&site, Some(site.operate().await));
+    (site, sources)
+}
+
+async fn change_ledger(site: &Site, statement: &'static str) {
+    let url = format!("sqlite://{}", site.state().join("ledger.db").display());
+    let mut ledger = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    assert_eq!(sqlx::query(statement).execute(&mut ledger).await.unwrap().rows_affected(), 1);
+    ledger.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_files_are_on_their_road_nothing_is_found() {
+    let site = Site::new(DELETION_ON).await;
+    let daemon = site.start();
+    let lfns: Vec<String> = (0..20).map(|n| site.deliver(&format!("{n}.fits.fz"), &fixture("SUBARRAY"))).collect();
+    let bad = site.deliver("bad.fits.fz", b"no FITS file");
+    site.until_row(&lfns[0], |_| true).await;
+    let sources = sources(&site, Some(site.operate().await));
+    let options = Options { min_age: Duration::from_secs(30), settle: Duration::from_millis(500), read: true };
+    let mut on_the_road = true;
+    while on_the_road {
+        on_the_road = false;
+        for lfn in &lfns {
+            on_the_road |= site.row(lfn).await.is_none_or(|row| row.state != State::Released);
+        }
+        assert_eq!(audit(&sources, options).await, []);
+    }
+    site.until(&bad, State::Rejected).await;
+    daemon.stop().await;
+    assert_eq!(audit(&sources, Options { read: true, ..AT_ONCE }).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_on_disk_is_named() {
+    let names = ["sound", "gone", "cut", "swapped", "rotten", "trigger"];
+    let (site, sources) = settled(&names).await;
+    assert_eq!(audit(&sources, Options { read: true, ..AT_ONCE }).await, []);
+    fs::write(site.path("dark.fits.fz"), fixture("MUON")).unwrap();
+    fs::write(site.path("no name!"), "x").unwrap();
+    fs::remove_file(site.path("gone")).unwrap();
+    fs::write(site.path("cut"), "cut").unwrap();
+    let content = fs::read(site.path("swapped")).unwrap();
+    fs::write(site.path("swapped"), content).unwrap();
+    site.trigger("trigger");
+    let aside = site.data().join("ctao/acada/invalid/dl0");
+    fs::create_dir_all(&aside).unwrap();
+    fs::write(aside.join("stray"), "x").unwrap();
+    // rot: other bytes, and nothing else changes
+    let rotten = site.path("rotten");
+    let written = rotten.metadata().unwrap().modified().unwrap();
+    let mut bytes = fs::read(&rotten).unwrap();
+    bytes[10_000] ^= 1;
+    fs::write(&rotten, bytes).unwrap();
+    File::options().write(true).open(&rotten).unwrap().set_times(FileTimes::new().set_modified(written)).unwrap();
+    let found = audit(&sources, Options { read: true, ..AT_ONCE }).await;
+    let expected = [
+        (Code::Dark, "dark.fits.fz"),
+        (Code::Dark, "no name!"),
+        (Code::Missing, "gone"),
+        (Code::WrongSize, "cut"),
+        (Code::WrongContent, "rotten"),
+        (Code::Changed, "swapped"),
+        (Code::ForgottenTrigger, "trigger"),
+        (Code::LeftoverInInvalid, "stray"),
+    ];
+    assert_eq!(codes(&found), expected.into(), "{found:#?}");
+    // what is young may be on its road
+    let young = Options { min_age: Duration::from_hours(1), ..AT_ONCE };
+    let found = audit(&sources, young).await;
+    assert!(codes(&found).iter().all(|(code, _)| !matches!(code, Code::Dark | Code::ForgottenTrigger)), "{found:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_in_rucio_or_in_the_ledger_is_named() {
+    let names = ["sound", "lost", "ended", "checksum", "released"];
+    let (site, sources) = settled(&names).await;
+    site.rucio.lose_copy(&Did::new("acada", lfn("lost")), "STORAGE-1").unwrap();
+    for daemon in [Daemon::Judge, Daemon::Reaper] {
+        site.rucio.faults().pause(daemon);
+    }
+    let ended = site.row(&lfn("ended")).await.unwrap();
+    sources.rucio.end_rule(&ended.rule_c.unwrap()).await.unwrap();
+    change_ledger(&site, "UPDATE files SET adler32 = '00000001' WHERE lfn LIKE '%/checksum'").await;
+    change_ledger(&site, "UPDATE files SET state = 'released' WHERE lfn LIKE '%/released'").await;
+    let unannounced = Lfn::try_from(lfn("unannounced").as_str()).unwrap();
+    fs::write(site.path("unannounced"), "x").unwrap();
+    let identity = FileIdentity { bytes: 1, mtime_ns: 0, inode: 1 };
+    let ledger = sources.ledger.as_ref().unwrap();
+    ledger.deliver(&[Delivery { lfn: unannounced, identity }]).await.unwrap();
+    for (name, bytes) in [("orphan", 1), ("nowhere", 2)] {
+        let did = Did::new("acada", lfn(name));
+        let child =
+            Child { did, bytes: Some(bytes), adler32: Some("00000001".to_owned()), meta: serde_json::Map::new() };
+        let parent = Did::new("acada", format!("/{DAY}"));
+        let attachment = Attachment { parent, rse: Some("STORAGE-1".to_owned()), children: vec![child] };
+        sources.rucio.attach(&[attachment]).await.unwrap();
+    }
+    fs::write(site.path("orphan"), "x").unwrap();
+    let found = audit(&sources, AT_ONCE).await;
+    let expected = [
+        (Code::Missing, "lost"),
+        (Code::Missing, "nowhere"),
+        (Code::Orphan, "orphan"),
+        (Code::Orphan, "released"),
+        (Code::Unregistered, "lost"),
+        (Code::Unprotected, "ended"),
+        (Code::WrongChecksum, "checksum"),
+        (Code::Unannounced, "unannounced"),
+        (Code::LeftOnSite, "released"),
+    ];
+    assert_eq!(codes(&found), expected.into(), "{found:#?}");
+    let orphan = found.iter().find(|finding| finding.file.ends_with("orphan")).unwrap();
+    // its adler32 is not the one in the catalogue, which only reading it tells
+    assert_eq!(orphan.repair, Some(Repair::Restore));
+    assert!(matches!(reconcile::repair(&sources, AT_ONCE, orphan).await.unwrap(), Repaired::Not(_)));
+    assert!(ledger.by_lfn(&orphan.file).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_proven_is_mended_and_nothing_else() {
+    let (site, sources) = settled(&["a", "b"]).await;
+    site.trigger("a");
+    fs::write(site.path("dark.fits.fz"), fixture("MUON")).unwrap();
+    fs::write(site.path("bad.fits.fz"), "no FITS file").unwrap();
+    let found = audit(&sources, AT_ONCE).await;
+    assert_eq!(found.len(), 3);
+    for finding in &found {
+        let repaired = reconcile::repair(&sources, AT_ONCE, finding).await.unwrap();
+        assert_eq!(repaired == Repaired::Done, !finding.file.ends_with("bad.fits.fz"), "{finding:?}: {repaired:?}");
+        // a second time there is nothing to do
+        assert_ne!(reconcile::repair(&sources, AT_ONCE, finding).await.unwrap(), Repaired::Done);
+    }
+    assert!(!site.has_trigger("a") && site.path("a").exists());
+    assert!(site.has_trigger("dark.fits.fz") && !site.has_trigger("bad.fits.fz"));
+    // a trigger of another file under the name is a delivery, and no business of ours
+    fs::write(site.path("b"), "other content").unwrap();
+    site.trigger("b");
+    assert!(audit(&sources, AT_ONCE).await.iter().all(|finding| finding.repair != Some(Repair::RemoveTrigger)));
+    fs::remove_file(site.path("b.trigger")).unwrap();
+    fs::remove_file(site.path("bad.fits.fz")).unwrap();
+    let daemon = site.start();
+    site.until(&lfn("dark.fits.fz"), State::Confirmed).await;
+    daemon.stop().await;
+}
