@@ -31,7 +31,8 @@ fn the_help_names_every_command_and_the_exit_codes() {
       hold          Keep the on-site copies of files, of a dataset, or all
       release-hold  Let held on-site copies go again once they are proven
       breaker       Show or reset the breaker that a contradiction opens and that stops all releases
-      audit         Prove what was done
+      audit         Compare disk, ledger and Rucio; prove what was done
+      rebuild       Restore custody from Rucio and the disk when the ledger is lost
       verify        Read files as the daemon would and say whether they are sound
       demo          Play the whole road with a miniature Rucio and a few files; needs nothing else
       help          Print this message or the help of the given subcommand(s)

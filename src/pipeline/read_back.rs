@@ -4,7 +4,9 @@
 
 use std::time::Instant;
 
-use crate::custody::{Doubt, Evidence};
+use futures_util::future::try_join_all;
+
+use crate::custody::{CopyProof, Doubt, Evidence};
 use crate::ledger::FileRow;
 use crate::rucio::ReplicaQuery;
 use crate::storage::{Error, ReadBack};
@@ -31,25 +33,25 @@ pub(super) async fn sample(
         schemes: &SCHEMES,
     };
     let listings = context.rucio.replicas(&query).await?;
-    let mut read = Vec::new();
-    for rse in evidence.copies().iter().map(crate::custody::CopyProof::rse) {
-        let pfn = listings.iter().find_map(|listing| listing.pfns.get(rse)?.first());
-        let Some(pfn) = pfn else {
-            return Ok(Err(Doubt::Unknown(format!("the copy at {rse} cannot be read back: Rucio names no URL of it"))));
-        };
-        let answer = tokio::select! {
-            answer = context.storage.read_back(pfn, contents.bytes) => answer,
-            () = context.shutdown.cancelled() => return Ok(Err(Doubt::Unknown("its copies being read back".to_owned()))),
-        };
-        match judge(rse, answer, contents.bytes, &contents.blake3) {
-            Ok(()) => read.push(rse),
-            Err(doubt) => return Ok(Err(doubt)),
-        }
+    let rses: Vec<&str> = evidence.copies().iter().map(CopyProof::rse).collect();
+    let (listings, contents) = (&listings, &contents);
+    let copies = try_join_all(rses.iter().map(|&rse| async move {
+        let pfn = listings.iter().find_map(|listing| listing.pfns.get(rse)?.first()).ok_or_else(|| {
+            Doubt::Unknown(format!("the copy at {rse} cannot be read back: Rucio names no URL of it"))
+        })?;
+        judge(rse, context.storage.read_back(pfn, contents.bytes).await, contents.bytes, &contents.blake3)
+    }));
+    let read = tokio::select! {
+        read = copies => read,
+        () = context.shutdown.cancelled() => Err(Doubt::Unknown("its copies being read back".to_owned())),
+    };
+    if let Err(doubt) = read {
+        return Ok(Err(doubt));
     }
-    let detail = serde_json::json!({"rses": read, "bytes": contents.bytes, "blake3": contents.blake3});
+    let detail = serde_json::json!({"rses": rses, "bytes": contents.bytes, "blake3": contents.blake3});
     context.ledger.remark(row, "read-back", &detail.to_string()).await?;
     let seconds = started.elapsed().as_secs_f64();
-    tracing::info!(lfn = row.lfn, copies = read.len(), seconds, "off-site copies read back whole, identical");
+    tracing::info!(lfn = row.lfn, copies = rses.len(), seconds, "off-site copies read back whole, identical");
     Ok(Ok(()))
 }
 

@@ -43,7 +43,7 @@ rucio:
   retry_budget: 5s
 intake: {{scan_interval: 1s}}
 replicate: {{poll: 500ms, poll_max: 2s}}
-confirm: {{hold: 4s, poll: 500ms, poll_max: 2s, read_back: 2}}
+confirm: {{hold: 4s, poll: 500ms, poll_max: 2s, read_back: 8}}
 release: {{deletion: on, poll: 500ms, poll_max: 2s}}
 http: {{listen: '127.0.0.1:{port}'}}
 log: {{format: json}}
