@@ -54,7 +54,12 @@ pub(super) async fn before_going_on(context: &Context, row: &FileRow) -> Result<
 
 /// A braked file waits.
 pub(super) async fn wait(context: &Context, row: &FileRow, brake: &Brake) -> Result<(), StageError> {
-    context.wait(row, brake.look_again(now()), &brake.to_string()).await
+    context.wait(row, brake.look_again(now()), &brake.to_string()).await?;
+    // whoever lifted the brake in the meantime made due what waited then, and this file waits only now
+    if !matches!(brake, Brake::Spent { .. }) && before_going_on(context, row).await?.is_none() {
+        context.wait(row, Duration::ZERO, "a brake that was just lifted").await?;
+    }
+    Ok(())
 }
 
 /// Tells of the kill switch and the breaker when they change, and lets files go on when the kill switch has gone. (What

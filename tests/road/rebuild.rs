@@ -92,7 +92,7 @@ async fn a_campaign_whose_ledger_is_lost_ends_with_two_copies_of_every_file_and_
     let daemon = site.start_unlimited();
     let on_site: Vec<String> = names.iter().map(|name| lfn(name)).filter(|lfn| !released.contains(lfn)).collect();
     for lfn in &on_site {
-        site.until_row(lfn, |row| row.waits_for.as_ref().is_some_and(|why| why.contains("hold"))).await;
+        site.until_row(lfn, |row| row.waits_for.as_ref().is_some_and(|why| why.contains("release-hold"))).await;
     }
     let ledger = site.operate().await;
     assert!(ledger.lift_hold(&Target::All, &operator()).await.unwrap());
