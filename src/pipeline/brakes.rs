@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::custody::State;
-use crate::custody::brakes::{Brake, Limits, Standing, Trip};
+use crate::custody::brakes::{Brake, Hold, Limits, Standing, Trip};
 use crate::kill_switch;
 use crate::ledger::{FileRow, now};
 
@@ -26,20 +26,51 @@ pub(super) async fn kill_switch(context: &Context) -> Option<String> {
     blocking(move || kill_switch::reason(&path)).await
 }
 
+/// The brakes of all files as they stand now, looked up once for a batch: counting the last hour costs more than a look at
+/// a file's holds.
+struct Brakes {
+    general: Standing,
+    holds: Vec<Hold>,
+    limits: Limits,
+}
+
+impl Brakes {
+    async fn now(context: &Context) -> Result<Self, StageError> {
+        let standing = context.ledger.standing(None, true).await?;
+        Ok(Self {
+            general: Standing { kill_switch: kill_switch(context).await, ..standing },
+            holds: context.ledger.holds().await?,
+            limits: limits(&context.config()),
+        })
+    }
+
+    fn allow(&self, row: &FileRow) -> Result<(), Brake> {
+        let dataset = row.dataset_did().to_string();
+        let hold = self.holds.iter().find(|hold| hold.covers(&row.lfn, &dataset)).cloned();
+        (Standing { hold, ..self.general.clone() }).allows(row.bytes, self.limits, now())
+    }
+}
+
 /// The files that no brake stops as far as can be seen without asking anybody; the others wait. The intent of each is
 /// checked again in its own transaction.
 pub(super) async fn unbraked(context: &Context, rows: Vec<FileRow>) -> Result<Vec<FileRow>, StageError> {
-    // once for all of them: counting the last hour costs more than a look at a file's holds
-    let general = Standing { kill_switch: kill_switch(context).await, ..context.ledger.standing(None, true).await? };
-    let holds = context.ledger.holds().await?;
-    let limits = limits(&context.config());
-    let mut free = Vec::with_capacity(rows.len());
+    let brakes = Brakes::now(context).await?;
+    let (mut free, mut braked) = (Vec::with_capacity(rows.len()), Vec::new());
     for row in rows {
-        let dataset = row.dataset_did().to_string();
-        let hold = holds.iter().find(|hold| hold.covers(&row.lfn, &dataset)).cloned();
-        match (Standing { hold, ..general.clone() }).allows(row.bytes, limits, now()) {
+        match brakes.allow(&row) {
             Ok(()) => free.push(row),
-            Err(brake) => wait(context, &row, &brake).await?,
+            Err(brake) => {
+                put_off(context, &row, &brake).await?;
+                if can_be_lifted(&brake) {
+                    braked.push(row);
+                }
+            }
+        }
+    }
+    if !braked.is_empty() {
+        let brakes = Brakes::now(context).await?;
+        for row in braked.iter().filter(|row| brakes.allow(row).is_ok()) {
+            go_on(context, row).await?;
         }
     }
     Ok(free)
@@ -54,12 +85,25 @@ pub(super) async fn before_going_on(context: &Context, row: &FileRow) -> Result<
 
 /// A braked file waits.
 pub(super) async fn wait(context: &Context, row: &FileRow, brake: &Brake) -> Result<(), StageError> {
-    context.wait(row, brake.look_again(now()), &brake.to_string()).await?;
-    // whoever lifted the brake in the meantime made due what waited then, and this file waits only now
-    if !matches!(brake, Brake::Spent { .. }) && before_going_on(context, row).await?.is_none() {
-        context.wait(row, Duration::ZERO, "a brake that was just lifted").await?;
+    put_off(context, row, brake).await?;
+    if can_be_lifted(brake) && before_going_on(context, row).await?.is_none() {
+        go_on(context, row).await?;
     }
     Ok(())
+}
+
+async fn put_off(context: &Context, row: &FileRow, brake: &Brake) -> Result<(), StageError> {
+    context.wait(row, brake.look_again(now()), &brake.to_string()).await
+}
+
+/// Whether somebody can lift it; the limits of an hour end by themselves.
+fn can_be_lifted(brake: &Brake) -> bool {
+    !matches!(brake, Brake::Spent { .. })
+}
+
+/// Whoever lifted a brake while a file was put off made due what waited then, and this file waits only now.
+async fn go_on(context: &Context, row: &FileRow) -> Result<(), StageError> {
+    context.wait(row, Duration::ZERO, "a brake that was just lifted").await
 }
 
 /// Tells of the kill switch and the breaker when they change, and lets files go on when the kill switch has gone. (What
