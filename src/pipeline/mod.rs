@@ -10,6 +10,7 @@ pub mod intake;
 mod look;
 pub mod offsite;
 mod on_site;
+pub(crate) mod our_rules;
 mod read_back;
 pub mod redelivery;
 pub mod register;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::custody::{FileIdentity, State};
 use crate::datadir;
 use crate::ledger::{FileRow, now};
-use crate::rucio::Kind;
 
+use super::our_rules::stands;
 use super::set_aside::trigger_path;
 use super::{Context, StageError, blocking};
 
@@ -69,10 +69,8 @@ pub(super) async fn delivered_again(context: &Context, row: &FileRow) -> Result<
 
 /// Whether rule C has ended in Rucio.
 pub(super) async fn rule_has_ended(context: &Context, row: &FileRow) -> Result<bool, StageError> {
-    let Some(rule) = &row.rule_c else { return Ok(false) };
-    match context.rucio.rule(rule).await {
-        Ok(rule) => Ok(rule.expires_at.is_some()),
-        Err(error) if error.kind() == Kind::NotFound => Ok(true),
-        Err(error) => Err(error.into()),
+    match &row.rule_c {
+        Some(rule) => Ok(!stands(context, rule).await?),
+        None => Ok(false),
     }
 }

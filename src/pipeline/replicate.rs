@@ -9,10 +9,11 @@ use crate::config::Config;
 use crate::custody::{State, UnixMillis};
 use crate::ledger::{FileRow, Postpone, now};
 use crate::names::Did;
-use crate::rucio::{Grouping, Kind, NewRule, ReplicaQuery, ReplicaState, Rule};
+use crate::rucio::{Grouping, Kind, NewRule, ReplicaQuery, ReplicaState};
 
 use super::offsite::Offsite;
 use super::on_site::{DOUBTFUL, can_still_be_copied};
+use super::our_rules::{is_rule_a, is_rule_b, stands};
 use super::{Context, Stage, StageError, backoff};
 
 /// Places the rules for the off-site copies.
@@ -142,7 +143,7 @@ async fn ensure_rule_a(context: &Context, dataset: &Did, waiting_since: UnixMill
     let config = context.config();
     if let Some(rule) = context.ledger.rule_a(dataset).await? {
         let waited = Duration::from_millis(u64::try_from(now() - waiting_since).unwrap_or(0));
-        if waited < DOUBTFUL || still_stands(context, &rule).await? {
+        if waited < DOUBTFUL || stands(context, &rule).await? {
             return Ok(());
         }
         tracing::warn!(
@@ -165,13 +166,8 @@ async fn ensure_rule_a(context: &Context, dataset: &Did, waiting_since: UnixMill
     let id = match context.rucio.add_rules(&rule).await {
         Ok(ids) => ids.into_iter().next(),
         Err(error) if error.kind() == Kind::DuplicateRule => {
-            let is_a = |rule: &Rule| {
-                rule.account == config.rucio.account
-                    && rule.rse_expression == config.offsite.expression
-                    && rule.copies == 1
-                    && rule.expires_at.is_none()
-            };
-            context.rucio.did_rules(dataset).await?.into_iter().find(is_a).map(|rule| rule.id)
+            let rules = context.rucio.did_rules(dataset).await?;
+            rules.into_iter().find(|rule| is_rule_a(&config, rule)).map(|rule| rule.id)
         }
         Err(error) => return Err(error.into()),
     };
@@ -183,14 +179,6 @@ async fn ensure_rule_a(context: &Context, dataset: &Did, waiting_since: UnixMill
     };
     tracing::info!(dataset = dataset.name, scope = dataset.scope, rule_id = id, "first copies of the dataset ordered");
     Ok(context.ledger.set_rule_a(dataset, Some(&id)).await?)
-}
-
-async fn still_stands(context: &Context, rule: &str) -> Result<bool, StageError> {
-    match context.rucio.rule(rule).await {
-        Ok(rule) => Ok(rule.expires_at.is_none()),
-        Err(error) if error.kind() == Kind::NotFound => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Rule B: one a file, so that none ever waits for a source it cannot have.
@@ -220,7 +208,8 @@ async fn place_rule_b(
     let mut placed = Vec::new();
     let mut missing = Vec::new();
     for row in rows {
-        match existing_rule_b(context, &row).await? {
+        let rules = context.rucio.did_rules(&row.did()).await?;
+        match rules.into_iter().find(|rule| is_rule_b(&config, rule)) {
             Some(rule) => placed.push((row, rule.source_replica_expression.unwrap_or_default(), rule.id)),
             None => missing.push(row),
         }
@@ -230,16 +219,4 @@ async fn place_rule_b(
         placed.extend(missing.into_iter().zip(ids).map(|(row, id)| (row, source.to_owned(), id)));
     }
     Ok(placed)
-}
-
-/// A permanent rule of ours on the file itself that has a source: nothing else of ours looks like that.
-async fn existing_rule_b(context: &Context, row: &FileRow) -> Result<Option<Rule>, StageError> {
-    let config = context.config();
-    let is_b = |rule: &Rule| {
-        rule.account == config.rucio.account
-            && rule.source_replica_expression.is_some()
-            && rule.expires_at.is_none()
-            && rule.rse_expression != config.onsite_rse
-    };
-    Ok(context.rucio.did_rules(&row.did()).await?.into_iter().find(is_b))
 }

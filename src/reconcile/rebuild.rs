@@ -13,6 +13,7 @@ use crate::custody::{Contents, FileIdentity, State};
 use crate::fixity::Report;
 use crate::ledger::{Operator, Restored};
 use crate::names::{Did, Lfn};
+use crate::pipeline::our_rules::{is_rule_a, is_rule_b, is_rule_c};
 use crate::pipeline::verify::{Reading, contents};
 use crate::rucio::{Kind, ReplicaState, Rule};
 
@@ -186,13 +187,16 @@ struct Rules {
 impl Rules {
     fn of(config: &Config, rules: Vec<Rule>) -> Self {
         let mut ours = Self { c: None, ending: false, b: None };
-        for rule in rules.into_iter().filter(|rule| rule.account == config.rucio.account) {
-            let on_site = rule.rse_expression == config.onsite_rse;
-            match (on_site, rule.expires_at, rule.source_replica_expression) {
-                (true, None, _) if rule.copies == 1 => ours.c = Some(rule.id),
-                (true, Some(_), _) => ours.ending = true,
-                (false, None, Some(source)) => ours.b = Some((rule.id, source)),
-                _ => {}
+        for rule in rules {
+            if is_rule_c(config, &rule) {
+                match rule.expires_at {
+                    None => ours.c = Some(rule.id),
+                    Some(_) => ours.ending = true,
+                }
+            } else if is_rule_b(config, &rule)
+                && let Some(source) = rule.source_replica_expression
+            {
+                ours.b = Some((rule.id, source));
             }
         }
         ours
@@ -293,7 +297,7 @@ impl Custody<'_> {
     }
 }
 
-/// Rule A of a dataset: permanent, ours, one copy off site.
+/// Rule A of a dataset, as remembered or as Rucio has it.
 async fn rule_a(sources: &Sources, dataset: &Did) -> Result<Option<String>, Error> {
     match &sources.ledger {
         Some(ledger) => Ok(ledger.rule_a(dataset).await?),
@@ -302,15 +306,8 @@ async fn rule_a(sources: &Sources, dataset: &Did) -> Result<Option<String>, Erro
 }
 
 async fn find_rule_a(sources: &Sources, dataset: &Did) -> Result<Option<String>, Error> {
-    let config = &sources.config;
-    let is_a = |rule: &Rule| {
-        rule.account == config.rucio.account
-            && rule.rse_expression == config.offsite.expression
-            && rule.copies == 1
-            && rule.expires_at.is_none()
-    };
     match sources.rucio.did_rules(dataset).await {
-        Ok(rules) => Ok(rules.into_iter().find(is_a).map(|rule| rule.id)),
+        Ok(rules) => Ok(rules.into_iter().find(|rule| is_rule_a(&sources.config, rule)).map(|rule| rule.id)),
         Err(error) if error.kind() == Kind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }

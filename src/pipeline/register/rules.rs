@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::ledger::FileRow;
 use crate::names::Did;
+use crate::pipeline::our_rules::is_rule_c;
 use crate::pipeline::{Context, StageError};
 use crate::rucio::{Grouping, Kind, NewRule};
 
@@ -66,10 +67,7 @@ enum Existing {
 async fn existing(context: &Context, did: &Did) -> Result<Existing, StageError> {
     let config = context.config();
     let rules = context.rucio.did_rules(did).await?;
-    let ours = rules.into_iter().find(|rule| {
-        rule.account == config.rucio.account && rule.rse_expression == config.onsite_rse && rule.copies == 1
-    });
-    Ok(match ours {
+    Ok(match rules.into_iter().find(|rule| is_rule_c(&config, rule)) {
         Some(rule) if rule.expires_at.is_none() => Existing::Permanent(rule.id),
         Some(_) => Existing::Ending,
         None => Existing::None,
