@@ -6,6 +6,7 @@ pub mod announce;
 mod backoff;
 pub mod brakes;
 pub mod confirm;
+mod first_copies;
 pub mod intake;
 mod look;
 pub mod offsite;

@@ -18,7 +18,7 @@ use crate::names::Did;
 use crate::rucio::{Attachment, Child, Kind, ReplicaListing, ReplicaQuery, ReplicaState};
 
 use super::set_aside::trigger_path;
-use super::{Context, Stage, StageError, backoff, blocking};
+use super::{Context, Stage, StageError, backoff, blocking, first_copies};
 
 /// Registers files.
 pub struct Register;
@@ -51,7 +51,8 @@ impl Stage for Register {
         if rows.is_empty() {
             return Ok(());
         }
-        collections::ensure(context, &rows).await?;
+        let new_datasets = collections::ensure(context, &rows).await?;
+        first_copies::order_early(context, &new_datasets).await;
         let rows = attach(context, rows).await?;
         complete_metadata(context, rows.iter().filter(|row| old.contains(&row.did()))).await?;
         let rules = rules::protect(context, &rows).await?;

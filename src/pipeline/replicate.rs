@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::custody::{State, UnixMillis};
-use crate::ledger::{FileRow, Postpone, now};
+use crate::ledger::{FileRow, Postpone};
 use crate::names::Did;
 use crate::rucio::{Grouping, Kind, NewRule, ReplicaQuery, ReplicaState};
 
 use super::offsite::Offsite;
-use super::on_site::{DOUBTFUL, can_still_be_copied};
-use super::our_rules::{is_rule_a, is_rule_b, stands};
-use super::{Context, Stage, StageError, backoff};
+use super::on_site::can_still_be_copied;
+use super::our_rules::is_rule_b;
+use super::{Context, Stage, StageError, backoff, first_copies};
 
 /// Places the rules for the off-site copies.
 #[derive(Default)]
@@ -23,7 +23,6 @@ pub struct Replicate {
     first_rse: Mutex<HashMap<Did, String>>,
 }
 
-const COMMENT_A: &str = "dl0-ingest: first off-site copy";
 const COMMENT_B: &str = "dl0-ingest: further off-site copies, from the first";
 
 impl Stage for Replicate {
@@ -37,7 +36,7 @@ impl Stage for Replicate {
 
     async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
         for (dataset, oldest) in datasets(&rows) {
-            ensure_rule_a(context, &dataset, oldest).await?;
+            first_copies::ensure_rule(context, &dataset, oldest).await?;
         }
         let offsite = Offsite::now(context).await?;
         let copies = copies(context, &offsite, &rows).await?;
@@ -136,49 +135,6 @@ async fn copies(
             (listing.did, listing.states.into_iter().filter_map(there).collect())
         })
         .collect())
-}
-
-/// Rule A: one permanent rule a dataset; Rucio chooses the data centre, and a night stays together.
-async fn ensure_rule_a(context: &Context, dataset: &Did, waiting_since: UnixMillis) -> Result<(), StageError> {
-    let config = context.config();
-    if let Some(rule) = context.ledger.rule_a(dataset).await? {
-        let waited = Duration::from_millis(u64::try_from(now() - waiting_since).unwrap_or(0));
-        if waited < DOUBTFUL || stands(context, &rule).await? {
-            return Ok(());
-        }
-        tracing::warn!(
-            dataset = dataset.name,
-            rule_id = rule,
-            "rule of the first copies was removed by somebody, placing it anew"
-        );
-        context.ledger.set_rule_a(dataset, None).await?;
-    }
-    let rule = NewRule {
-        dids: vec![dataset.clone()],
-        copies: 1,
-        rse_expression: config.offsite.expression.clone(),
-        source_replica_expression: None,
-        grouping: Grouping::Dataset,
-        lifetime: None,
-        activity: config.rucio.rule_activity.clone(),
-        comment: Some(COMMENT_A.to_owned()),
-    };
-    let id = match context.rucio.add_rules(&rule).await {
-        Ok(ids) => ids.into_iter().next(),
-        Err(error) if error.kind() == Kind::DuplicateRule => {
-            let rules = context.rucio.did_rules(dataset).await?;
-            rules.into_iter().find(|rule| is_rule_a(&config, rule)).map(|rule| rule.id)
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let Some(id) = id else {
-        return Err(StageError::Wait(format!(
-            "the rule of dataset {dataset} on '{}' is about to expire; a permanent one is placed when it is gone",
-            config.offsite.expression
-        )));
-    };
-    tracing::info!(dataset = dataset.name, scope = dataset.scope, rule_id = id, "first copies of the dataset ordered");
-    Ok(context.ledger.set_rule_a(dataset, Some(&id)).await?)
 }
 
 /// Rule B: one a file, so that none ever waits for a source it cannot have.

@@ -110,6 +110,7 @@ behaviours! {
     replication {
         the_second_copy_follows_the_first_to_another_site
         a_rule_on_a_growing_dataset_says_ok_too_early_and_then_follows
+        a_rule_on_an_empty_dataset_takes_up_what_is_attached_later
         two_copies_fed_from_where_none_is_yet_are_stuck
         a_source_with_other_bytes_never_arrives_until_it_is_mended_and_boosted
     }

@@ -62,6 +62,25 @@ pub(crate) async fn a_rule_on_a_growing_dataset_says_ok_too_early_and_then_follo
     assert!(lied, "a rule told the truth right after each of ten attachments");
 }
 
+/// So the first copies can be ordered before the first file is there, when it costs nothing.
+pub(crate) async fn a_rule_on_an_empty_dataset_takes_up_what_is_attached_later(stack: &Stack) {
+    let dataset = stack.dataset().await;
+    let id = stack.rule(&[&dataset], "OFFSITE").await.remove(0);
+    let row = stack.rule_row(&id).await;
+    let locks = ["locks_ok_cnt", "locks_replicating_cnt", "locks_stuck_cnt"].map(|count| row[count].as_i64());
+    assert_eq!((row["state"].as_str(), locks), (Some("OK"), [Some(0); 3]));
+    let files = ["one.fits", "two.fits"].map(|name| stack.write_file(&dataset, name));
+    stack.register(&dataset, &[&files[0], &files[1]]).await;
+    let copies = stack
+        .eventually("both files have their copies", async || {
+            let copies = [stack.off_site(&files[0].name).await, stack.off_site(&files[1].name).await];
+            copies.iter().all(|copies| !copies.is_empty()).then_some(copies)
+        })
+        .await;
+    assert_eq!(copies[0], copies[1], "the dataset stays together");
+    assert_eq!(copies[0].len(), 1);
+}
+
 /// Why the second copy has a rule of its own, placed when the first one is there.
 pub(crate) async fn two_copies_fed_from_where_none_is_yet_are_stuck(stack: &Stack) {
     let (dataset, [file]) = stack.registered().await;

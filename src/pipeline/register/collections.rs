@@ -17,8 +17,8 @@ pub(super) fn of(name: &Lfn) -> Vec<Did> {
     chain
 }
 
-/// Makes what is missing for these files.
-pub(super) async fn ensure(context: &Context, rows: &[FileRow]) -> Result<(), StageError> {
+/// Makes what is missing for these files, and returns the datasets that had not been known.
+pub(super) async fn ensure(context: &Context, rows: &[FileRow]) -> Result<Vec<Did>, StageError> {
     let mut chains = BTreeSet::new();
     for row in rows {
         chains.insert(of(&row.name()?));
@@ -26,7 +26,7 @@ pub(super) async fn ensure(context: &Context, rows: &[FileRow]) -> Result<(), St
     let wanted: BTreeSet<Did> = chains.iter().flatten().cloned().collect();
     let unknown: BTreeSet<Did> = context.ledger.unknown_collections(&wanted).await?.into_iter().collect();
     if unknown.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let datasets: BTreeSet<&Did> = chains.iter().filter_map(|chain| chain.last()).collect();
     let new: Vec<NewCollection> = unknown
@@ -40,8 +40,9 @@ pub(super) async fn ensure(context: &Context, rows: &[FileRow]) -> Result<(), St
         create(context, chunk).await?;
     }
     attach(context, &chains, &unknown).await?;
+    let new_datasets = unknown.iter().filter(|did| datasets.contains(did)).cloned().collect();
     context.ledger.collections_known(&unknown.into_iter().collect::<Vec<_>>()).await?;
-    Ok(())
+    Ok(new_datasets)
 }
 
 /// All in one call; Rucio refuses that whole if one exists, and then each is tried by itself.
