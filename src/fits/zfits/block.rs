@@ -26,6 +26,8 @@ pub(super) const BY_COLUMN: u8 = b'C';
 pub(super) const BY_ROW: u8 = b'R';
 /// Bytes at the start of a payload that are looked at.
 const PEEK: usize = 20;
+/// What is collected at once: the header of a block with one process, and what is looked at behind it.
+pub(super) const USUAL: usize = START + 2 + PEEK;
 /// Largest block that is kept to be decoded, in bytes. ACADA's are below 10 MB.
 pub const BLOCK_MAX: u64 = 64 << 20;
 /// What every zstd frame begins with (RFC 8878, section 3.1.1).
@@ -93,7 +95,8 @@ impl fmt::Debug for Blocks {
 #[derive(Debug)]
 pub(super) struct Head<'a> {
     pub(super) order: u8,
-    pub(super) processes: Vec<u16>,
+    /// The process ids, little-endian.
+    ids: &'a [[u8; 2]],
     /// Bytes of the header.
     pub(super) length: usize,
     /// The first bytes of the payload.
@@ -129,8 +132,12 @@ impl<'a> Head<'a> {
             return Err(HeadError::Short(goal));
         }
         let (ids, start) = rest.split_at(ids);
-        let processes = ids.as_chunks::<2>().0.iter().copied().map(u16::from_le_bytes).collect();
-        Ok(Self { order, processes, length, start })
+        Ok(Self { order, ids: ids.as_chunks::<2>().0, length, start })
+    }
+
+    /// What was done to the values, in this order.
+    pub(super) fn processes(&self) -> impl Iterator<Item = u16> {
+        self.ids.iter().copied().map(u16::from_le_bytes)
     }
 }
 

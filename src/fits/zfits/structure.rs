@@ -34,11 +34,13 @@ pub(crate) struct Structure {
     catalog: Catalog,
     /// Tiles begun.
     tiles: u64,
-    /// Columns of the current tile that are done.
+    /// Columns that are done, of the current catalog row and then of the current tile.
     column: usize,
     /// Rows of the current tile.
     rows: u32,
-    /// The block whose payload goes by.
+    /// What was done to the values of the current block.
+    processes: Vec<u16>,
+    /// The block whose payload goes by, if it is kept.
     block: Option<Block>,
 }
 
@@ -77,6 +79,7 @@ impl Structure {
             tiles: 0,
             column: 0,
             rows: 0,
+            processes: Vec::new(),
             block: None,
         };
         structure.next_entry();
@@ -86,6 +89,15 @@ impl Structure {
     /// Takes the next bytes of the data unit, its padding excluded.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], blocks: &mut Blocks) {
         while !bytes.is_empty() {
+            if self.stage == Stage::Catalog
+                && self.head.is_empty()
+                && let Some((&entry, rest)) = bytes.split_first_chunk()
+            {
+                self.position += ENTRY;
+                bytes = rest;
+                self.entry(entry);
+                continue;
+            }
             let taken = match self.stage {
                 Stage::Catalog | Stage::Tile | Stage::Block => bytes.len().min(self.goal - self.head.len()),
                 Stage::Gap | Stage::Payload => usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len()),
@@ -102,7 +114,11 @@ impl Structure {
             self.position += taken as u64;
             bytes = rest;
             match self.stage {
-                Stage::Catalog if self.head.len() == self.goal => self.entry(),
+                Stage::Catalog if self.head.len() == self.goal => {
+                    if let Some(&entry) = self.head.first_chunk() {
+                        self.entry(entry);
+                    }
+                }
                 Stage::Tile if self.head.len() == self.goal => self.tile(),
                 Stage::Block if self.head.len() == self.goal => self.block(blocks),
                 Stage::Gap if self.left == 0 => self.next_tile(),
@@ -146,15 +162,16 @@ impl Structure {
         }
     }
 
-    fn entry(&mut self) {
-        let mut entry = [0; 16];
-        entry.copy_from_slice(&self.head);
-        let (columns, index) = (self.table.columns.len() as u64, self.catalog.len());
+    fn entry(&mut self, entry: [u8; 16]) {
         let heap = self.table.data_bytes - self.table.heap;
-        if let Err(error) = self.catalog.push(entry, index.is_multiple_of(columns), heap) {
-            let (tile, column) = (index / columns, usize::try_from(index % columns).unwrap_or_default());
-            let what = format!("{}: {error}", self.names(tile, column));
+        if let Err(error) = self.catalog.push(entry, self.column == 0, heap) {
+            let tile = (self.catalog.len() - 1) / self.table.columns.len() as u64;
+            let what = format!("{}: {error}", self.names(tile, self.column));
             self.reject(self.position - ENTRY, what);
+        }
+        self.column += 1;
+        if self.column == self.table.columns.len() {
+            self.column = 0;
         }
         self.next_entry();
     }
@@ -212,56 +229,65 @@ impl Structure {
         while self.column < columns && self.catalog.size(self.tiles - 1, self.column, columns) == 0 {
             self.column += 1;
         }
-        if self.column < columns { self.collect(Stage::Block, block::START) } else { self.next_tile() }
+        if self.column == columns {
+            self.next_tile();
+            return;
+        }
+        let size = self.catalog.size(self.tiles - 1, self.column, columns);
+        let goal = usize::try_from(size).map_or(block::USUAL, |size| size.clamp(block::START, block::USUAL));
+        self.collect(Stage::Block, goal);
     }
 
-    /// A part of a block's header is there: the fixed start, or all of it with the first bytes of the payload.
+    /// A block's header is there, or a part of it, with the first bytes of the payload.
     fn block(&mut self, blocks: &mut Blocks) {
+        // given back below: a hundred thousand blocks share one allocation
+        let head = mem::take(&mut self.head);
+        let begun = self.begin_block(&head, blocks.wanted());
+        self.head = head;
+        match begun {
+            Err(goal) => self.goal = goal,
+            Ok(()) if self.stage == Stage::Payload && self.left == 0 => self.end_block(blocks),
+            Ok(()) => {}
+        }
+    }
+
+    /// Begins a block by its header and the first bytes of its payload. The error is how many bytes that takes.
+    fn begin_block(&mut self, bytes: &[u8], wanted: bool) -> Result<(), usize> {
         let tile = self.tiles - 1;
         let size = self.catalog.size(tile, self.column, self.table.columns.len());
-        let bytes = mem::take(&mut self.head);
         let start = self.position - bytes.len() as u64;
-        let head = match block::Head::parse(&bytes, size) {
+        let head = match block::Head::parse(bytes, size) {
             Ok(head) => head,
-            Err(HeadError::Short(goal)) => {
-                self.head = bytes;
-                self.goal = goal;
-                return;
-            }
+            Err(HeadError::Short(goal)) => return Err(goal),
             Err(HeadError::Wrong(what)) => {
                 self.lose(start, format!("{}: {what}", self.names(tile, self.column)));
-                return;
+                return Ok(());
             }
         };
+        self.processes.clear();
+        self.processes.extend(head.processes());
         // what is known to be wrong need not be decoded to be found wrong again
-        let sound = self.judge(&head, start, size);
-        let wanted = blocks.wanted() && sound;
+        let wanted = self.judge(&head, start, size) && wanted;
         if wanted && size > BLOCK_MAX {
             let what = format!("a block of {size} bytes is not decoded, the limit being {BLOCK_MAX}");
             self.warn("not-decodable", start, format!("{}: {what}", self.names(tile, self.column)));
-        }
-        let keep = wanted && size <= BLOCK_MAX;
-        // only what is written to is really taken
-        let mut payload = Vec::with_capacity(if keep { usize::try_from(size).unwrap_or_default() } else { 0 });
-        if keep {
+        } else if wanted {
+            // only what is written to is really taken
+            let mut payload = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
             payload.extend_from_slice(head.start);
+            self.block = Some(Block {
+                table: Arc::clone(&self.table),
+                column: self.column,
+                tile,
+                rows: self.rows,
+                offset: self.table.data_offset + start,
+                processes: self.processes.clone(),
+                payload,
+            });
         }
-        let offset = self.table.data_offset + start;
-        let block = Block {
-            table: Arc::clone(&self.table),
-            column: self.column,
-            tile,
-            rows: self.rows,
-            offset,
-            processes: head.processes,
-            payload,
-        };
-        self.block = keep.then_some(block);
         self.left = size - bytes.len() as u64;
         self.stage = Stage::Payload;
-        if self.left == 0 {
-            self.end_block(blocks);
-        }
+        Ok(())
     }
 
     /// Judges a block by its header and the first bytes of its payload: is it worth decoding?
@@ -281,14 +307,14 @@ impl Structure {
                 return false;
             }
         }
-        if let Some(id) = head.processes.iter().find(|id| !block::process::KNOWN.contains(id)) {
+        if let Some(id) = self.processes.iter().find(|id| !block::process::KNOWN.contains(id)) {
             let what = names(format!("process id 0x{id:02x} is none that the format has"));
             self.warn("zfits-not-judged", start + block::START as u64, what);
             return true;
         }
         let payload = size - head.length as u64;
         let column = &self.table.columns[self.column];
-        let found = block::peek(&head.processes, head.start, payload, column, self.rows).map_err(names);
+        let found = block::peek(&self.processes, head.start, payload, column, self.rows).map_err(names);
         if let Err(what) = &found {
             self.reject(start + head.length as u64, what.clone());
         }
