@@ -154,17 +154,19 @@ impl Ledger {
     }
 
     /// Verified → Registered. Returns the rows that moved.
-    pub async fn registered(&self, files: &[Registration]) -> Result<Vec<i64>, Error> {
+    pub async fn registered(&self, files: &[Registration], first_look: Duration) -> Result<Vec<i64>, Error> {
         let mut tx = self.begin().await?;
         let mut moved = Vec::with_capacity(files.len());
         for file in files {
             if self.step(&mut tx, &file.row, State::Registered, "registered", None).await? {
                 sqlx::query(
                     "UPDATE files SET rule_c = $1, rule_b = NULL, first_rse = NULL, first_look = NULL,
-                         last_evidence = NULL, release_ordered_at = NULL, replica_gone_at = NULL WHERE id = $2",
+                         last_evidence = NULL, release_ordered_at = NULL, replica_gone_at = NULL, next_attempt = $3
+                     WHERE id = $2",
                 )
                 .bind(&file.rule_c)
                 .bind(file.row.id)
+                .bind(after(first_look))
                 .execute(&mut *tx)
                 .await
                 .map_err(|e| self.database(e))?;

@@ -42,7 +42,7 @@ async fn register(ledger: &Ledger) -> FileRow {
     let verified = Verified { row, contents: contents(), metadata: "{}".to_owned(), valid_fits_checksum: Some(true) };
     assert_eq!(ledger.verified(&[verified]).await.unwrap(), 1);
     let row = claim_one(ledger, State::Verified).await;
-    ledger.registered(&[Registration { row, rule_c: "c".to_owned() }]).await.unwrap();
+    ledger.registered(&[Registration { row, rule_c: "c".to_owned() }], Duration::ZERO).await.unwrap();
     ledger.by_lfn(FILE).await.unwrap().unwrap()
 }
 

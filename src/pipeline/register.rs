@@ -65,7 +65,10 @@ impl Stage for Register {
                 context.wait(&row, Duration::from_secs(5), why).await?;
             }
         }
-        let moved: BTreeSet<i64> = context.ledger.registered(&registrations).await?.into_iter().collect();
+        // no copy can be there yet, and a look would take from the backlog that is being registered
+        let first_look = context.config().replicate.poll;
+        let moved = context.ledger.registered(&registrations, first_look).await?;
+        let moved: BTreeSet<i64> = moved.into_iter().collect();
         let registered: Vec<FileRow> = registrations
             .into_iter()
             .filter(|registration| moved.contains(&registration.row.id))
