@@ -9,7 +9,7 @@ NEXTEST_VERSION = 0.9.143
 FUZZ_VERSION = 0.13.2
 DENY_VERSION = 0.20.2
 
-.PHONY: help demo test test-quick campaign check licences bench bench-road fuzz nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
+.PHONY: help demo test test-quick campaign soak check licences bench bench-road fuzz nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
 
 help:                      ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -37,6 +37,12 @@ CAMPAIGN_SECONDS ?= 600
 
 campaign: nextest          ## kill the daemon at each of its points, then at random for CAMPAIGN_SECONDS
 	DL0_INGEST_CRASH_SECONDS=$(CAMPAIGN_SECONDS) cargo nextest run --profile campaign --features failpoints --test crash --no-capture
+
+# How long the soak takes
+MINUTES ?= 30
+
+soak: nextest              ## a steady stream of files for MINUTES, with random faults and kills; memory must stay flat
+	DL0_INGEST_SOAK_SECONDS=$$(( $(MINUTES) * 60 )) cargo nextest run --profile campaign --features failpoints --test crash soak --no-capture
 
 bench:                     ## `verify` beside its alternatives, which are installed (Debian 12, root), and its own parts
 	cargo build --release

@@ -38,6 +38,10 @@ impl Daemon {
         Self { child: Arc::new(Mutex::new(child)), id, log_from }
     }
 
+    pub(crate) fn id(&self) -> rustix::process::Pid {
+        self.id
+    }
+
     /// Waits for its end.
     pub(crate) async fn ended(&self) -> End {
         let child = Arc::clone(&self.child);

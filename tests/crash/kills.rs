@@ -19,12 +19,12 @@ const LIVES: std::ops::Range<u64> = 5..3000;
 const NIGHT: usize = 200;
 
 /// A number from the environment.
-fn wished(name: &str) -> Option<u64> {
+pub(crate) fn wished(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
 /// Delivers until the end: good files, bad ones, such as Rucio leaves on disk, and such as were released before.
-async fn deliver(site: Arc<Site>, mut rng: StdRng, end: Instant) {
+pub(crate) async fn deliver(site: Arc<Site>, mut rng: StdRng, end: Instant) {
     let contents = ["CAL", "MUON", "SUBARRAY", "SHOWER"].map(fixture);
     for number in 0.. {
         if Instant::now() > end {

@@ -14,4 +14,5 @@ mod daemon;
 mod kills;
 mod points;
 mod site;
+mod soak;
 mod watcher;
