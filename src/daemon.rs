@@ -22,7 +22,7 @@ use crate::pipeline::register::Register;
 use crate::pipeline::release::{Departure, Release};
 use crate::pipeline::replicate::Replicate;
 use crate::pipeline::verify::Verify;
-use crate::pipeline::{self, Context, Parts, announce, brakes, intake, redelivery};
+use crate::pipeline::{self, Context, Parts, announce, brakes, intake, protection, redelivery, settle};
 use crate::telemetry::{self, Health, Metrics};
 use crate::{ledger, rucio, storage};
 
@@ -168,6 +168,8 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     tasks.spawn(pipeline::run(Release, context.clone()));
     tasks.spawn(pipeline::run(Departure, context.clone()));
     tasks.spawn(redelivery::run(context.clone()));
+    tasks.spawn(settle::run(context.clone()));
+    tasks.spawn(protection::run(context.clone()));
     tasks.spawn(brakes::watch(context.clone()));
     tasks.spawn(book_keeping::run(context.clone()));
     if let Some(listener) = listener {

@@ -7,12 +7,14 @@ use clap::Args;
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
-use super::ledger::{lfn_of, read};
+use super::ledger::{lfn_of, moment, read};
+use crate::custody::State;
 use crate::custody::brakes::Standing;
 use crate::kill_switch;
-use crate::ledger::now;
+use crate::ledger::{Settlement, now};
 
 mod explain;
+mod in_rucio;
 mod unknown;
 
 pub(super) use unknown::unknown;
@@ -57,7 +59,14 @@ pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> 
                     kill_switch: kill_switch::reason(&reader.config.kill_switch_path()),
                     ..reader.ledger.standing(Some(&row), false).await?
                 };
-                Ok(explain::explain(&row, &reader.config, &standing, now()))
+                let mut explanation = explain::explain(&row, &reader.config, &standing, now());
+                let told = in_rucio::ask(&reader, &row).await?;
+                explanation.because.extend(told.because);
+                explanation.operator.extend(told.operator);
+                if row.state == State::Released {
+                    explanation.because.extend(of_dataset(&reader.ledger.settlement(&row.dataset_did()).await?));
+                }
+                Ok(explanation)
             }
             None => unknown(&reader, &lfn).await,
         }
@@ -68,6 +77,15 @@ pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> 
         tell(&explanation, out)?;
     }
     Ok(if explanation.state.is_some() { Exit::Good } else { Exit::Bad })
+}
+
+/// What is left to do about the rules of a released file's dataset.
+fn of_dataset(known: &Settlement) -> Option<String> {
+    match (&known.unsettled, known.settled_at) {
+        (Some(why), _) => Some(format!("Its dataset is not settled, and keeps all its rules in Rucio: {why}.")),
+        (None, Some(at)) => Some(format!("Its dataset is settled since {}: two rules hold all copies.", moment(at))),
+        (None, None) => None,
+    }
 }
 
 fn tell(explanation: &Explanation, out: &mut dyn Write) -> Result<(), Failure> {

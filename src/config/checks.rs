@@ -251,6 +251,13 @@ fn check_limits(config: &Config, findings: &mut Findings) {
 }
 
 fn check_durations(config: &Config, findings: &mut Findings) {
+    if config.settle.after.is_some_and(|after| after.is_zero()) {
+        findings.error(
+            "settle.after",
+            "zero is not a quiet time",
+            "write a time such as 24h, or null to settle nothing",
+        );
+    }
     let positive = [
         ("rucio.timeout", config.rucio.timeout),
         ("rucio.connect_timeout", config.rucio.connect_timeout),

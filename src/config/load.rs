@@ -9,7 +9,7 @@ use super::document::{Node, Value};
 use super::problem::{ConfigError, Place, Problem};
 use super::sizes::Size;
 use super::types::{
-    Auth, Backoff, Config, Confirm, Http, Intake, Offsite, Register, Release, Replicate, Rucio, Verify,
+    Auth, Backoff, Config, Confirm, Http, Intake, Offsite, Register, Release, Replicate, Rucio, Settle, Verify,
 };
 use crate::config::StorageCheck;
 use crate::custody::Copies;
@@ -118,6 +118,7 @@ pub(super) fn read(mut root: Section<'_>) -> Option<Config> {
     let replicate = read_replicate(root.section("replicate"));
     let confirm = read_confirm(root.section("confirm"));
     let release = read_release(root.section("release"));
+    let settle = read_settle(root.section("settle"));
     let http = read_http(root.section("http"));
     let log = read_log(root.section("log"));
     let retry = read_retry(root.section("retry"));
@@ -136,6 +137,7 @@ pub(super) fn read(mut root: Section<'_>) -> Option<Config> {
         replicate,
         confirm,
         release,
+        settle,
         http,
         log,
         retry,
@@ -251,6 +253,15 @@ fn read_release(mut section: Section<'_>) -> Release {
     };
     section.end();
     release
+}
+
+fn read_settle(mut section: Section<'_>) -> Settle {
+    let after = match Settle::default().after {
+        Some(after) => section.or_off("after", after),
+        None => section.optional("after"),
+    };
+    section.end();
+    Settle { after }
 }
 
 fn read_http(mut section: Section<'_>) -> Http {

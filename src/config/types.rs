@@ -39,6 +39,8 @@ pub struct Config {
     pub confirm: Confirm,
     /// How the on-site copy is given up.
     pub release: Release,
+    /// How quiet datasets are settled.
+    pub settle: Settle,
     /// The daemon's own HTTP endpoint.
     pub http: Http,
     /// What is logged, and how.
@@ -312,6 +314,19 @@ pub enum Leftover {
 
 impl Keyword for Leftover {
     const WORDS: &'static [(&'static str, Self)] = &[("report", Self::Report), ("remove", Self::Remove)];
+}
+
+/// The `settle` section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settle {
+    /// How long nothing must have moved in a dataset before its rules become two; never when `None`.
+    pub after: Option<Duration>,
+}
+
+impl Default for Settle {
+    fn default() -> Self {
+        Self { after: Some(Duration::from_hours(24)) }
+    }
 }
 
 /// The `http` section.

@@ -83,6 +83,11 @@ pub struct Limits {
     pub bytes: u64,
 }
 
+impl Limits {
+    /// For what is no release.
+    pub const NONE: Self = Self { files: u64::MAX, bytes: u64::MAX };
+}
+
 /// What was released within the last hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {

@@ -62,6 +62,8 @@ pub struct LockFacts {
     pub ok: bool,
     /// The rule has an end.
     pub expires: bool,
+    /// An operator has stopped the rule.
+    pub suspended: bool,
 }
 
 /// What Rucio says of a replica.
@@ -156,12 +158,7 @@ impl CopyProof {
             Doubt::NotYet(format!("{rse} lacks the attribute that tells sites apart (see offsite.distinct_by)"))
         })?;
         let storage_digest = Self::judge_storage(facts, contents, policy)?;
-        let rule = facts
-            .locks
-            .iter()
-            .find(|lock| lock.ours && lock.ok && !lock.expires)
-            .map(|lock| lock.rule.clone())
-            .ok_or_else(|| Doubt::NotYet(format!("no permanent rule of ours holds an OK lock at {rse}")))?;
+        let rule = Self::judge_locks(facts)?;
         Ok(Self {
             rse: rse.clone(),
             site,
@@ -170,6 +167,18 @@ impl CopyProof {
             adler32: contents.adler32.clone(),
             storage_digest,
         })
+    }
+
+    /// The rule that holds the copy.
+    fn judge_locks(facts: &CopyFacts) -> Result<String, Doubt> {
+        let rse = &facts.rse;
+        let mut holding = facts.locks.iter().filter(|lock| lock.ours && lock.ok && !lock.expires).peekable();
+        let Some(any) = holding.peek() else {
+            return Err(Doubt::NotYet(format!("no permanent rule of ours holds an OK lock at {rse}")));
+        };
+        // somebody stopped the rule for a reason; until they say more the copy is neither proven nor lost
+        let stopped = format!("rule {}, which holds the copy at {rse}, is SUSPENDED in Rucio", any.rule);
+        holding.find(|lock| !lock.suspended).map(|lock| lock.rule.clone()).ok_or(Doubt::Unknown(stopped))
     }
 
     fn judge_storage(
@@ -321,7 +330,7 @@ pub(super) mod tests {
             availability: Availability::Available,
             catalogue_bytes: 10,
             catalogue_adler32: Some("0000abcd".to_owned()),
-            locks: vec![LockFacts { rule: "r".to_owned(), ours: true, ok: true, expires: false }],
+            locks: vec![LockFacts { rule: "r".to_owned(), ours: true, ok: true, expires: false, suspended: false }],
             storage: StorageAnswer::Stated { bytes: 10, digest: Some(("crc32c", "12345678".to_owned())) },
         }
     }

@@ -6,6 +6,7 @@ mod evidence;
 pub mod invariants;
 mod order;
 mod retry;
+pub mod settling;
 mod state;
 
 pub use copies::{Copies, TooFewCopies};

@@ -34,14 +34,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
+use self::catalog::Catalog;
 pub use self::catalog::records::ReplicaState;
+use self::catalog::rules::RuleChange;
 pub use self::faults::{Answer, Daemon, Faults, Outage};
 pub use self::http::Endpoint;
 pub use self::journal::{Entry, Event};
 use self::listener::Listener;
 pub use self::options::{AccountOptions, Options, Pace, RseOptions};
+use self::refusal::Refusal;
 use self::shared::Shared;
 use crate::names::Did;
+
+/// The account that may everything.
+const ROOT: &str = "root";
 
 /// A running miniature Rucio. Dropping it stops it too, without waiting.
 #[derive(Debug)]
@@ -146,6 +152,29 @@ impl Embedded {
         match self.path(did, rse) {
             Some(path) => std::fs::remove_file(path),
             None => Err(io::Error::new(io::ErrorKind::NotFound, format!("no RSE called '{rse}'"))),
+        }
+    }
+
+    /// An operator of Rucio suspends a rule, or sets a suspended one to STUCK, so that it is tried again.
+    pub fn suspend_rule(&self, rule: &str, suspended: bool) {
+        let state = Some(if suspended { "suspended" } else { "stuck" }.to_owned());
+        let change = RuleChange { state, ..RuleChange::default() };
+        self.as_root(|catalog, now| catalog.update_rule(ROOT, rule, &change, now));
+    }
+
+    /// An operator of Rucio deletes a rule, which ends in an hour.
+    pub fn delete_rule(&self, rule: &str) {
+        self.as_root(|catalog, now| catalog.delete_rule(ROOT, rule, None, now));
+    }
+
+    /// The reaper has taken a replica and not deleted its file yet.
+    pub fn condemn(&self, did: &Did, rse: &str) {
+        self.shared.change(|catalog, _| catalog.condemn_one(did, rse));
+    }
+
+    fn as_root(&self, change: impl FnOnce(&mut Catalog, SystemTime) -> Result<(), Refusal>) {
+        if let Err(refusal) = self.shared.change(change) {
+            tracing::warn!("the embedded Rucio refuses its own operator: {}", refusal.message);
         }
     }
 

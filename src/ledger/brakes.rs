@@ -140,7 +140,7 @@ impl Ledger {
         self.holds_in(&mut connection).await
     }
 
-    async fn holds_in(&self, connection: &mut SqliteConnection) -> Result<Vec<Hold>, Error> {
+    pub(super) async fn holds_in(&self, connection: &mut SqliteConnection) -> Result<Vec<Hold>, Error> {
         let rows: Vec<(String, String, UnixMillis, String, String)> =
             sqlx::query_as("SELECT kind, name, placed_at, placed_by, reason FROM holds ORDER BY placed_at, kind, name")
                 .fetch_all(connection)

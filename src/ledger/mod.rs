@@ -11,6 +11,7 @@ mod moves;
 mod operators;
 mod queries;
 mod rows;
+mod settling;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub use moves::{Registration, Sentence, Verified};
 pub use operators::{Operator, Retried, TooLate};
 pub use queries::{Filter, StateSummary};
 pub use rows::{EventRow, FileRow, iso};
+pub use settling::{Ending, Resting, Settlement};
 pub use survey::{OnRecord, Restored};
 
 use crate::crash;

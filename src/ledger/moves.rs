@@ -206,6 +206,26 @@ impl Ledger {
         Ok(moved)
     }
 
+    /// The rule for the further copies was placed again.
+    pub async fn set_rule_b(&self, row: &FileRow, rule: &str) -> Result<(), Error> {
+        self.new_rule(row, "rule-b-replaced", "UPDATE files SET rule_b = $1 WHERE id = $2 AND delivery = $3", rule)
+            .await
+    }
+
+    /// The rule that protects the on-site copy was placed again.
+    pub async fn set_rule_c(&self, row: &FileRow, rule: &str) -> Result<(), Error> {
+        self.new_rule(row, "rule-c-replaced", "UPDATE files SET rule_c = $1 WHERE id = $2 AND delivery = $3", rule)
+            .await
+    }
+
+    async fn new_rule(&self, row: &FileRow, kind: &str, update: &'static str, rule: &str) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        let change = sqlx::query(update).bind(rule).bind(row.id).bind(row.delivery);
+        change.execute(&mut *tx).await.map_err(|e| self.database(e))?;
+        self.event(&mut tx, row.id, kind, None, Some(rule)).await?;
+        self.commit(tx).await
+    }
+
     /// A first complete look; the second may come after `due`.
     pub async fn looked(&self, row: &FileRow, first_look: &str, due: UnixMillis) -> Result<(), Error> {
         let mut tx = self.begin().await?;

@@ -99,6 +99,34 @@ impl Ledger {
             .map_err(|e| self.database(e))
     }
 
+    /// Whether any file is on site that a rule must protect there.
+    pub async fn any_protected(&self) -> Result<bool, Error> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM files WHERE state IN ('registered', 'replicated', 'confirmed'))",
+        )
+        .fetch_one(&self.reader)
+        .await
+        .map_err(|e| self.database(e))
+    }
+
+    /// The files on site that a rule must protect there, each with the rule: the row's key and the rule's id.
+    pub async fn protected(&self) -> Result<Vec<(i64, String)>, Error> {
+        sqlx::query_as(
+            "SELECT id, rule_c FROM files WHERE state IN ('registered', 'replicated', 'confirmed')
+                 AND rule_c IS NOT NULL ORDER BY id",
+        )
+        .fetch_all(&self.reader)
+        .await
+        .map_err(|e| self.database(e))
+    }
+
+    /// The file, if that rule still has to protect it on site.
+    pub async fn protected_by(&self, id: i64, rule: &str) -> Result<Option<FileRow>, Error> {
+        let row = self.by_id(id).await?;
+        let expected = |state| matches!(state, State::Registered | State::Replicated | State::Confirmed);
+        Ok(row.filter(|row| expected(row.state) && row.rule_c.as_deref() == Some(rule)))
+    }
+
     /// Registered files whose trigger is still to be removed.
     pub async fn triggers_to_remove(&self, most: i64) -> Result<Vec<FileRow>, Error> {
         sqlx::query_as(

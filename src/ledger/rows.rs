@@ -52,6 +52,8 @@ pub struct FileRow {
     pub valid_fits_checksum: Option<bool>,
     /// The rule for the copies after the first.
     pub rule_b: Option<String>,
+    /// A rule for the copies after the first that the settling of its dataset is ending.
+    pub rule_b_ending: Option<String>,
     /// The rule that protects the on-site replica.
     pub rule_c: Option<String>,
     /// Where the first off-site copy is.

@@ -8,6 +8,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::audit_log::{self, AuditLog, Head};
 use crate::custody::FileIdentity;
 use crate::ledger::FileRow;
+use crate::names::Did;
 
 use super::{Context, StageError, blocking};
 
@@ -25,6 +26,33 @@ pub(super) struct Effect {
 /// announced again.
 pub(super) async fn announce(context: &Context, row: &FileRow, effect: Effect) -> Result<(), StageError> {
     let record = record(context, row, effect).await?;
+    write(context, record).await
+}
+
+/// Writes the record of rules of a dataset that are about to end. `rules`: A and S, which take over; `files`: each with
+/// its own rule, and where A and S hold it.
+pub(super) async fn announce_settling(
+    context: &Context,
+    dataset: &Did,
+    (a, s): &(String, Option<String>),
+    files: Vec<Value>,
+) -> Result<(), StageError> {
+    let config = context.config();
+    let record = json!({
+        "effect": "settle",
+        "dataset": dataset.to_string(),
+        "files": files,
+        "rules": { "a": a, "s": s },
+        "account": config.rucio.account,
+        "onsite_rse": config.onsite_rse,
+    });
+    match record {
+        Value::Object(record) => write(context, record).await,
+        _ => Ok(()),
+    }
+}
+
+async fn write(context: &Context, record: Map<String, Value>) -> Result<(), StageError> {
     let mut log = lock(context).await;
     let known = known(context).await?;
     let last = known.clone();

@@ -7,6 +7,7 @@ use crate::custody::State;
 use crate::custody::brakes::{Brake, Hold, Limits, Standing, Trip};
 use crate::kill_switch;
 use crate::ledger::{FileRow, now};
+use crate::names::Did;
 
 use super::{Context, StageError, blocking, runner};
 
@@ -81,6 +82,12 @@ pub(super) async fn before_going_on(context: &Context, row: &FileRow) -> Result<
     let standing =
         Standing { kill_switch: kill_switch(context).await, ..context.ledger.standing(Some(row), false).await? };
     Ok(standing.allows(row.bytes, limits(&context.config()), now()).err())
+}
+
+/// What stops the settling of a dataset, which gives up rules.
+pub(super) async fn of_dataset(context: &Context, dataset: &Did) -> Result<Option<Brake>, StageError> {
+    let known = context.ledger.standing_of_dataset(dataset).await?;
+    Ok(Standing { kill_switch: kill_switch(context).await, ..known }.allows(0, Limits::NONE, now()).err())
 }
 
 /// A braked file waits.

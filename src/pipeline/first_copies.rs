@@ -8,8 +8,8 @@ use crate::names::Did;
 use crate::rucio::{Grouping, Kind, NewRule};
 
 use super::on_site::DOUBTFUL;
-use super::our_rules::{is_rule_a, stands};
-use super::{Context, StageError};
+use super::our_rules::{Standing, is_rule_a};
+use super::{Context, StageError, mend};
 
 const COMMENT: &str = "dl0-ingest: first off-site copy";
 
@@ -25,22 +25,33 @@ pub(super) async fn order_early(context: &Context, datasets: &[Did]) {
     }
 }
 
-/// Sees to it that a dataset has its rule: permanent, one copy off site. Rucio chooses the data centre, and a night stays
-/// together.
-pub(super) async fn ensure_rule(context: &Context, dataset: &Did, waiting_since: UnixMillis) -> Result<(), StageError> {
-    let config = context.config();
-    if let Some(rule) = context.ledger.rule_a(dataset).await? {
-        let waited = Duration::from_millis(u64::try_from(now() - waiting_since).unwrap_or(0));
-        if waited < DOUBTFUL || stands(context, &rule).await? {
-            return Ok(());
-        }
-        tracing::warn!(
-            dataset = dataset.name,
-            rule_id = rule,
-            "rule of the first copies was removed by somebody, placing it anew"
-        );
-        context.ledger.set_rule_a(dataset, None).await?;
+/// Sees to it that a dataset has its rule, whose files have waited since `waiting_since` for their first copy. Returns what is wrong with it,
+/// in words.
+pub(super) async fn ensure_rule(
+    context: &Context,
+    dataset: &Did,
+    waiting_since: UnixMillis,
+) -> Result<Option<String>, StageError> {
+    let Some(rule) = context.ledger.rule_a(dataset).await? else {
+        return place_rule(context, dataset).await.map(|()| None);
+    };
+    let waited = Duration::from_millis(u64::try_from(now() - waiting_since).unwrap_or(0));
+    if waited < DOUBTFUL {
+        return Ok(None);
     }
+    let standing = Standing::ask(context, &rule).await?;
+    mend::rule_a(context, dataset, &rule, standing).await?;
+    let what = match standing {
+        Standing::Suspended => "SUSPENDED, by an operator or after two weeks of failures",
+        Standing::Stuck => "STUCK",
+        Standing::Sound | Standing::Ending | Standing::Gone => return Ok(None),
+    };
+    Ok(Some(format!("its rule {rule} is {what}")))
+}
+
+/// Places the rule: permanent, one copy off site. Rucio chooses the data centre, and a night stays together.
+pub(super) async fn place_rule(context: &Context, dataset: &Did) -> Result<(), StageError> {
+    let config = context.config();
     let rule = NewRule {
         dids: vec![dataset.clone()],
         copies: 1,

@@ -1,6 +1,6 @@
 //! One look at the off-site copies of some files: Rucio's word, the locks, and the storages' own word, all asked afresh.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
@@ -11,10 +11,12 @@ use crate::custody::{
 };
 use crate::ledger::{FileRow, now};
 use crate::names::Did;
-use crate::rucio::{Kind, LockState, ReplicaListing, ReplicaQuery, ReplicaState, Rule};
+use crate::rucio::{Kind, LockState, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleState};
 use crate::storage::{self, Algorithm};
 
+use super::mend;
 use super::offsite::Offsite;
+use super::our_rules::Standing;
 use super::{Context, StageError};
 
 /// Questions under way at once to all storages together.
@@ -50,7 +52,7 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
             present(listing, &offsite) >= config.offsite.copies.get() as usize || overdue.contains(did)
         })
         .collect();
-    let locks = locks(context, rows, &hopeful).await?;
+    let locks = locks(context, &offsite, rows, &hopeful).await?;
     let answers = ask_storages(context, &offsite, &hopeful).await;
     let mut looks = Vec::with_capacity(rows.len());
     for row in rows {
@@ -146,6 +148,7 @@ fn policy(check: StorageCheck) -> StoragePolicy {
 /// The locks on these files by the rules we placed: rule A of each dataset, rule B of each file.
 async fn locks(
     context: &Context,
+    offsite: &Offsite,
     rows: &[FileRow],
     hopeful: &HashMap<&Did, &ReplicaListing>,
 ) -> Result<Locks, StageError> {
@@ -157,18 +160,28 @@ async fn locks(
     }
     let wanted: BTreeSet<Did> = rows.iter().map(|row| row.did()).collect();
     let mut found = Locks::new();
-    let mut asked =
-        stream::iter(rules.into_iter().map(|id| rule_and_locks(context, id))).buffer_unordered(RULE_QUESTIONS);
+    let mut asked = stream::iter(rules.into_iter().map(|id| async move {
+        let answer = rule_and_locks(context, id.clone()).await?;
+        Ok::<_, StageError>((id, answer))
+    }))
+    .buffer_unordered(RULE_QUESTIONS);
+    let mut standings = BTreeMap::new();
     while let Some(answer) = asked.next().await {
+        let (id, answer) = answer?;
+        let standing = Standing::of(&context.config(), answer.as_ref().map(|(rule, _)| rule));
+        standings.insert(id, standing);
         // a rule that is gone gives no locks; the files then say that they have none
-        let Some((rule, locks)) = answer? else { continue };
+        let Some((rule, locks)) = answer else { continue };
         let ours = rule.account == context.config().rucio.account;
         for lock in locks.into_iter().filter(|lock| wanted.contains(&lock.did)) {
             let ok = lock.state == LockState::Ok;
-            let fact = LockFacts { rule: rule.id.clone(), ours, ok, expires: rule.expires_at.is_some() };
+            let (expires, suspended) = (rule.expires_at.is_some(), rule.state == RuleState::Suspended);
+            let fact = LockFacts { rule: rule.id.clone(), ours, ok, expires, suspended };
             found.entry((lock.did, lock.rse)).or_default().push(fact);
         }
     }
+    drop(asked);
+    mend::off_site(context, offsite, &rows, &standings).await?;
     Ok(found)
 }
 

@@ -9,9 +9,11 @@ pub mod confirm;
 mod first_copies;
 pub mod intake;
 mod look;
+mod mend;
 pub mod offsite;
 mod on_site;
 pub(crate) mod our_rules;
+pub mod protection;
 mod read_back;
 pub mod redelivery;
 pub mod register;
@@ -19,6 +21,7 @@ pub mod release;
 pub mod replicate;
 mod runner;
 pub(crate) mod set_aside;
+pub mod settle;
 pub mod verify;
 
 use std::sync::Arc;
@@ -66,6 +69,7 @@ pub struct Context {
     pub gate: watch::Receiver<bool>,
     /// Set at shutdown: readings stop between two blocks.
     pub cancel: Arc<AtomicBool>,
+    troubles: Arc<mend::Troubles>,
     wakes: Arc<[Notify; State::ALL.len()]>,
 }
 
@@ -99,6 +103,7 @@ impl Context {
         let Parts { settings, ledger, audit, data, rucio, storage, metrics, health, shutdown, gate } = parts;
         let audit = Arc::new(tokio::sync::Mutex::new(audit));
         let runtime = tokio::runtime::Handle::current();
+        let troubles = Arc::default();
         let wakes = Arc::new(std::array::from_fn(|_| Notify::new()));
         let cancel = Arc::new(AtomicBool::new(false));
         let (flag, end) = (Arc::clone(&cancel), shutdown.clone());
@@ -106,7 +111,22 @@ impl Context {
             end.cancelled().await;
             flag.store(true, Ordering::Relaxed);
         });
-        Self { settings, ledger, audit, data, rucio, storage, metrics, health, shutdown, runtime, gate, cancel, wakes }
+        Self {
+            settings,
+            ledger,
+            audit,
+            data,
+            rucio,
+            storage,
+            metrics,
+            health,
+            shutdown,
+            runtime,
+            gate,
+            cancel,
+            troubles,
+            wakes,
+        }
     }
 
     /// The settings as they are now.

@@ -52,6 +52,11 @@ impl Offsite {
         self.sites.get(rse)?.as_deref()
     }
 
+    /// The site of each RSE that says one.
+    pub(super) fn known_sites(&self) -> BTreeMap<String, String> {
+        self.sites.iter().filter_map(|(rse, site)| Some((rse.clone(), site.clone()?))).collect()
+    }
+
     /// RSEs that do not say their site.
     pub fn without_site(&self) -> Vec<&str> {
         self.sites.iter().filter(|(_, site)| site.is_none()).map(|(rse, _)| rse.as_str()).collect()

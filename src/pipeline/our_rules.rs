@@ -2,7 +2,7 @@
 //! a lost ledger remembers none.
 
 use crate::config::Config;
-use crate::rucio::{Kind, Rule};
+use crate::rucio::{Kind, Rule, RuleState};
 
 use super::{Context, StageError};
 
@@ -20,15 +20,75 @@ pub(crate) fn is_rule_a(config: &Config, rule: &Rule) -> bool {
 
 /// Rule B of a file: permanent and with a source; nothing else of ours looks like that.
 pub(crate) fn is_rule_b(config: &Config, rule: &Rule) -> bool {
+    was_rule_b(config, rule) && rule.expires_at.is_none()
+}
+
+/// Rule B of a file, which may be about to end.
+pub(super) fn was_rule_b(config: &Config, rule: &Rule) -> bool {
+    is_ours(config, rule) && rule.source_replica_expression.is_some() && rule.rse_expression != config.onsite_rse
+}
+
+/// Rule S of a settled dataset: permanent, off site, without a source, and not rule A.
+pub(crate) fn is_rule_s(config: &Config, rule: &Rule) -> bool {
     is_ours(config, rule)
-        && rule.source_replica_expression.is_some()
+        && rule.source_replica_expression.is_none()
         && rule.expires_at.is_none()
+        && rule.rse_expression != config.offsite.expression
         && rule.rse_expression != config.onsite_rse
 }
 
 /// Rule C of a file, which ends when the file is released. (One RSE cannot hold more than one copy.)
 pub(crate) fn is_rule_c(config: &Config, rule: &Rule) -> bool {
     is_ours(config, rule) && rule.rse_expression == config.onsite_rse && rule.copies == 1
+}
+
+/// How a rule that we rely on was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// As it was placed.
+    Sound,
+    /// Rucio's transfers for it have failed; it is tried again sooner if it is boosted.
+    Stuck,
+    /// Somebody has stopped it.
+    Suspended,
+    /// Somebody has given it an end.
+    Ending,
+    /// Somebody has removed it, or made it another account's.
+    Gone,
+}
+
+impl Standing {
+    /// Of a rule as Rucio tells it; `None`: Rucio does not have it.
+    pub(super) fn of(config: &Config, rule: Option<&Rule>) -> Self {
+        match rule {
+            Some(rule) if !is_ours(config, rule) => Self::Gone,
+            Some(rule) if rule.expires_at.is_some() => Self::Ending,
+            Some(rule) if rule.state == RuleState::Suspended => Self::Suspended,
+            Some(rule) if rule.state == RuleState::Stuck => Self::Stuck,
+            Some(_) => Self::Sound,
+            None => Self::Gone,
+        }
+    }
+
+    /// Asks Rucio.
+    pub(super) async fn ask(context: &Context, rule: &str) -> Result<Self, StageError> {
+        match context.rucio.rule(rule).await {
+            Ok(rule) => Ok(Self::of(&context.config(), Some(&rule))),
+            Err(error) if error.kind() == Kind::NotFound => Ok(Self::Gone),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The word for it in logs and metrics.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sound => "sound",
+            Self::Stuck => "stuck",
+            Self::Suspended => "suspended",
+            Self::Ending => "ending",
+            Self::Gone => "gone",
+        }
+    }
 }
 
 /// Whether a rule is there and has no end.

@@ -86,6 +86,11 @@ impl Stage for Register {
     }
 }
 
+/// Rule C of one file, placed if there is none; `None` while an earlier one ends.
+pub(super) async fn protect(context: &Context, row: &FileRow) -> Result<Option<String>, StageError> {
+    Ok(rules::protect(context, std::slice::from_ref(row)).await?.remove(&row.did()))
+}
+
 /// Keeps the files that are on disk as they were verified; the others are verified anew or held.
 async fn still_as_verified(context: &Context, rows: Vec<FileRow>) -> Result<Vec<FileRow>, StageError> {
     let data = context.data.clone();

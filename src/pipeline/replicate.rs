@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::custody::{State, UnixMillis};
@@ -12,7 +13,7 @@ use crate::rucio::{Grouping, Kind, NewRule, ReplicaQuery, ReplicaState};
 
 use super::offsite::Offsite;
 use super::on_site::can_still_be_copied;
-use super::our_rules::is_rule_b;
+use super::our_rules::{is_rule_b, was_rule_b};
 use super::{Context, Stage, StageError, backoff, first_copies};
 
 /// Places the rules for the off-site copies.
@@ -22,6 +23,8 @@ pub struct Replicate {
     first_rse: Mutex<HashMap<Did, String>>,
 }
 
+/// Rucio's judge-cleaner looks about once a minute.
+const ENDING: Duration = Duration::from_secs(5);
 const COMMENT_B: &str = "dl0-ingest: further off-site copies, from the first";
 
 impl Stage for Replicate {
@@ -34,8 +37,11 @@ impl Stage for Replicate {
     }
 
     async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
+        let mut troubles = BTreeMap::new();
         for (dataset, oldest) in datasets(&rows) {
-            first_copies::ensure_rule(context, &dataset, oldest).await?;
+            if let Some(trouble) = first_copies::ensure_rule(context, &dataset, oldest).await? {
+                troubles.insert(dataset, trouble);
+            }
         }
         let offsite = Offsite::now(context).await?;
         let copies = copies(context, &offsite, &rows).await?;
@@ -49,7 +55,7 @@ impl Stage for Replicate {
                 None => {}
             }
         }
-        wait_for_copy(context, &waiting).await?;
+        wait_for_copy(context, &waiting, &troubles).await?;
         for (source, rows) in by_source {
             let placed = place_rule_b(context, &offsite, &source, rows).await?;
             if context.ledger.replicated(&placed).await? > 0 {
@@ -100,14 +106,21 @@ fn datasets(rows: &[FileRow]) -> BTreeMap<Did, UnixMillis> {
     oldest
 }
 
-async fn wait_for_copy(context: &Context, rows: &[FileRow]) -> Result<(), StageError> {
+async fn wait_for_copy(
+    context: &Context,
+    rows: &[FileRow],
+    troubles: &BTreeMap<Did, String>,
+) -> Result<(), StageError> {
     let config = context.config().replicate;
     let waiting: Vec<Postpone> = rows
         .iter()
         .map(|row| Postpone {
             id: row.id,
             delay: backoff::patient(row.state_since, config.poll, config.poll_max),
-            waits_for: "the first off-site copy".to_owned(),
+            waits_for: match troubles.get(&row.dataset_did()) {
+                Some(trouble) => format!("the first off-site copy; {trouble}"),
+                None => "the first off-site copy".to_owned(),
+            },
             failed: false,
         })
         .collect();
@@ -137,7 +150,7 @@ async fn copies(
 }
 
 /// Rule B: one a file, so that none ever waits for a source it cannot have.
-async fn place_rule_b(
+pub(super) async fn place_rule_b(
     context: &Context,
     offsite: &Offsite,
     source: &str,
@@ -164,7 +177,11 @@ async fn place_rule_b(
     let mut missing = Vec::new();
     for row in rows {
         let rules = context.rucio.did_rules(&row.did()).await?;
-        match rules.into_iter().find(|rule| is_rule_b(&config, rule)) {
+        match rules.into_iter().find(|rule| was_rule_b(&config, rule)) {
+            // placed for an earlier delivery; the dataset was settled since, and Rucio is about to remove it
+            Some(rule) if !is_rule_b(&config, &rule) || row.rule_b_ending.as_ref() == Some(&rule.id) => {
+                context.wait(&row, ENDING, "the end of its earlier rule for the further copies").await?;
+            }
             Some(rule) => placed.push((row, rule.source_replica_expression.unwrap_or_default(), rule.id)),
             None => missing.push(row),
         }

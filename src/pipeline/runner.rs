@@ -122,7 +122,7 @@ async fn fail<S: Stage>(context: &Context, claim: &Claim, rows: &[FileRow], erro
 }
 
 /// Waits (a little at a time, so that the heart beats) until Rucio has passed its checks and answers.
-async fn rucio_is_up(context: &Context) -> bool {
+pub(super) async fn rucio_is_up(context: &Context) -> bool {
     if *context.gate.borrow() && !context.rucio.breaker().is_open() {
         return true;
     }

@@ -37,8 +37,8 @@ pub use metadata::metadata_key_is_safe;
 pub use retry::Retry;
 pub use survey::Survey;
 pub use types::{
-    Attachment, Child, CollectionKind, DidInfo, DidKind, Grouping, Lock, LockState, NewCollection, NewRule,
-    ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleId, RuleState,
+    Analysis, Attachment, Child, CollectionKind, DidInfo, DidKind, Grouping, Lock, LockState, NewCollection, NewRule,
+    ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleId, RuleState, StuckTransfer,
 };
 
 use answer::Answer;

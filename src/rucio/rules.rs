@@ -8,7 +8,7 @@ use super::dids::several;
 use super::errors::{Kind, Outlook};
 use super::retry::Repeat;
 use super::transport::{Request, path};
-use super::{Client, Error, Lock, NewRule, Rule, RuleId};
+use super::{Analysis, Client, Error, Lock, NewRule, Rule, RuleId};
 use crate::names::Did;
 
 impl Client {
@@ -74,6 +74,27 @@ impl Client {
     /// removed it: then it is [`NotFound`](Kind::NotFound).
     pub async fn end_rule(&self, id: &str) -> Result<(), Error> {
         self.update_rule("end_rule", "end", id, &json!({ "lifetime": 0, "purge_replicas": true })).await
+    }
+
+    /// Ends a rule now and deletes nothing (`PUT /rules/{id}` with lifetime 0, without purge): its locks go, and a replica
+    /// that no other rule locks may be reaped whenever its RSE needs the space. One that Rucio has removed already is
+    /// [`NotFound`](Kind::NotFound).
+    pub async fn retire_rule(&self, id: &str) -> Result<(), Error> {
+        self.update_rule("retire_rule", "retire", id, &json!({ "lifetime": 0, "purge_replicas": false })).await
+    }
+
+    /// Takes the end of a rule away (`PUT /rules/{id}` with lifetime null). One that Rucio has removed already is
+    /// [`NotFound`](Kind::NotFound).
+    pub async fn keep_rule(&self, id: &str) -> Result<(), Error> {
+        self.update_rule("keep_rule", "keep", id, &json!({ "lifetime": null })).await
+    }
+
+    /// What Rucio says of the transfers that a stuck rule waits for (`GET /rules/{id}/analysis`).
+    pub async fn rule_analysis(&self, id: &str) -> Result<Analysis, Error> {
+        let path = path(&["rules", id, "analysis"])?;
+        let request = Request::new("rule_analysis", format!("examine rule {id}"), Method::GET, path);
+        let Json(analysis) = self.call(Repeat::Safe, request).await?;
+        Ok(analysis)
     }
 
     /// Asks Rucio to try the stuck transfers of a rule again now (`PUT /rules/{id}` with `boost_rule`).

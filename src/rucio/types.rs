@@ -235,12 +235,37 @@ pub struct Rule {
     /// Why it is stuck.
     #[serde(default)]
     pub error: Option<String>,
+    /// Since when it is stuck, as Rucio writes it.
+    #[serde(default)]
+    pub stuck_at: Option<String>,
     /// Where the copies may be read from.
     #[serde(default)]
     pub source_replica_expression: Option<String>,
     /// Whether ending the rule deletes the replicas at once.
     #[serde(default)]
     pub purge_replicas: bool,
+}
+
+/// What Rucio knows of the transfers of a stuck rule. Of a rule that is not stuck it knows none.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Analysis {
+    /// One for each stuck lock.
+    pub transfers: Vec<StuckTransfer>,
+}
+
+/// The transfer that a stuck lock waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct StuckTransfer {
+    /// The file.
+    #[serde(flatten)]
+    pub did: Did,
+    /// Where it should go.
+    pub rse: String,
+    /// How often it was tried.
+    pub attempts: u64,
+    /// Where the last attempt read from.
+    #[serde(default)]
+    pub last_source: Option<String>,
 }
 
 /// State of a lock.

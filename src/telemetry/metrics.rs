@@ -16,7 +16,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 
 use self::shapes::{
     Directories, Endpoint, Histograms, Invariant, LATENCY_SECONDS, Mode, Moment, Number, Outcome, REQUEST_SECONDS,
-    Request, SCAN_SECONDS, STAGES, Stage, StageOutcome, StageSeconds, State, Verdict,
+    Request, SCAN_SECONDS, STAGES, Stage, StageOutcome, StageSeconds, State, Trouble, Verdict,
 };
 use super::process::Process;
 
@@ -59,6 +59,9 @@ pub struct Metrics {
     storage_seconds: Histogram,
     released_files: Counter,
     released_bytes: Counter,
+    settled_datasets: Counter,
+    rule_troubles: Family<Trouble, Counter>,
+    boosted_rules: Counter,
     invariant_violations: Family<Invariant, Counter>,
     deletion_mode: Family<Mode, Gauge>,
     minimum_copies: Gauge,
@@ -194,6 +197,24 @@ impl Metrics {
                 Unit::Bytes,
                 Counter::default(),
             ),
+            settled_datasets: put(
+                registry,
+                "settled_datasets",
+                "Datasets that were left with two rules of their own",
+                Counter::default(),
+            ),
+            rule_troubles: put(
+                registry,
+                "rule_troubles",
+                "Rules of ours found stuck, suspended, ending or gone, each counted once",
+                Family::default(),
+            ),
+            boosted_rules: put(
+                registry,
+                "boosted_rules",
+                "Stuck rules that Rucio was asked to try again",
+                Counter::default(),
+            ),
             invariant_violations: put(
                 registry,
                 "invariant_violations",
@@ -321,6 +342,21 @@ impl Metrics {
     pub fn released(&self, files: u64, bytes: u64) {
         self.released_files.inc_by(files);
         self.released_bytes.inc_by(bytes);
+    }
+
+    /// A dataset was left with two rules.
+    pub fn dataset_settled(&self) {
+        self.settled_datasets.inc();
+    }
+
+    /// A rule of ours was found `stuck`, `suspended`, `ending` or `gone`.
+    pub fn rule_trouble(&self, trouble: &'static str) {
+        self.rule_troubles.get_or_create(&Trouble { trouble }).inc();
+    }
+
+    /// Rucio was asked to try a stuck rule again.
+    pub fn rule_boosted(&self) {
+        self.boosted_rules.inc();
     }
 
     /// A promise was found broken.

@@ -20,47 +20,73 @@ const ON_SITE: &str = "STORAGE-1";
 struct Account {
     history: Vec<Entry>,
     by_did: BTreeMap<Did, Vec<Entry>>,
+    /// Rules that were given their end, by id.
+    ended: BTreeMap<String, SystemTime>,
     removed: BTreeSet<String>,
     records: BTreeMap<String, Vec<Value>>,
+    /// When the end of a file's own rule was announced, by the rule's id.
+    settled: BTreeMap<String, SystemTime>,
+}
+
+/// A rule as its history tells it.
+#[derive(Clone, Debug)]
+struct Placed {
+    id: String,
+    expression: String,
+    removed: bool,
 }
 
 impl Account {
     fn of(site: &Site) -> Self {
         let history = site.rucio.history();
-        let mut account = Self { history, by_did: BTreeMap::new(), removed: BTreeSet::new(), records: BTreeMap::new() };
+        let mut account = Self {
+            history,
+            by_did: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            records: BTreeMap::new(),
+            settled: BTreeMap::new(),
+        };
         for entry in &account.history {
             match &entry.event {
-                Event::RulePlaced { did, .. } | Event::RuleEnding { did, .. } => {
+                Event::RulePlaced { did, .. } => {
                     account.by_did.entry(did.clone()).or_default().push(entry.clone());
                 }
+                Event::RuleEnding { id, .. } => drop(account.ended.entry(id.clone()).or_insert(entry.at)),
                 Event::RuleRemoved { id, .. } => drop(account.removed.insert(id.clone())),
                 _ => {}
             }
         }
         for record in audit_records(site) {
+            if record["effect"] == "settle" {
+                for file in record["files"].as_array().unwrap() {
+                    account.settled.entry(file["rule"].as_str().unwrap().to_owned()).or_insert_with(|| at(&record));
+                }
+                continue;
+            }
             let lfn = record["lfn"].as_str().unwrap().to_owned();
             account.records.entry(lfn).or_default().push(record);
         }
         account
     }
 
-    /// Where the rules on a DID were for, and whether each was removed.
-    fn rules_on(&self, did: &Did) -> Vec<(String, bool)> {
+    /// The rules that were ever placed on a DID itself.
+    fn rules_on(&self, did: &Did) -> Vec<Placed> {
         let placed = self.by_did.get(did).into_iter().flatten().filter_map(|entry| match &entry.event {
-            Event::RulePlaced { id, rse_expression, .. } => Some((rse_expression.clone(), self.removed.contains(id))),
+            Event::RulePlaced { id, rse_expression, .. } => {
+                Some(Placed { id: id.clone(), expression: rse_expression.clone(), removed: self.removed.contains(id) })
+            }
             _ => None,
         });
         placed.collect()
     }
 
-    /// When each rule on a DID that was ended was ended first, oldest first.
-    fn endings_on(&self, did: &Did) -> Vec<SystemTime> {
-        let mut seen = BTreeSet::new();
-        let ended = self.by_did.get(did).into_iter().flatten().filter_map(|entry| match &entry.event {
-            Event::RuleEnding { id, .. } => seen.insert(id).then_some(entry.at),
-            _ => None,
-        });
-        ended.collect()
+    /// When each rule that had protected a file on site was ended first, oldest first.
+    fn endings_on_site(&self, did: &Did) -> Vec<SystemTime> {
+        let on_site = self.rules_on(did).into_iter().filter(|rule| rule.expression == ON_SITE);
+        let mut ended: Vec<SystemTime> = on_site.filter_map(|rule| self.ended.get(&rule.id).copied()).collect();
+        ended.sort();
+        ended
     }
 
     /// The first record of an effect on a file that lay on disk as this inode.
@@ -140,22 +166,29 @@ fn nothing_else_deleted(account: &Account, deliveries: &[Delivery]) {
                 assert!(rse == ON_SITE && good.contains(did), "{entry:?}");
             }
             Event::DidGone { .. } => panic!("{entry:?}"),
-            Event::RuleRemoved { rse_expression, .. } => assert_eq!(rse_expression, ON_SITE, "{entry:?}"),
+            // a file's own rules, never one of a dataset
+            Event::RuleRemoved { did, .. } => assert!(good.contains(did), "{entry:?}"),
             Event::Registered { rse, did } => assert!(rse == ON_SITE && good.contains(did), "{entry:?}"),
             _ => {}
         }
     }
 }
 
-/// One rule B that stands, and one rule C for each delivery that has ended.
+/// One rule C for each delivery, ended; rules B, each ended after that was announced: the dataset holds the copies.
 fn rules_of_file(account: &Account, delivery: &Delivery) {
     let (c, b): (Vec<_>, Vec<_>) =
-        account.rules_on(&delivery.did()).into_iter().partition(|(expression, _)| expression == ON_SITE);
-    assert!(matches!(b.as_slice(), [(expression, false)] if expression.contains("OFFSITE")), "{b:?}");
-    assert_eq!(c, vec![(ON_SITE.to_owned(), true); delivery.inodes.len()], "{}", delivery.lfn());
+        account.rules_on(&delivery.did()).into_iter().partition(|rule| rule.expression == ON_SITE);
+    assert!(!b.is_empty() && b.iter().all(|rule| rule.expression.contains("OFFSITE")), "{b:?}");
+    for rule in b {
+        let ended = account.ended.get(&rule.id).unwrap_or_else(|| panic!("{rule:?} stands beside that of the dataset"));
+        let announced = account.settled.get(&rule.id).unwrap_or_else(|| panic!("no record of the end of {rule:?}"));
+        assert!(announced <= ended, "{rule:?} was ended at {ended:?}, announced at {announced:?}");
+    }
+    assert!(c.len() == delivery.inodes.len() && c.iter().all(|rule| rule.removed), "{}: {c:?}", delivery.lfn());
 }
 
-/// Datasets and containers as Rucio shows them: every good file attached, one rule A on each dataset.
+/// Datasets and containers as Rucio shows them: every good file attached, and two rules on each dataset, which
+/// hold every file at two places between them.
 async fn catalogued(site: &Site, account: &Account, deliveries: &[Delivery]) {
     let mut datasets: BTreeMap<Did, BTreeSet<String>> = BTreeMap::new();
     for delivery in deliveries.iter().filter(|delivery| delivery.good) {
@@ -165,16 +198,26 @@ async fn catalogued(site: &Site, account: &Account, deliveries: &[Delivery]) {
     let token = rucio.log_in("ingest", "ingestpw").await.expect(200);
     let rucio = rucio.with_token(Some(token.header("X-Rucio-Auth-Token")));
     for (dataset, files) in datasets {
-        let rules = account.rules_on(&dataset);
-        assert_eq!(rules, [("OFFSITE".to_owned(), false)], "{dataset}");
+        let placed = account.rules_on(&dataset);
+        assert!(placed.len() == 2 && placed.iter().all(|rule| !rule.removed), "{dataset}: {placed:?}");
         let path = format!("/dids/{}/{}", dataset.scope, encode(&dataset.name));
         let content = rucio.get(&format!("{path}/dids")).await.expect(200).lines();
         let attached: BTreeSet<String> =
             content.iter().map(|child| child["name"].as_str().unwrap().to_owned()).collect();
         assert_eq!(attached, files, "{dataset}");
         let rules = rucio.get(&format!("{path}/rules")).await.expect(200).lines();
-        assert_eq!(rules.len(), 1, "{rules:#?}");
-        assert_eq!((&rules[0]["state"], &rules[0]["expires_at"]), (&"OK".into(), &Value::Null), "{rules:#?}");
+        assert_eq!(rules.len(), 2, "{rules:#?}");
+        let mut held: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for rule in &rules {
+            assert_eq!((&rule["state"], &rule["expires_at"]), (&"OK".into(), &Value::Null), "{rules:#?}");
+            let locks = rucio.get(&format!("/rules/{}/locks", rule["id"].as_str().unwrap())).await.expect(200).lines();
+            for lock in locks {
+                assert_eq!(lock["state"], "OK", "{lock:#}");
+                let place = lock["rse"].as_str().unwrap().to_owned();
+                held.entry(lock["name"].as_str().unwrap().to_owned()).or_default().insert(place);
+            }
+        }
+        assert!(held.keys().eq(&files) && held.values().all(|places| places.len() == 2), "{held:#?}");
         for lfn in &files {
             let path = format!("/dids/{}/{}/meta?plugin=JSON", dataset.scope, encode(lfn));
             let meta = rucio.get(&path).await.expect(200).json();
@@ -200,7 +243,7 @@ fn audit_records(site: &Site) -> Vec<Value> {
 
 /// Every departure was announced, with complete evidence, before its rule ended.
 fn released_on_record(account: &Account, delivery: &Delivery) {
-    let endings = account.endings_on(&delivery.did());
+    let endings = account.endings_on_site(&delivery.did());
     assert_eq!(endings.len(), delivery.inodes.len(), "{}", delivery.lfn());
     for (ended, inode) in endings.into_iter().zip(&delivery.inodes) {
         let record = account.record(delivery, "release", *inode);

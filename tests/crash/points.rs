@@ -46,12 +46,17 @@ const EFFECTS: &[&str] = &[
     "ledger.replica-gone",
     "ledger.replicated",
     "ledger.rule-a",
+    "ledger.rule-s",
+    "ledger.rules-b-ended",
+    "ledger.settled",
+    "ledger.settling",
     "ledger.trigger-gone",
     "ledger.verified",
     "rucio.add_collections",
     "rucio.add_rules",
     "rucio.attach",
     "rucio.end_rule",
+    "rucio.retire_rule",
 ];
 
 /// Good files in two datasets, one delivered twice, one that Rucio leaves on disk, and a bad one.

@@ -1,5 +1,6 @@
 //! A site: interface directory, embedded Rucio with three storages, and what was delivered.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -67,7 +68,7 @@ impl Site {
              register: {{gather: 50ms}}\nreplicate: {{poll: 20ms, poll_max: 100ms}}\n\
              confirm: {{hold: 100ms, poll: 20ms, poll_max: 100ms}}\n\
              release: {{deletion: on, poll: 20ms, poll_max: 100ms, leftover: remove, leftover_grace: 100ms}}\n\
-             retry: {{initial: 20ms, max: 200ms}}\n",
+             retry: {{initial: 20ms, max: 200ms}}\nsettle: {{after: 500ms}}\n",
             data = site.storage(1).display(),
             state = site.state().display(),
             url = site.rucio.url(),
@@ -169,19 +170,28 @@ impl Site {
         .await;
     }
 
-    /// Waits until the ledger has no file on its road any more.
+    /// Waits until the ledger has no file on its road any more, and every dataset is settled.
     pub(crate) async fn until_settled(&self) {
         let path = self.state().join("ledger.db");
         self.until("the end of all files' roads", || async {
             let Ok(ledger) = Ledger::open_read_only(&path).await else { return false };
             let summary = ledger.summary().await.unwrap_or_default();
-            ledger.close().await;
             let expected = self.deliveries();
+            let mut settled = true;
+            for dataset in
+                expected.iter().filter(|delivery| delivery.good).map(Delivery::dataset).collect::<BTreeSet<_>>()
+            {
+                settled &= ledger.settlement(&dataset).await.is_ok_and(|known| known.settled_at.is_some());
+                settled &= ledger.resting(&dataset).await.is_ok_and(|rows| rows.iter().all(|row| row.rule_b.is_none()));
+            }
+            ledger.close().await;
             let files = |state| summary.iter().find(|row| row.state == state).map_or(0, |row| row.files);
             let good = expected.iter().filter(|delivery| delivery.good).count();
             let triggers = expected.iter().any(|delivery| self.trigger_path(delivery).symlink_metadata().is_ok());
             let ended = (files(State::Released), files(State::Rejected));
-            !triggers && (usize::try_from(ended.0), usize::try_from(ended.1)) == (Ok(good), Ok(expected.len() - good))
+            settled
+                && !triggers
+                && (usize::try_from(ended.0), usize::try_from(ended.1)) == (Ok(good), Ok(expected.len() - good))
         })
         .await;
     }

@@ -45,7 +45,13 @@ fn facts(variant: Variant, look: &Look, rse: usize, registered: Content) -> Opti
         // the row carries size and checksum of the DID before any byte has come
         catalogue_bytes: contents.bytes,
         catalogue_adler32: Some(contents.adler32),
-        locks: vec![LockFacts { rule: "rule".to_owned(), ours: true, ok: seen.lock_ok, expires: false }],
+        locks: vec![LockFacts {
+            rule: "rule".to_owned(),
+            ours: true,
+            ok: seen.lock_ok,
+            expires: false,
+            suspended: false,
+        }],
         storage: match seen.answer {
             Answer::NotAsked => StorageAnswer::NotAsked,
             Answer::Silent => StorageAnswer::Silent("down".to_owned()),

@@ -6,6 +6,8 @@ mod brakes;
 mod depth;
 mod rebuild;
 mod reconcile;
+mod rules;
+mod settling;
 mod site;
 mod start;
 

@@ -60,7 +60,7 @@ async fn settled(names: &[&str]) -> (Site, Sources) {
     (site, sources)
 }
 
-async fn change_ledger(site: &Site, statement: &'static str) {
+pub(crate) async fn change_ledger(site: &Site, statement: &'static str) {
     let url = format!("sqlite://{}", site.state().join("ledger.db").display());
     let mut ledger = sqlx::SqliteConnection::connect(&url).await.unwrap();
     assert_eq!(sqlx::query(statement).execute(&mut ledger).await.unwrap().rows_affected(), 1);

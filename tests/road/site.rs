@@ -9,7 +9,8 @@ use dl0_ingest::config::Config;
 use dl0_ingest::custody::State;
 use dl0_ingest::daemon;
 use dl0_ingest::embedded::{Embedded, Options};
-use dl0_ingest::ledger::{EventRow, FileRow, Ledger, WrongTrigger};
+use dl0_ingest::ledger::{EventRow, FileRow, Ledger, Settlement, WrongTrigger};
+use dl0_ingest::names::Did;
 use sqlx::Connection as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -155,6 +156,21 @@ impl Site {
             .unwrap();
         assert_eq!(aged.rows_affected(), 1);
         ledger.close().await.unwrap();
+    }
+
+    /// The datasets' state of settling, waited for.
+    pub(crate) async fn until_settlement(&self, dataset: &Did, condition: impl Fn(&Settlement) -> bool) -> Settlement {
+        let started = Instant::now();
+        loop {
+            let ledger = Ledger::open_read_only(&self.root.path().join("state/ledger.db")).await.unwrap();
+            let known = ledger.settlement(dataset).await.unwrap();
+            ledger.close().await;
+            if condition(&known) {
+                return known;
+            }
+            assert!(started.elapsed() < PATIENCE, "{dataset} stays as it is: {known:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// What happened to a file so far.

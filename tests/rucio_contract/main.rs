@@ -18,6 +18,7 @@ mod replicas;
 mod replication;
 mod rses;
 mod rules;
+mod settling;
 mod stack;
 mod storage;
 
@@ -118,6 +119,13 @@ behaviours! {
         ending_the_on_site_rule_with_purge_deletes_the_file_there_and_only_there
         nothing_protects_the_last_copy
         another_rule_keeps_the_file
+    }
+    settling {
+        a_dataset_rule_takes_over_at_once_and_leaves_two_rules
+        a_dataset_rule_over_several_places_locks_each_file_where_it_lies
+        a_late_file_of_a_dataset_with_two_rules_gets_both_copies
+        the_end_of_a_rule_can_be_taken_away
+        a_suspended_rule_keeps_its_locks_and_gets_no_new_ones_until_it_is_set_to_stuck
     }
     ours {
         a_file_goes_its_whole_road

@@ -107,10 +107,17 @@ pub(crate) async fn a_source_with_other_bytes_never_arrives_until_it_is_mended_a
     let locks = stack.ingest.get(&format!("/rules/{id}/locks")).await.expect(200).lines();
     assert_eq!(locks[0]["state"], "STUCK");
     assert_eq!(stack.states(&file.name).await["STORAGE-2"], "UNAVAILABLE");
+    let analysis = stack.ingest.get(&format!("/rules/{id}/analysis")).await.expect(200).json();
+    assert_eq!(analysis["rule_error"], row["error"]);
+    let transfer = &analysis["transfers"][0];
+    assert_eq!((&transfer["name"], &transfer["rse"]), (&json!(file.name), &json!("STORAGE-2")));
+    assert!(transfer["attempts"].as_u64().is_some_and(|attempts| attempts > 0), "{analysis}");
 
     fs::write(&file.path, &file.content).unwrap();
     stack.ingest.put(&format!("/rules/{id}"), &json!({"options": {"boost_rule": true}})).await.expect(200);
     let row = stack.rule_is(&id, "OK").await;
     assert_eq!((&row["error"], &row["locks_ok_cnt"]), (&json!(null), &json!(1)));
     assert_eq!(fs::read(stack.path("STORAGE-2", &file.name)).unwrap(), file.content);
+    let analysis = stack.ingest.get(&format!("/rules/{id}/analysis")).await.expect(200).json();
+    assert_eq!(analysis["transfers"], json!([]));
 }

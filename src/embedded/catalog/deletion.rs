@@ -76,6 +76,13 @@ impl Catalog {
         condemned.len()
     }
 
+    /// Marks one replica, whatever holds it.
+    pub(crate) fn condemn_one(&mut self, did: &Did, rse: &str) {
+        if let Some(replica) = self.replica_mut(did, rse) {
+            replica.state = ReplicaState::BeingDeleted;
+        }
+    }
+
     /// What the reaper has marked.
     pub(crate) fn condemned(&self) -> Vec<Place> {
         let mut found = Vec::new();

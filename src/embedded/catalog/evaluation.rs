@@ -198,8 +198,12 @@ impl Catalog {
         for (parent, children) in grown {
             let mut holders = self.ancestors(&parent);
             holders.push(parent.clone());
-            let rules: Vec<String> =
-                holders.iter().flat_map(|did| self.rules_on(did)).map(|rule| rule.id.clone()).collect();
+            let rules: Vec<String> = holders
+                .iter()
+                .flat_map(|did| self.rules_on(did))
+                .filter(|rule| !rule.suspended)
+                .map(|rule| rule.id.clone())
+                .collect();
             let mut groups: BTreeMap<Did, Vec<Did>> = BTreeMap::new();
             for (dataset, files) in children.iter().flat_map(|child| self.files_below(child)) {
                 groups.entry(dataset.unwrap_or_else(|| parent.clone())).or_default().extend(files);
@@ -210,6 +214,15 @@ impl Catalog {
                     Err(refusal) => self.mark_stuck(id, refusal.message, now),
                 }
             }
+        }
+    }
+
+    /// Every lock of the rule that waits for a transfer is stuck from now on.
+    pub(super) fn stick_locks(&mut self, id: &str) {
+        let waiting: Vec<_> =
+            self.locks(id).filter(|(_, state)| *state == Progress::Replicating).map(|(p, _)| p.clone()).collect();
+        for (did, rse) in waiting {
+            self.set_lock(id, &did, &rse, Progress::Stuck);
         }
     }
 
@@ -226,7 +239,7 @@ impl Catalog {
         let due: Vec<String> = self
             .rules
             .values()
-            .filter(|rule| rule.state == Progress::Stuck && rule.updated + rest <= now)
+            .filter(|rule| rule.state == Progress::Stuck && !rule.suspended && rule.updated + rest <= now)
             .map(|rule| rule.id.clone())
             .collect();
         for id in due {
@@ -271,7 +284,8 @@ impl Catalog {
     /// When the judge has something to do next: an end of a rule, or a stuck rule that has rested.
     pub(crate) fn next_judgement(&self, rest: Duration) -> Option<SystemTime> {
         let ends = self.rules.values().filter_map(|rule| rule.expires);
-        let stuck = self.rules.values().filter(|r| r.state == Progress::Stuck).map(|rule| rule.updated + rest);
+        let stuck =
+            self.rules.values().filter(|r| r.state == Progress::Stuck && !r.suspended).map(|rule| rule.updated + rest);
         ends.chain(stuck).min()
     }
 }

@@ -180,6 +180,8 @@ pub(crate) struct Rule {
     pub(crate) locked: bool,
     pub(crate) purge_replicas: bool,
     pub(crate) state: Progress,
+    /// An operator has stopped it: nothing is done for it any more, whatever its locks say.
+    pub(crate) suspended: bool,
     pub(crate) error: Option<String>,
     pub(crate) stuck_at: Option<SystemTime>,
     pub(crate) created: SystemTime,
@@ -188,6 +190,13 @@ pub(crate) struct Rule {
     pub(crate) locks_ok: u64,
     pub(crate) locks_replicating: u64,
     pub(crate) locks_stuck: u64,
+}
+
+impl Rule {
+    /// The state and the letter by which `GET /rules/?state=` selects it.
+    pub(crate) fn shown_state(&self) -> (&'static str, &'static str) {
+        if self.suspended { ("SUSPENDED", "U") } else { (self.state.name(), self.state.letter()) }
+    }
 }
 
 /// A transfer that is wanted: the file, where to, on behalf of which rule, and how often it failed already.

@@ -71,6 +71,8 @@ pub(crate) struct RuleChange {
     pub(crate) priority: Option<u64>,
     pub(crate) comment: Change<String>,
     pub(crate) boost: bool,
+    /// `suspended` stops the rule, `stuck` hands it to the repairer; Rucio takes any other word and does nothing.
+    pub(crate) state: Option<String>,
 }
 
 impl Catalog {
@@ -138,6 +140,7 @@ impl Catalog {
             locked: new.locked,
             purge_replicas: new.purge_replicas,
             state: Progress::Replicating,
+            suspended: false,
             error: None,
             stuck_at: None,
             created: now,
@@ -191,6 +194,17 @@ impl Catalog {
             Change::Clear => rule.comment = None,
             Change::Set(comment) => rule.comment = Some(comment.clone()),
         }
+        match change.state.as_deref().map(str::to_ascii_lowercase).as_deref() {
+            Some("suspended") => rule.suspended = true,
+            Some("stuck") => {
+                rule.suspended = false;
+                rule.state = Progress::Stuck;
+                rule.stuck_at = Some(now);
+                self.stick_locks(id);
+            }
+            _ => {}
+        }
+        let Some(rule) = self.rules.get_mut(id) else { return Ok(()) };
         if change.boost {
             rule.updated = SystemTime::UNIX_EPOCH;
         }

@@ -7,7 +7,7 @@ use super::{Catalog, Did, Place};
 use crate::embedded::journal::Event;
 
 /// How often a transfer is tried before its lock is STUCK.
-const ATTEMPTS_MAX: u32 = 4;
+pub(crate) const ATTEMPTS_MAX: u32 = 4;
 
 /// A transfer the conveyor has taken, with all it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]

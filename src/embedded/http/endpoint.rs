@@ -52,6 +52,8 @@ pub enum Endpoint {
     Rule,
     /// `GET /rules/{id}/locks`
     RuleLocks,
+    /// `GET /rules/{id}/analysis`
+    RuleAnalysis,
     /// `PUT /rules/{id}`
     UpdateRule,
     /// `DELETE /rules/{id}`
@@ -92,6 +94,7 @@ impl Route {
             ("GET", ["rules"]) => keyed(Endpoint::Rules, ""),
             ("GET", ["rules", id]) => keyed(Endpoint::Rule, id),
             ("GET", ["rules", id, "locks"]) => keyed(Endpoint::RuleLocks, id),
+            ("GET", ["rules", id, "analysis"]) => keyed(Endpoint::RuleAnalysis, id),
             ("PUT", ["rules", id]) => keyed(Endpoint::UpdateRule, id),
             ("DELETE", ["rules", id]) => keyed(Endpoint::DeleteRule, id),
             (_, ["dids", scope, name @ .., last]) if !name.is_empty() => {
@@ -182,7 +185,7 @@ impl Endpoint {
                     ],
                 ),
             ],
-            Self::Rules | Self::Rule | Self::RuleLocks => &[(404, &[C::RuleNotFound])],
+            Self::Rules | Self::Rule | Self::RuleLocks | Self::RuleAnalysis => &[(404, &[C::RuleNotFound])],
             Self::UpdateRule => &[
                 (401, &[C::AccessDenied]),
                 (404, &[C::RuleNotFound]),

@@ -142,6 +142,7 @@ fn dispatch(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<Reply, Ref
         Endpoint::Rules => rules::list(shared, call),
         Endpoint::Rule => rules::one(shared, call),
         Endpoint::RuleLocks => rules::locks(shared, call),
+        Endpoint::RuleAnalysis => rules::analysis(shared, call),
         Endpoint::UpdateRule => rules::update(shared, issuer, call),
         Endpoint::DeleteRule => rules::delete(shared, issuer, call),
         Endpoint::Ping | Endpoint::AuthUserpass | Endpoint::Unknown => Ok(Reply::not_found()),

@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 use super::body::{BodyDid, Parameters};
 use super::{Call, Class, Refusal, Reply, Shared, refuse};
 use crate::embedded::catalog::Catalog;
-use crate::embedded::catalog::records::{Grouping, Rule};
+use crate::embedded::catalog::records::{Grouping, Progress, Rule};
 use crate::embedded::catalog::rules::{Change, NewRule, RuleChange, is_rule_id};
+use crate::embedded::catalog::transfers::ATTEMPTS_MAX;
 use crate::embedded::dates;
+use crate::names::Did;
 
 /// `POST /rules/`
 pub(super) fn add(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<Reply, Refusal> {
@@ -46,7 +48,7 @@ fn grouping(name: Option<&str>) -> Result<Grouping, Refusal> {
 fn describe(rule: &Rule) -> Value {
     json!({
         "id": rule.id, "subscription_id": null, "account": rule.account, "scope": rule.did.scope,
-        "name": rule.did.name, "did_type": rule.kind.name(), "state": rule.state.name(), "error": rule.error,
+        "name": rule.did.name, "did_type": rule.kind.name(), "state": rule.shown_state().0, "error": rule.error,
         "rse_expression": rule.rse_expression, "copies": rule.copies,
         "expires_at": rule.expires.map(dates::rucio), "weight": null, "locked": rule.locked,
         "locks_ok_cnt": rule.locks_ok, "locks_replicating_cnt": rule.locks_replicating,
@@ -86,6 +88,33 @@ pub(super) fn locks(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal> 
     })))
 }
 
+/// `GET /rules/{id}/analysis`: the transfers of a stuck rule; of any other one its state in words.
+pub(super) fn analysis(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal> {
+    let catalog = shared.catalog();
+    let rule = catalog.rule(&call.route.key)?;
+    let (error, transfers) = match rule.shown_state().0 {
+        "STUCK" => (json!(rule.error), stuck_transfers(&catalog, rule)),
+        "OK" => (json!("This replication rule is OK"), Vec::new()),
+        "REPLICATING" => (json!("This replication rule is currently REPLICATING"), Vec::new()),
+        other => (json!(format!("This replication rule is {other}")), Vec::new()),
+    };
+    Ok(Reply::json(&json!({ "rule_error": error, "transfers": transfers })))
+}
+
+/// The miniature keeps no history of requests: a transfer that failed was tried as often as it ever is.
+fn stuck_transfers(catalog: &Catalog, rule: &Rule) -> Vec<Value> {
+    let stuck = catalog.locks(&rule.id).filter(|(_, state)| *state == Progress::Stuck);
+    let describe = |((did, rse), _): (&(Did, String), Progress)| {
+        let sources: Vec<Value> = catalog.available_at(did).into_iter().map(|rse| json!([rse, true])).collect();
+        json!({
+            "scope": did.scope, "name": did.name, "rse": rse, "rse_id": catalog.rses.get(rse).map(|rse| &rse.id),
+            "attempts": ATTEMPTS_MAX, "last_error": "RequestState.FAILED", "last_source": null, "sources": sources,
+            "last_time": dates::rucio(rule.updated),
+        })
+    };
+    stuck.map(describe).collect()
+}
+
 /// Letters of Rucio's rule states: OK, replicating, stuck, suspended, waiting, injected.
 const RULE_STATES: [&str; 6] = ["O", "R", "S", "U", "W", "I"];
 
@@ -110,7 +139,7 @@ pub(super) fn list(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal> {
             && wanted("scope", &rule.did.scope)
             && wanted("name", &rule.did.name)
             && wanted("rse_expression", &rule.rse_expression)
-            && wanted("state", rule.state.letter())
+            && wanted("state", rule.shown_state().1)
     });
     Ok(Reply::lines(matching.map(|rule| describe_with_size(&catalog, rule))))
 }
@@ -133,6 +162,7 @@ pub(super) fn update(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<R
         priority: options.optional("priority")?,
         comment: options.change("comment")?,
         boost: options.change::<Value>("boost_rule")? != Change::Keep,
+        state: options.optional("state")?,
     };
     if let Some(option) = options.rest().next() {
         return refuse(Class::InputValidationError, format!("{option} is not a valid option to set."));

@@ -80,6 +80,11 @@ pub(super) struct Invariant {
     pub(super) invariant: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Trouble {
+    pub(super) trouble: &'static str,
+}
+
 /// One histogram per stage, each with buckets of its own, under one name.
 #[derive(Clone, Debug)]
 pub(super) struct StageSeconds(Vec<(Stage, Histogram)>);

@@ -37,6 +37,7 @@ fn row(state: State) -> FileRow {
         metadata: None,
         valid_fits_checksum: None,
         rule_b: None,
+        rule_b_ending: None,
         rule_c: None,
         first_rse: None,
         first_look: None,

@@ -1,0 +1,245 @@
+//! Settling of quiet datasets: which are quiet, the intent to end the rules of their files, and what came of it.
+
+use std::time::Duration;
+
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{FromRow, Sqlite, SqliteConnection};
+
+use crate::crash;
+use crate::custody::UnixMillis;
+use crate::custody::brakes::{Limits, Standing, Target};
+use crate::names::Did;
+
+use super::{Error, Intent, Ledger, after, now};
+
+/// A released file of a dataset, as far as settling needs it.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Resting {
+    /// Key of the row.
+    pub id: i64,
+    /// Logical file name.
+    pub lfn: String,
+    /// Counts the deliveries of this LFN.
+    pub delivery: i64,
+    /// Size in bytes.
+    #[sqlx(try_from = "i64")]
+    pub bytes: u64,
+    /// Adler-32, 8 hex digits.
+    pub adler32: Option<String>,
+    /// Its own rule for the further copies, unless that has gone.
+    pub rule_b: Option<String>,
+}
+
+/// A rule that was to be ended when the daemon stopped.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Ending {
+    /// Key of the file's row.
+    pub id: i64,
+    /// The rule.
+    pub rule: String,
+}
+
+/// How far a dataset is settled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, FromRow)]
+pub struct Settlement {
+    /// The dataset's rule for the further copies.
+    pub rule_s: Option<String>,
+    /// Since when no file has one of its own.
+    pub settled_at: Option<UnixMillis>,
+    /// Why some still have.
+    pub unsettled: Option<String>,
+}
+
+/// Nothing of the dataset ($1, $2) has moved since $3, nothing is on its road, held, or waits to be compared.
+macro_rules! quiet {
+    ($scope:literal, $dataset:literal, $since:literal) => {
+        concat!(
+            "NOT EXISTS (SELECT 1 FROM files AS moving WHERE moving.scope = ",
+            $scope,
+            " AND moving.dataset = ",
+            $dataset,
+            " AND (moving.state NOT IN ('released', 'rejected') OR moving.state_since > ",
+            $since,
+            " OR EXISTS (SELECT 1 FROM redeliveries WHERE redeliveries.file_id = moving.id)))"
+        )
+    };
+}
+
+impl Ledger {
+    /// Datasets in which nothing has moved after `since`, that are not settled or have a file with a rule of its own, and
+    /// whose time to be looked at has come. At most `most`.
+    pub async fn quiet_datasets(&self, since: UnixMillis, most: i64) -> Result<Vec<Did>, Error> {
+        let found: Vec<(String, String)> = sqlx::query_as(concat!(
+            "WITH candidates AS (
+                 SELECT scope, dataset FROM files WHERE rule_b IS NOT NULL
+                 UNION SELECT scope, name FROM collections WHERE rule_s IS NOT NULL AND settled_at IS NULL)
+             SELECT candidates.scope, candidates.dataset FROM candidates
+             LEFT JOIN collections ON collections.scope = candidates.scope AND collections.name = candidates.dataset
+             WHERE COALESCE(collections.settle_after, 0) <= $1 AND ",
+            quiet!("candidates.scope", "candidates.dataset", "$2"),
+            " ORDER BY candidates.scope, candidates.dataset LIMIT $3"
+        ))
+        .bind(now())
+        .bind(since)
+        .bind(most)
+        .fetch_all(&self.reader)
+        .await
+        .map_err(|e| self.database(e))?;
+        Ok(found.into_iter().map(|(scope, name)| Did::new(scope, name)).collect())
+    }
+
+    /// The released files of a dataset, by name.
+    pub async fn resting(&self, dataset: &Did) -> Result<Vec<Resting>, Error> {
+        sqlx::query_as(
+            "SELECT id, lfn, delivery, bytes, adler32, rule_b FROM files
+             WHERE scope = $1 AND dataset = $2 AND state = 'released' ORDER BY lfn",
+        )
+        .bind(&dataset.scope)
+        .bind(&dataset.name)
+        .fetch_all(&self.reader)
+        .await
+        .map_err(|e| self.database(e))
+    }
+
+    /// The durable intent to end the own rules of these files of a dataset, unless something in it has moved after `since`
+    /// or a brake is on. From then on these rules are nobody's: a file that comes back gets another one.
+    pub async fn settling(&self, dataset: &Did, files: &[Resting], since: UnixMillis) -> Result<Intent, Error> {
+        let mut tx = self.begin().await?;
+        if let Err(brake) = self.brakes_of_dataset(&mut tx, dataset).await?.allows(0, Limits::NONE, now()) {
+            return Ok(Intent::Braked(brake));
+        }
+        let quiet: bool = sqlx::query_scalar(concat!("SELECT ", quiet!("$1", "$2", "$3")))
+            .bind(&dataset.scope)
+            .bind(&dataset.name)
+            .bind(since)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(|e| self.database(e))?;
+        if !quiet {
+            return Ok(Intent::Moved);
+        }
+        for file in files {
+            let done = sqlx::query(
+                "UPDATE files SET rule_b_ending = rule_b, rule_b = NULL
+                 WHERE id = $1 AND delivery = $2 AND rule_b = $3 AND state = 'released'",
+            )
+            .bind(file.id)
+            .bind(file.delivery)
+            .bind(&file.rule_b)
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| self.database(e))?;
+            if done.rows_affected() == 0 {
+                return Ok(Intent::Moved);
+            }
+            self.event(&mut tx, file.id, "settling", None, file.rule_b.as_deref()).await?;
+        }
+        self.commit(tx).await?;
+        Ok(Intent::Written)
+    }
+
+    /// What stops the settling of a dataset: the breaker, and a hold on it, on a file of it, or on everything.
+    async fn brakes_of_dataset(&self, connection: &mut SqliteConnection, dataset: &Did) -> Result<Standing, Error> {
+        let (all, name) = (self.holds_in(connection).await?, dataset.to_string());
+        let below = format!("{}/", dataset.name);
+        let hold = all.into_iter().find(|hold| match &hold.target {
+            Target::File(lfn) => lfn.starts_with(&below),
+            Target::Dataset(held) => *held == name,
+            Target::All => true,
+        });
+        Ok(Standing { breaker: self.breaker_in(connection).await?, hold, ..Standing::default() })
+    }
+
+    /// What stops the settling of a dataset as far as the ledger knows.
+    pub async fn standing_of_dataset(&self, dataset: &Did) -> Result<Standing, Error> {
+        let mut connection = self.reader.acquire().await.map_err(|e| self.database(e))?;
+        self.brakes_of_dataset(&mut connection, dataset).await
+    }
+
+    /// The rules were ended in Rucio.
+    pub async fn rules_b_ended(&self, files: &[i64]) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        crash::note("rules-b-ended");
+        for id in files {
+            sqlx::query("UPDATE files SET rule_b_ending = NULL WHERE id = $1")
+                .bind(id)
+                .execute(&mut *tx)
+                .await
+                .map_err(|e| self.database(e))?;
+        }
+        self.commit(tx).await
+    }
+
+    /// Rules that a stop left between intent and end, anywhere.
+    pub async fn ending_rules(&self, most: i64) -> Result<Vec<Ending>, Error> {
+        sqlx::query_as(
+            "SELECT id, rule_b_ending AS rule FROM files WHERE rule_b_ending IS NOT NULL ORDER BY id LIMIT $1",
+        )
+        .bind(most)
+        .fetch_all(&self.reader)
+        .await
+        .map_err(|e| self.database(e))
+    }
+
+    /// The rule stands after all: it is the file's own again, unless the file was delivered again meanwhile and asks anew.
+    pub async fn rule_b_stands(&self, ending: &Ending) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        crash::note("rule-b-stands");
+        sqlx::query(
+            "UPDATE files SET rule_b = CASE WHEN state = 'released' THEN rule_b_ending ELSE rule_b END,
+                 rule_b_ending = NULL WHERE id = $1 AND rule_b_ending = $2",
+        )
+        .bind(ending.id)
+        .bind(&ending.rule)
+        .execute(&mut *tx)
+        .await
+        .map_err(|e| self.database(e))?;
+        self.commit(tx).await
+    }
+
+    /// How far a dataset is settled.
+    pub async fn settlement(&self, dataset: &Did) -> Result<Settlement, Error> {
+        let found =
+            sqlx::query_as("SELECT rule_s, settled_at, unsettled FROM collections WHERE scope = $1 AND name = $2")
+                .bind(&dataset.scope)
+                .bind(&dataset.name)
+                .fetch_optional(&self.reader)
+                .await
+                .map_err(|e| self.database(e))?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// Remembers the dataset's rule for the further copies.
+    pub async fn set_rule_s(&self, dataset: &Did, rule: &str) -> Result<(), Error> {
+        let write = sqlx::query(
+            "INSERT INTO collections (scope, name, known_at, rule_s) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (scope, name) DO UPDATE SET rule_s = excluded.rule_s, settled_at = NULL",
+        );
+        self.remember("rule-s", write.bind(&dataset.scope).bind(&dataset.name).bind(now()).bind(rule)).await
+    }
+
+    /// No file of the dataset has a rule of its own any more.
+    pub async fn settled(&self, dataset: &Did) -> Result<(), Error> {
+        let write = sqlx::query(
+            "INSERT INTO collections (scope, name, known_at, settled_at) VALUES ($1, $2, $3, $3)
+             ON CONFLICT (scope, name) DO UPDATE SET settled_at = excluded.settled_at, unsettled = NULL",
+        );
+        self.remember("settled", write.bind(&dataset.scope).bind(&dataset.name).bind(now())).await
+    }
+
+    /// The dataset stays as it is for now; it is looked at again after `delay`.
+    pub async fn unsettled(&self, dataset: &Did, why: &str, delay: Duration) -> Result<(), Error> {
+        let write = sqlx::query(
+            "INSERT INTO collections (scope, name, known_at, unsettled, settle_after) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (scope, name) DO UPDATE SET unsettled = excluded.unsettled,
+                 settle_after = excluded.settle_after",
+        );
+        let write = write.bind(&dataset.scope).bind(&dataset.name).bind(now()).bind(why).bind(after(delay));
+        self.remember("unsettled", write).await
+    }
+
+    async fn remember(&self, effect: &'static str, write: Query<'_, Sqlite, SqliteArguments>) -> Result<(), Error> {
+        crash::around("ledger", effect, write.execute(&self.writer)).await.map(|_| ()).map_err(|e| self.database(e))
+    }
+}

@@ -1,0 +1,187 @@
+//! What others did to our rules behind our back: said once, and mended where that is safe.
+//!
+//! A rule that was removed is placed again, one that was given an end loses it, one that is stuck is boosted. One that is
+//! suspended was stopped by a person or by Rucio after two weeks of failures: its files wait, and `why` says so.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::ledger::FileRow;
+use crate::names::Did;
+use crate::rucio::Kind;
+
+use super::offsite::Offsite;
+use super::our_rules::Standing;
+use super::replicate::place_rule_b;
+use super::{Context, StageError, first_copies};
+
+/// Rucio's repairer leaves a rule alone that was touched in the last half hour, and every attachment touches rule A. More
+/// often than this nothing is gained: a transfer that fails takes its four attempts.
+const BOOST_AGAIN: Duration = Duration::from_mins(10);
+/// Rules boosted within one such time. Those of single files are tried again by Rucio itself; hurrying thousands would
+/// only keep it from its work.
+const BOOSTS: usize = 200;
+/// Troubles remembered; beyond that some are said twice.
+const REMEMBERED: usize = 100_000;
+
+/// What was said and done about which rule. A restart forgets it: then it is said and done once more.
+#[derive(Debug, Default)]
+pub(super) struct Troubles {
+    said: Mutex<HashMap<String, &'static str>>,
+    boosted: Mutex<HashMap<String, Instant>>,
+}
+
+/// What a panic interrupted is at worst a line that is said twice.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Troubles {
+    /// Whether this trouble with the rule is new.
+    fn is_new(&self, rule: &str, standing: Standing) -> bool {
+        let mut said = lock(&self.said);
+        if standing == Standing::Sound {
+            said.remove(rule);
+            return false;
+        }
+        if said.len() >= REMEMBERED {
+            said.clear();
+        }
+        said.insert(rule.to_owned(), standing.as_str()) != Some(standing.as_str())
+    }
+
+    /// Whether the rule may be boosted now; counts as done.
+    fn may_boost(&self, rule: &str) -> bool {
+        let now = Instant::now();
+        let mut boosted = lock(&self.boosted);
+        boosted.retain(|_, at| now.duration_since(*at) < BOOST_AGAIN);
+        boosted.len() < BOOSTS && !boosted.contains_key(rule) && boosted.insert(rule.to_owned(), now).is_none()
+    }
+}
+
+/// Says what was found, the first time.
+fn notice(context: &Context, what: &str, rule: &str, name: &str, standing: Standing) {
+    if !context.troubles.is_new(rule, standing) {
+        return;
+    }
+    context.metrics.rule_trouble(standing.as_str());
+    let (found, then) = match standing {
+        Standing::Sound => return,
+        Standing::Stuck => ("is STUCK: its transfers failed", "it is boosted; 'dl0-ingest why' tells more"),
+        Standing::Suspended => ("is SUSPENDED", "its files wait; set it to STUCK in Rucio when they may go on"),
+        Standing::Ending => {
+            ("was given an end by somebody", "the end is taken away; to keep files, use dl0-ingest hold")
+        }
+        Standing::Gone => ("was removed by somebody", "it is placed again"),
+    };
+    tracing::warn!(rule_id = rule, name, trouble = standing.as_str(), "the rule of {what} {found}; {then}");
+}
+
+/// Rules A and B of these files as they were found.
+pub(super) async fn off_site(
+    context: &Context,
+    offsite: &Offsite,
+    rows: &[&FileRow],
+    standings: &BTreeMap<String, Standing>,
+) -> Result<(), StageError> {
+    let datasets: BTreeSet<Did> = rows.iter().map(|row| row.dataset_did()).collect();
+    for dataset in datasets {
+        let Some(rule) = context.ledger.rule_a(&dataset).await? else { continue };
+        if let Some(standing) = standings.get(&rule) {
+            self::rule_a(context, &dataset, &rule, *standing).await?;
+        }
+    }
+    let mut gone: BTreeMap<String, Vec<FileRow>> = BTreeMap::new();
+    for row in rows {
+        let (Some(rule), Some(source)) = (&row.rule_b, &row.first_rse) else { continue };
+        let Some(standing) = standings.get(rule) else { continue };
+        notice(context, "further copies", rule, &row.lfn, *standing);
+        if is_gone(context, rule, *standing).await? {
+            gone.entry(source.clone()).or_default().push((*row).clone());
+        }
+    }
+    for (source, rows) in gone {
+        for (row, _, rule) in place_rule_b(context, offsite, &source, rows).await? {
+            context.ledger.set_rule_b(&row, &rule).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Rule A of a dataset as it was found.
+pub(super) async fn rule_a(context: &Context, dataset: &Did, rule: &str, standing: Standing) -> Result<(), StageError> {
+    notice(context, "first copies", rule, &dataset.name, standing);
+    if is_gone(context, rule, standing).await? {
+        context.ledger.set_rule_a(dataset, None).await?;
+        first_copies::place_rule(context, dataset).await?;
+    }
+    Ok(())
+}
+
+/// Does what can be done for a rule that is there; `true`: there is none.
+pub(super) async fn is_gone(context: &Context, rule: &str, standing: Standing) -> Result<bool, StageError> {
+    let done = match standing {
+        Standing::Sound | Standing::Suspended => return Ok(false),
+        Standing::Gone => return Ok(true),
+        Standing::Ending => context.rucio.keep_rule(rule).await,
+        Standing::Stuck if context.troubles.may_boost(rule) => {
+            context.metrics.rule_boosted();
+            context.rucio.boost_rule(rule).await
+        }
+        Standing::Stuck => return Ok(false),
+    };
+    match done {
+        Ok(()) => Ok(false),
+        Err(error) if error.kind() == Kind::NotFound => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Rule C of a file that has not left the site, as it was found: the only thing that keeps Rucio's reaper from it.
+pub(super) async fn on_site(
+    context: &Context,
+    row: &FileRow,
+    rule: &str,
+    standing: Standing,
+) -> Result<bool, StageError> {
+    // its lock holds whatever its state
+    if !matches!(standing, Standing::Ending | Standing::Gone) {
+        return Ok(false);
+    }
+    notice(context, "the on-site copy", rule, &row.lfn, standing);
+    is_gone(context, rule, standing).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_said_once_until_it_changes_or_ends() {
+        let troubles = Troubles::default();
+        for (standing, new) in [
+            (Standing::Stuck, true),
+            (Standing::Stuck, false),
+            (Standing::Suspended, true),
+            (Standing::Sound, false),
+            (Standing::Suspended, true),
+        ] {
+            assert_eq!(troubles.is_new("r", standing), new, "{standing:?}");
+        }
+        assert!(troubles.is_new("other", Standing::Suspended));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rule_is_boosted_once_in_a_while_and_not_too_many_at_once() {
+        let troubles = Troubles::default();
+        assert!(troubles.may_boost("r"));
+        assert!(!troubles.may_boost("r"));
+        let boosted = (0..2 * BOOSTS).filter(|n| troubles.may_boost(&n.to_string())).count();
+        assert_eq!(boosted, BOOSTS - 1);
+        tokio::time::advance(BOOST_AGAIN).await;
+        assert!(troubles.may_boost("r"));
+    }
+}

@@ -1,0 +1,89 @@
+//! The rules that keep Rucio's reaper from files that are still needed on site: do they all stand?
+//!
+//! One list of all of them, now and then, instead of a question for each file. Rucio carries an end that somebody asked for
+//! out after an hour.
+
+use std::time::Duration;
+
+use crate::ledger::FileRow;
+use crate::rucio::{ReplicaQuery, ReplicaState};
+
+use super::our_rules::Standing;
+use super::{Context, StageError, mend, register, runner};
+
+/// The longest time between two lists; shorter if evidence is looked at more often.
+const PACE_MAX: Duration = Duration::from_mins(10);
+/// Looks at a file's copies, for one list.
+const LOOKS: u32 = 10;
+const POLL: Duration = Duration::from_secs(2);
+
+/// Runs until shutdown.
+pub async fn run(context: Context) {
+    let mut trouble = runner::Trouble::default();
+    let mut due = tokio::time::Instant::now();
+    while !context.shutdown.is_cancelled() {
+        context.health.heartbeat("protection");
+        if !runner::rucio_is_up(&context).await {
+            continue;
+        }
+        if tokio::time::Instant::now() >= due {
+            due = tokio::time::Instant::now() + (context.config().confirm.poll_max * LOOKS).min(PACE_MAX);
+            match check(&context).await {
+                Ok(()) => trouble.over("protection"),
+                Err(error) if error.is_transient() => tracing::debug!("the rules on site are looked at later: {error}"),
+                Err(error) => trouble.say("protection", &error.to_string()),
+            }
+        }
+        runner::pause(&context, due.saturating_duration_since(tokio::time::Instant::now()).min(POLL)).await;
+    }
+    context.health.retire("protection");
+}
+
+async fn check(context: &Context) -> Result<(), StageError> {
+    if !context.ledger.any_protected().await? {
+        return Ok(());
+    }
+    // the list first: a file that is registered meanwhile is asked for by itself, and is all right
+    let survey = context.rucio.survey(&context.config().onsite_rse).await?;
+    for (id, rule) in context.ledger.protected().await? {
+        if survey.stands(&rule) == Some(true) {
+            continue;
+        }
+        context.health.heartbeat("protection");
+        if context.shutdown.is_cancelled() {
+            break;
+        }
+        let standing = Standing::ask(context, &rule).await?;
+        // it may be on its way out by now, and its rule with it
+        let Some(row) = context.ledger.protected_by(id, &rule).await? else { continue };
+        if mend::on_site(context, &row, &rule, standing).await? {
+            protect_again(context, &row).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Nothing holds the on-site copy any more. If Rucio still has it, a new rule does; if not, nobody can take that back.
+async fn protect_again(context: &Context, row: &FileRow) -> Result<(), StageError> {
+    let (rse, did) = (context.config().onsite_rse.clone(), row.did());
+    let query =
+        ReplicaQuery { dids: std::slice::from_ref(&did), rse_expression: Some(&rse), all_states: true, schemes: &[] };
+    let listed = context.rucio.replicas(&query).await?;
+    let state = listed.first().and_then(|listing| listing.states.get(&rse));
+    if state != Some(&ReplicaState::Available) {
+        let state = state.map_or("gone".to_owned(), |state| format!("{state:?}"));
+        let reason = format!(
+            "the rule that protected the on-site copy was removed by somebody, and Rucio's replica at {rse} is {state}: \
+             Rucio may delete the file at any moment; save it first, if its copies are not proven"
+        );
+        return context.hold(row, "unprotected", &reason).await;
+    }
+    match register::protect(context, row).await? {
+        Some(rule) => {
+            context.ledger.set_rule_c(row, &rule).await?;
+            tracing::warn!(lfn = row.lfn, rule_id = rule, "the on-site copy is protected again");
+        }
+        None => tracing::warn!(lfn = row.lfn, "the on-site copy is protected again when its earlier rule has ended"),
+    }
+    Ok(())
+}

@@ -1,0 +1,281 @@
+//! Settling: a dataset whose files are all released, and in which nothing moves any more, keeps two rules.
+//!
+//! Rule S, of the dataset, takes over from rule B of each file. Only rules go, never a copy: a rule B is ended when each of
+//! its locks is held by rule S too, asked at that moment, and rule A holds the first copy. In doubt all rules stay.
+
+mod facts;
+
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use serde_json::{Value, json};
+
+use crate::config::Deletion;
+use crate::custody::UnixMillis;
+use crate::custody::brakes::Brake;
+use crate::custody::settling::{DatasetRule, Held, Unsettled, plan};
+use crate::ledger::{Intent, Resting, now};
+use crate::names::Did;
+use crate::rucio::{Grouping, Kind, NewRule};
+
+use super::announce::announce_settling;
+use super::offsite::Offsite;
+use super::our_rules::stands;
+use super::{Context, StageError, backoff, brakes, runner};
+
+use facts::{DatasetRules, Facts};
+
+/// Between two beats, and the least time between two looks for quiet datasets.
+const POLL: Duration = Duration::from_secs(2);
+/// The longest time between two looks for quiet datasets.
+const POLL_MAX: Duration = Duration::from_mins(10);
+/// A dataset that cannot be settled is looked at again after this.
+const LOOK_AGAIN: Duration = Duration::from_hours(1);
+/// Datasets taken up in one turn.
+const DATASETS: i64 = 16;
+/// Rules ended on one intent and one record: seconds of work, on facts that are as old at most.
+const BATCH: usize = 250;
+/// Requests under way at once; the road has the rest.
+const REQUESTS: usize = 4;
+const COMMENT_S: &str = "dl0-ingest: further off-site copies of a quiet dataset";
+
+/// What became of a turn with one dataset.
+enum Turn {
+    /// No file has a rule of its own any more.
+    Settled,
+    /// Some have gone; the others are next, everything asked afresh.
+    Going,
+    /// Something moves in it again.
+    Moved,
+    /// The operator wants nothing given up now.
+    Braked(Brake),
+    /// It stays as it is.
+    Stays(Unsettled),
+}
+
+/// Runs until shutdown.
+pub async fn run(context: Context) {
+    let mut trouble = runner::Trouble::default();
+    let mut due = tokio::time::Instant::now();
+    while !context.shutdown.is_cancelled() {
+        context.health.heartbeat("settle");
+        if !runner::rucio_is_up(&context).await {
+            continue;
+        }
+        if tokio::time::Instant::now() >= due {
+            let after = context.config().settle.after;
+            due = tokio::time::Instant::now() + after.map_or(POLL_MAX, |after| (after / 10).min(POLL_MAX));
+            match work(&context, after).await {
+                Ok(()) => trouble.over("settle"),
+                Err(error) if error.is_transient() => tracing::debug!("quiet datasets are settled later: {error}"),
+                Err(error) => trouble.say("settle", &error.to_string()),
+            }
+        }
+        let pause = due.saturating_duration_since(tokio::time::Instant::now()).clamp(LEAST_PAUSE, POLL);
+        runner::pause(&context, pause).await;
+    }
+    context.health.retire("settle");
+}
+
+/// So short a pause is only met with settings as tests have them.
+const LEAST_PAUSE: Duration = Duration::from_millis(50);
+
+async fn work(context: &Context, after: Option<Duration>) -> Result<(), StageError> {
+    take_up_what_a_stop_left(context).await?;
+    let Some(after) = after.filter(|_| context.config().release.deletion == Deletion::On) else { return Ok(()) };
+    let after = i64::try_from(after.as_millis()).unwrap_or(i64::MAX / 2);
+    for dataset in context.ledger.quiet_datasets(now() - after, DATASETS).await? {
+        loop {
+            context.health.heartbeat("settle");
+            if context.shutdown.is_cancelled() {
+                return Ok(());
+            }
+            match turn(context, &dataset, now() - after).await {
+                Ok(Turn::Going) => {}
+                Ok(end) => {
+                    tell(context, &dataset, end).await?;
+                    break;
+                }
+                // a dataset that Rucio does not answer for keeps no other from being settled
+                Err(StageError::Rucio(error)) if !context.rucio.breaker().is_open() => {
+                    let retry = context.config().retry;
+                    let delay = backoff::after_failures(&retry, i64::MAX);
+                    context.ledger.unsettled(&dataset, &error.to_string(), delay).await?;
+                    tracing::debug!(dataset = dataset.name, "not settled now: {error}");
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A stop came between the intent to end rules and its record: those that still stand are their files' own again, and
+/// everything about them is asked afresh.
+async fn take_up_what_a_stop_left(context: &Context) -> Result<(), StageError> {
+    loop {
+        let left = context.ledger.ending_rules(1000).await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        for ending in left {
+            if stands(context, &ending.rule).await? {
+                context.ledger.rule_b_stands(&ending).await?;
+            } else {
+                context.ledger.rules_b_ended(&[ending.id]).await?;
+            }
+        }
+    }
+}
+
+async fn tell(context: &Context, dataset: &Did, end: Turn) -> Result<(), StageError> {
+    let known = context.ledger.settlement(dataset).await?;
+    match end {
+        Turn::Settled => {
+            context.ledger.settled(dataset).await?;
+            context.metrics.dataset_settled();
+            tracing::info!(
+                dataset = dataset.name,
+                scope = dataset.scope,
+                rule_id = known.rule_s,
+                "dataset settled: two rules of the dataset hold all copies"
+            );
+        }
+        Turn::Moved | Turn::Going => {}
+        Turn::Braked(brake) => {
+            context.ledger.unsettled(dataset, &brake.to_string(), brake.look_again(now())).await?;
+        }
+        Turn::Stays(why) => {
+            let why = why.to_string();
+            if known.unsettled.as_ref() != Some(&why) {
+                tracing::warn!(
+                    dataset = dataset.name,
+                    scope = dataset.scope,
+                    "the dataset cannot be settled, all its rules stay: {why}"
+                );
+            }
+            let after = context.config().settle.after.unwrap_or(LOOK_AGAIN);
+            context.ledger.unsettled(dataset, &why, after.min(LOOK_AGAIN)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// One step with one dataset, in which nothing has moved after `since`.
+async fn turn(context: &Context, dataset: &Did, since: UnixMillis) -> Result<Turn, StageError> {
+    if let Some(brake) = brakes::of_dataset(context, dataset).await? {
+        return Ok(Turn::Braked(brake));
+    }
+    let config = context.config();
+    let files = context.ledger.resting(dataset).await?;
+    let batch: Vec<Resting> = files.iter().filter(|file| file.rule_b.is_some()).take(BATCH).cloned().collect();
+    if batch.is_empty() {
+        return Ok(Turn::Settled);
+    }
+    let rules = match DatasetRules::ask(context, dataset).await? {
+        Ok(rules) => rules,
+        Err(why) => return Ok(Turn::Stays(why)),
+    };
+    let Some(rule_s) = &rules.s else {
+        let facts = match Facts::gather(context, dataset, &files, &rules, &files).await? {
+            Ok(facts) => facts,
+            Err(why) => return Ok(Turn::Stays(why)),
+        };
+        return match plan(&facts.files, config.offsite.copies) {
+            Ok(rule) => place(context, dataset, rule).await,
+            Err(why) => Ok(Turn::Stays(why)),
+        };
+    };
+    if context.ledger.settlement(dataset).await?.rule_s.as_ref() != Some(&rule_s.id) {
+        context.ledger.set_rule_s(dataset, &rule_s.id).await?;
+    }
+    let sites = Offsite::now(context).await?.known_sites();
+    let facts = match Facts::gather(context, dataset, &files, &rules, &batch).await? {
+        Ok(facts) => facts,
+        Err(why) => return Ok(Turn::Stays(why)),
+    };
+    for file in &facts.files {
+        if let Err(why) = file.own_rule_may_go(config.offsite.copies, &sites) {
+            return Ok(Turn::Stays(why));
+        }
+    }
+    end(context, dataset, &batch, &facts, since).await
+}
+
+/// Rule S, so that Rucio can choose nothing but the copies that are there.
+async fn place(context: &Context, dataset: &Did, planned: DatasetRule) -> Result<Turn, StageError> {
+    let config = context.config();
+    let expression = planned.expression();
+    if expression == config.offsite.expression {
+        let why = format!("a rule on '{expression}' would be the same as that of the first copies");
+        return Ok(Turn::Stays(Unsettled(why)));
+    }
+    let rule = NewRule {
+        dids: vec![dataset.clone()],
+        copies: planned.copies,
+        rse_expression: expression.clone(),
+        source_replica_expression: None,
+        grouping: if planned.together { Grouping::Dataset } else { Grouping::None },
+        lifetime: None,
+        activity: config.rucio.rule_activity.clone(),
+        comment: Some(COMMENT_S.to_owned()),
+    };
+    match context.rucio.add_rules(&rule).await {
+        Ok(ids) => {
+            for id in ids {
+                context.ledger.set_rule_s(dataset, &id).await?;
+                tracing::info!(
+                    dataset = dataset.name,
+                    rule_id = id,
+                    "one rule on '{expression}' for all further copies"
+                );
+            }
+            Ok(Turn::Going)
+        }
+        Err(error) if error.kind() == Kind::DuplicateRule => {
+            let why =
+                format!("a rule of ours on '{expression}' is about to end; a permanent one follows when it is gone");
+            Ok(Turn::Stays(Unsettled(why)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Intent, record, end.
+async fn end(
+    context: &Context,
+    dataset: &Did,
+    batch: &[Resting],
+    facts: &Facts,
+    since: UnixMillis,
+) -> Result<Turn, StageError> {
+    if context.config().release.deletion != Deletion::On {
+        return Ok(Turn::Moved);
+    }
+    if let Some(reason) = brakes::kill_switch(context).await {
+        return Ok(Turn::Braked(Brake::KillSwitch(reason)));
+    }
+    match context.ledger.settling(dataset, batch, since).await? {
+        Intent::Written => {}
+        Intent::Moved => return Ok(Turn::Moved),
+        Intent::Braked(brake) => return Ok(Turn::Braked(brake)),
+    }
+    let record = |(held, file): (&Held, &Resting)| json!({ "lfn": held.lfn, "rule": file.rule_b, "first": held.first, "further": held.dataset });
+    let records: Vec<Value> = facts.files.iter().zip(batch).map(record).collect();
+    announce_settling(context, dataset, &facts.rule_ids(), records).await?;
+    let rules: Vec<String> = batch.iter().filter_map(|file| file.rule_b.clone()).collect();
+    let ends = stream::iter(rules.into_iter().map(|rule| retire(context, rule))).buffer_unordered(REQUESTS);
+    ends.try_collect::<Vec<()>>().await?;
+    let ended: Vec<i64> = batch.iter().map(|file| file.id).collect();
+    context.ledger.rules_b_ended(&ended).await?;
+    Ok(Turn::Going)
+}
+
+async fn retire(context: &Context, rule: String) -> Result<(), StageError> {
+    match context.rucio.retire_rule(&rule).await {
+        // ended by somebody else, or by us before a stop
+        Err(error) if error.kind() != Kind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,146 @@
+//! What Rucio says of a dataset that is to be settled, all asked in one turn.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use crate::custody::settling::{Held, Unsettled};
+use crate::ledger::Resting;
+use crate::names::Did;
+use crate::pipeline::our_rules::{is_rule_a, is_rule_b, is_rule_s};
+use crate::pipeline::{Context, StageError};
+use crate::rucio::{Kind, Lock, LockState, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleState};
+
+use super::REQUESTS;
+
+/// Our rules on the dataset itself.
+pub(super) struct DatasetRules {
+    pub(super) a: Rule,
+    pub(super) s: Option<Rule>,
+}
+
+impl DatasetRules {
+    /// Each must be in state OK.
+    pub(super) async fn ask(context: &Context, dataset: &Did) -> Result<Result<Self, Unsettled>, StageError> {
+        let config = context.config();
+        let rules = match context.rucio.did_rules(dataset).await {
+            Ok(rules) => rules,
+            Err(error) if error.kind() == Kind::NotFound => {
+                return Ok(Err(Unsettled("Rucio does not know the dataset".to_owned())));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let Some(a) = rules.iter().find(|rule| is_rule_a(&config, rule)).cloned() else {
+            return Ok(Err(Unsettled("it has no permanent rule of ours for the first copies".to_owned())));
+        };
+        let s = rules.into_iter().find(|rule| is_rule_s(&config, rule));
+        let not_ok = std::iter::once(&a).chain(&s).find(|rule| rule.state != RuleState::Ok);
+        Ok(match not_ok {
+            Some(rule) => Err(Unsettled(format!("its rule {} on '{}' is not OK", rule.id, rule.rse_expression))),
+            None => Ok(Self { a, s }),
+        })
+    }
+}
+
+/// What is known of the files.
+pub(super) struct Facts {
+    /// Of those asked about, in their order.
+    pub(super) files: Vec<Held>,
+    rules: (String, Option<String>),
+}
+
+type Places = HashMap<Did, BTreeSet<String>>;
+
+impl Facts {
+    /// Asks about the files `wanted` of a dataset whose released files are `all`. The dataset in Rucio must hold exactly
+    /// these: its rule would also take hold of files that the ledger knows nothing of.
+    pub(super) async fn gather(
+        context: &Context,
+        dataset: &Did,
+        all: &[Resting],
+        rules: &DatasetRules,
+        wanted: &[Resting],
+    ) -> Result<Result<Self, Unsettled>, StageError> {
+        if let Err(why) = same_files(context, dataset, all).await? {
+            return Ok(Err(why));
+        }
+        let first = ok_places(context.rucio.rule_locks(&rules.a.id).await?);
+        let further = match &rules.s {
+            Some(rule) => ok_places(context.rucio.rule_locks(&rule.id).await?),
+            None => Places::new(),
+        };
+        let own = own_places(context, wanted).await?;
+        let config = context.config();
+        let query = ReplicaQuery {
+            dids: std::slice::from_ref(dataset),
+            rse_expression: Some(&config.offsite.expression),
+            all_states: true,
+            schemes: &[],
+        };
+        let listings: HashMap<Did, ReplicaListing> =
+            context.rucio.replicas(&query).await?.into_iter().map(|listing| (listing.did.clone(), listing)).collect();
+        let files = wanted.iter().map(|file| {
+            let did = Did::new(dataset.scope.clone(), file.lfn.clone());
+            let listing = listings.get(&did);
+            Held {
+                lfn: file.lfn.clone(),
+                as_verified: listing.is_some_and(|listing| {
+                    listing.bytes == file.bytes && listing.adler32.is_some() && listing.adler32 == file.adler32
+                }),
+                replicas: listing.map(|listing| replicas(listing, &config.onsite_rse)).unwrap_or_default(),
+                first: first.get(&did).cloned().unwrap_or_default(),
+                own: file.rule_b.as_ref().map(|rule| own.get(rule).cloned().unwrap_or_default()),
+                dataset: further.get(&did).cloned().unwrap_or_default(),
+            }
+        });
+        let rules = (rules.a.id.clone(), rules.s.as_ref().map(|rule| rule.id.clone()));
+        Ok(Ok(Self { files: files.collect(), rules }))
+    }
+
+    /// The ids of rules A and S.
+    pub(super) fn rule_ids(&self) -> (String, Option<String>) {
+        self.rules.clone()
+    }
+}
+
+async fn same_files(context: &Context, dataset: &Did, all: &[Resting]) -> Result<Result<(), Unsettled>, StageError> {
+    let inside: BTreeSet<String> = context.rucio.content(dataset).await?.into_iter().map(|child| child.name).collect();
+    let ours: BTreeSet<String> = all.iter().map(|file| file.lfn.clone()).collect();
+    Ok(match (inside.difference(&ours).next(), ours.difference(&inside).next()) {
+        (Some(strange), _) => Err(Unsettled(format!("it holds {strange}, which the ledger does not have as released"))),
+        (_, Some(missing)) => Err(Unsettled(format!("{missing} is not in it any more"))),
+        (None, None) => Ok(()),
+    })
+}
+
+fn replicas(listing: &ReplicaListing, onsite_rse: &str) -> BTreeMap<String, bool> {
+    let off_site = listing.states.iter().filter(|(rse, _)| *rse != onsite_rse);
+    off_site.map(|(rse, state)| (rse.clone(), *state == ReplicaState::Available)).collect()
+}
+
+fn ok_places(locks: Vec<Lock>) -> Places {
+    let mut places = Places::new();
+    for lock in locks.into_iter().filter(|lock| lock.state == LockState::Ok) {
+        places.entry(lock.did).or_default().insert(lock.rse);
+    }
+    places
+}
+
+/// Where the files' own rules hold OK locks, by rule. A rule that is gone, ends, or has a lock that is not OK holds none.
+async fn own_places(context: &Context, files: &[Resting]) -> Result<HashMap<String, BTreeSet<String>>, StageError> {
+    let rules: Vec<String> = files.iter().filter_map(|file| file.rule_b.clone()).collect();
+    let asked = stream::iter(rules.into_iter().map(|rule| own_place(context, rule)));
+    asked.buffer_unordered(REQUESTS).try_collect().await
+}
+
+async fn own_place(context: &Context, id: String) -> Result<(String, BTreeSet<String>), StageError> {
+    let rule = match context.rucio.rule(&id).await {
+        Ok(rule) => rule,
+        Err(error) if error.kind() == Kind::NotFound => return Ok((id, BTreeSet::new())),
+        Err(error) => return Err(error.into()),
+    };
+    let locks = context.rucio.rule_locks(&id).await?;
+    let sound = is_rule_b(&context.config(), &rule) && locks.iter().all(|lock| lock.state == LockState::Ok);
+    let held = if sound { locks.into_iter().map(|lock| lock.rse).collect() } else { BTreeSet::new() };
+    Ok((id, held))
+}

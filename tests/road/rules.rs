@@ -1,0 +1,198 @@
+//! What others do to our rules behind our back.
+
+use std::time::Duration;
+
+use dl0_ingest::custody::State;
+use dl0_ingest::embedded::{Daemon as RucioDaemon, Outage};
+use dl0_ingest::ledger::FileRow;
+use dl0_ingest::names::Did;
+use dl0_ingest::rucio::{Client, Kind, Rule};
+
+use crate::DRY_RUN;
+use crate::reconcile::sources;
+use crate::site::{DAY, Daemon, Site, fixture};
+
+const NAME: &str = "a.fits.fz";
+
+/// A file whose copies have all been asked for and have come, at which nobody has looked since, and no daemon.
+async fn replicated() -> (Site, FileRow, Client) {
+    let site = Site::new(DRY_RUN).await;
+    let patient =
+        |text: String| text.replace("hold: 200ms, poll: 50ms, poll_max: 200ms", "hold: 200ms, poll: 1h, poll_max: 1h");
+    let daemon = Daemon::start(site.config_with(patient));
+    let lfn = site.deliver(NAME, &fixture("SUBARRAY"));
+    let row = site.until_row(&lfn, |row| row.state == State::Replicated && row.waits_for.is_some()).await;
+    let did = Did::new("acada", lfn.as_str());
+    site.rucio
+        .until(|_| site.rucio.replicas(&did).values().filter(|state| format!("{state:?}") == "Available").count() == 3)
+        .await;
+    daemon.stop().await;
+    assert!(row.first_look.is_none(), "the copies came before anybody could look: {row:#?}");
+    site.age(&lfn, Duration::from_mins(6)).await;
+    let rucio = sources(&site, None).rucio;
+    (site, row, rucio)
+}
+
+async fn removed(rucio: &Client, rule: &str) {
+    rucio.retire_rule(rule).await.unwrap();
+    let begun = std::time::Instant::now();
+    while rucio.rule(rule).await.map_or_else(|error| error.kind() != Kind::NotFound, |_| true) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{rule} stays");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn rule_a(rucio: &Client) -> Rule {
+    rucio.did_rules(&Did::new("acada", format!("/{DAY}"))).await.unwrap().remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_of_the_further_copies_that_was_removed_is_placed_again() {
+    let (site, row, rucio) = replicated().await;
+    let old = row.rule_b.unwrap();
+    removed(&rucio, &old).await;
+    let daemon = site.start();
+    let row = site.until(&row.lfn, State::Confirmed).await;
+    let new = row.rule_b.clone().unwrap();
+    assert_ne!(new, old);
+    assert_eq!(rucio.rule(&new).await.unwrap().expires_at, None);
+    assert!(site.events(&row).await.iter().any(|event| event.kind == "rule-b-replaced"));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_of_the_first_copies_that_was_removed_is_placed_again() {
+    let (site, row, rucio) = replicated().await;
+    let old = rule_a(&rucio).await.id;
+    removed(&rucio, &old).await;
+    let daemon = site.start();
+    site.until(&row.lfn, State::Confirmed).await;
+    let new = rule_a(&rucio).await;
+    assert_ne!(new.id, old);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_somebody_gave_a_rule_is_taken_away() {
+    let (site, row, rucio) = replicated().await;
+    let rules = [rule_a(&rucio).await.id, row.rule_b.unwrap()];
+    for rule in &rules {
+        site.rucio.delete_rule(rule);
+        assert!(rucio.rule(rule).await.unwrap().expires_at.is_some());
+    }
+    let daemon = site.start();
+    site.until(&row.lfn, State::Confirmed).await;
+    for rule in &rules {
+        assert_eq!(rucio.rule(rule).await.unwrap().expires_at, None);
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_with_a_suspended_rule_waits_and_is_not_held() {
+    let (site, row, _) = replicated().await;
+    let rule = row.rule_b.unwrap();
+    site.rucio.suspend_rule(&rule, true);
+    let daemon = site.start();
+    let waiting = site
+        .until_row(&row.lfn, |row| {
+            row.state != State::Replicated || row.waits_for.as_ref().is_some_and(|why| why.contains("SUSPENDED"))
+        })
+        .await;
+    assert_eq!(waiting.state, State::Replicated);
+    assert!(waiting.waits_for.unwrap().contains(&rule));
+    site.rucio.suspend_rule(&rule, false);
+    site.until(&row.lfn, State::Confirmed).await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_on_site_copy_whose_rule_was_deleted_is_protected_again_before_the_reaper_comes() {
+    let site = Site::new(DRY_RUN).await;
+    site.rucio.faults().pause(RucioDaemon::Conveyor);
+    let daemon = site.start();
+    let lfns = [site.deliver(NAME, &fixture("SUBARRAY")), site.deliver("b.fits.fz", &fixture("SUBARRAY"))];
+    let mut rules = Vec::new();
+    for lfn in &lfns {
+        let row = site.until_row(lfn, |row| row.state == State::Registered && row.rule_c.is_some()).await;
+        rules.push(row.rule_c.unwrap());
+    }
+    let rucio = sources(&site, None).rucio;
+    // one ends in an hour, the other is gone, and its replica is the reaper's as soon as that looks
+    site.rucio.faults().pause(RucioDaemon::Reaper);
+    site.rucio.delete_rule(&rules[0]);
+    rucio.end_rule(&rules[1]).await.unwrap();
+    let row = site.until_row(&lfns[1], |row| row.rule_c.as_ref() != Some(&rules[1])).await;
+    assert_eq!(row.state, State::Registered);
+    let begun = std::time::Instant::now();
+    while rucio.rule(&rules[0]).await.unwrap().expires_at.is_some() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    site.rucio.faults().resume(RucioDaemon::Reaper);
+    site.rucio.faults().resume(RucioDaemon::Conveyor);
+    for lfn in &lfns {
+        site.until(lfn, State::Confirmed).await;
+        assert!(site.data().join(&lfn[1..]).exists());
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_on_site_copy_that_rucio_is_deleting_is_held() {
+    let site = Site::with(DRY_RUN, |options| options.pace.reaper = Duration::from_mins(10)).await;
+    site.rucio.faults().pause(RucioDaemon::Conveyor);
+    let daemon = site.start();
+    let lfn = site.deliver(NAME, &fixture("SUBARRAY"));
+    let row = site.until_row(&lfn, |row| row.state == State::Registered && row.rule_c.is_some()).await;
+    daemon.stop().await;
+    let rucio = sources(&site, None).rucio;
+    removed(&rucio, &row.rule_c.unwrap()).await;
+    site.rucio.condemn(&Did::new("acada", lfn.as_str()), "STORAGE-1");
+    let daemon = site.start();
+    let row = site.until(&lfn, State::Held).await;
+    assert_eq!(row.reason_code.as_deref(), Some("unprotected"));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_rule_is_boosted_and_its_files_go_on() {
+    // Rucio by itself would not try again in the time of this test
+    let site = Site::with(DRY_RUN, |options| options.pace.repair = Duration::from_hours(1)).await;
+    site.rucio.faults().fail_transfers(4);
+    let daemon = site.start();
+    let lfn = site.deliver(NAME, &fixture("SUBARRAY"));
+    let rucio = sources(&site, None).rucio;
+    let begun = std::time::Instant::now();
+    while site.row(&lfn).await.is_none_or(|row| row.state < State::Registered)
+        || rule_a(&rucio).await.stuck_at.is_none()
+    {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    daemon.stop().await;
+    let told = why(&site, &lfn).await;
+    assert!(told.contains("the lock of its first copy is STUCK since") && told.contains("after 4 attempts"), "{told}");
+    assert!(told.contains("rucio rule update --boost-rule"), "{told}");
+    site.age(&lfn, Duration::from_mins(6)).await;
+    let daemon = site.start();
+    site.until(&lfn, State::Confirmed).await;
+    daemon.stop().await;
+}
+
+/// What `dl0-ingest why` says.
+async fn why(site: &Site, lfn: &str) -> String {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dl0-ingest"));
+    command.arg("--config").arg(site.root.path().join("dl0-ingest.yaml")).args(["why", lfn]);
+    let said = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    assert!(said.status.success(), "{said:?}");
+    String::from_utf8(said.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_answers_when_rucio_does_not() {
+    let (site, row, _) = replicated().await;
+    site.rucio.faults().rucio_down(Outage::Refuse);
+    let told = why(&site, &row.lfn).await;
+    assert!(told.contains("waits for proof of 2") && told.contains("Rucio could not be asked"), "{told}");
+}
