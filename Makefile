@@ -32,11 +32,13 @@ test: nextest testbed-up   ## everything, the real stack included (Debian 12, as
 test-quick: nextest        ## what needs no real stack
 	cargo nextest run
 
-# How long the daemon is killed at random, in seconds
+# How long the daemon is killed at random, and how long files come while Rucio answers badly at random, in seconds
 CAMPAIGN_SECONDS ?= 600
 
-campaign: nextest          ## kill the daemon at each of its points, then at random for CAMPAIGN_SECONDS
-	DL0_INGEST_CRASH_SECONDS=$(CAMPAIGN_SECONDS) cargo nextest run --profile campaign --features failpoints --test crash --no-capture
+campaign: nextest testbed-up ## kills at each point and at random, faults at random: CAMPAIGN_SECONDS each; the real stack's faults
+	DL0_INGEST_CRASH_SECONDS=$(CAMPAIGN_SECONDS) DL0_INGEST_FAULT_SECONDS=$(CAMPAIGN_SECONDS) \
+	  cargo nextest run --profile campaign --features testbed,failpoints --test crash --test road --test e2e --no-capture \
+	  -E 'binary(crash) + binary(e2e) + test(/^(faults|rules)::/)'; status=$$?; tests/testbed/down; exit $$status
 
 # How long the soak takes
 MINUTES ?= 30

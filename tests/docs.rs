@@ -98,6 +98,30 @@ fn every_code_in_use_is_in_the_table_of_findings_and_the_other_way_round() {
 }
 
 /// Names of tests stand between backticks and have at least three underscores.
+fn names_of_tests(text: &str) -> Vec<&str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    let is_name = |name: &&str| {
+        name.matches('_').count() >= 3 && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    quoted.filter(is_name).filter(|name| !name.starts_with("dl0_ingest_")).collect()
+}
+
+#[test]
+fn every_fault_in_the_tables_has_a_test() {
+    let page = read("docs/reliability.md");
+    let mut rows = 0;
+    for section in page.split("\n## ").filter(|section| section.starts_with("Faults: ")) {
+        let table = section.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+        for row in table.take_while(|line| line.starts_with('|')) {
+            let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+            assert_eq!(cells.len(), 5, "{row}");
+            assert!(!names_of_tests(cells[4]).is_empty(), "no test in this row: {row}");
+            rows += 1;
+        }
+    }
+    assert!(rows > 0);
+}
+
 #[test]
 fn every_test_that_a_document_names_exists() {
     let sources: String = ["src", "tests"]
@@ -109,12 +133,7 @@ fn every_test_that_a_document_names_exists() {
         .collect();
     for document in ["docs/threat-model.md", "docs/reliability.md"] {
         let text = read(document);
-        let quoted = text.split('`').skip(1).step_by(2);
-        let is_name = |name: &&str| {
-            name.matches('_').count() >= 3
-                && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        };
-        let names: Vec<&str> = quoted.filter(is_name).filter(|name| !name.starts_with("dl0_ingest_")).collect();
+        let names = names_of_tests(&text);
         assert!(!names.is_empty(), "{document}");
         for name in names {
             assert!(sources.contains(&format!("fn {name}(")), "{document} names {name}, which is no test");

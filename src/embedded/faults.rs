@@ -59,9 +59,26 @@ pub enum Daemon {
     Reaper,
 }
 
+/// A part of all answers goes wrong, each in one of these ways.
+#[derive(Debug)]
+struct Mix {
+    percent: u8,
+    ways: Vec<Answer>,
+    rng: StdRng,
+}
+
+impl Mix {
+    fn draw(&mut self) -> Option<Answer> {
+        let unlucky = !self.ways.is_empty() && self.rng.random_range(0..100) < self.percent;
+        unlucky.then(|| self.ways[self.rng.random_range(0..self.ways.len())].clone())
+    }
+}
+
 #[derive(Debug, Default)]
 struct Knobs {
     answers: BTreeMap<Endpoint, VecDeque<Answer>>,
+    mix: Option<Mix>,
+    spoilt: BTreeMap<Endpoint, u64>,
     paused: BTreeSet<Daemon>,
     fail_transfers: u32,
     fail_percent: Option<(u8, StdRng)>,
@@ -87,6 +104,11 @@ impl Faults {
         Self { knobs: Arc::default(), outages: Arc::new(servers.collect()), changed: watch::Sender::new(0) }
     }
 
+    /// For a proxy that stands in front of a Rucio: of all this, its answers can go wrong, and it can be away.
+    pub fn of_a_proxy() -> Self {
+        Self::new(std::iter::empty())
+    }
+
     fn knobs(&self) -> MutexGuard<'_, Knobs> {
         self.knobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,6 +120,18 @@ impl Faults {
     /// The next `count` answers of an endpoint go wrong like this; calls add up in order.
     pub fn answer(&self, endpoint: Endpoint, count: usize, answer: &Answer) {
         self.knobs().answers.entry(endpoint).or_default().extend(std::iter::repeat_n(answer.clone(), count));
+    }
+
+    /// This part of all answers goes wrong, each in one of these ways, by a generator started with `seed`; 0 ends it.
+    /// What [`Faults::answer`] has planned comes first.
+    pub fn answers_percent(&self, percent: u8, seed: u64, ways: &[Answer]) {
+        let mix = Mix { percent, ways: ways.to_vec(), rng: StdRng::seed_from_u64(seed) };
+        self.knobs().mix = (percent > 0).then_some(mix);
+    }
+
+    /// How many answers have gone wrong so far, by endpoint; outages are not counted.
+    pub fn spoilt(&self) -> BTreeMap<Endpoint, u64> {
+        self.knobs().spoilt.clone()
     }
 
     /// Rucio's REST server goes away. Its daemons go on.
@@ -159,7 +193,9 @@ impl Faults {
 
     /// Everything that was made to go wrong from now on goes well again.
     pub fn clear(&self) {
-        *self.knobs() = Knobs::default();
+        let mut knobs = self.knobs();
+        *knobs = Knobs { spoilt: std::mem::take(&mut knobs.spoilt), ..Knobs::default() };
+        drop(knobs);
         for outage in self.outages.values() {
             outage.send_replace(None);
         }
@@ -191,7 +227,13 @@ impl Faults {
     }
 
     pub(crate) fn next_answer(&self, endpoint: Endpoint) -> Option<Answer> {
-        self.knobs().answers.get_mut(&endpoint).and_then(VecDeque::pop_front)
+        let mut knobs = self.knobs();
+        let planned = knobs.answers.get_mut(&endpoint).and_then(VecDeque::pop_front);
+        let fault = planned.or_else(|| knobs.mix.as_mut().and_then(Mix::draw));
+        if fault.is_some() {
+            *knobs.spoilt.entry(endpoint).or_default() += 1;
+        }
+        fault
     }
 
     pub(crate) fn transfer_fails(&self) -> bool {

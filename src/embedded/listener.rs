@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::faults::Outage;
+use super::faults::{Faults, Outage, RUCIO};
 
 /// Connections the kernel holds for us; far more than any client here opens.
 const BACKLOG: u32 = 1024;
@@ -27,7 +27,7 @@ enum Socket {
 }
 
 /// Accepts while its server is not [`Outage::Refuse`]d.
-pub(crate) struct Listener {
+pub struct Listener {
     socket: Socket,
     address: SocketAddr,
     outage: watch::Receiver<Option<Outage>>,
@@ -36,6 +36,12 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
+    /// Takes a free port on 127.0.0.1 for a proxy in front of Rucio.
+    pub fn of_a_proxy(faults: &Faults) -> io::Result<Self> {
+        let outage = faults.watch_outage(RUCIO).ok_or_else(|| io::Error::other("these faults are not of a Rucio"))?;
+        Self::bind(outage)
+    }
+
     /// Takes a free port on 127.0.0.1.
     pub(crate) fn bind(outage: watch::Receiver<Option<Outage>>) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
@@ -47,7 +53,7 @@ impl Listener {
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
@@ -121,8 +127,19 @@ impl axum::serve::Listener for Listener {
     }
 }
 
+/// Cuts the connection it was taken from.
+#[derive(Clone, Debug)]
+pub struct Scissors(CancellationToken);
+
+impl Scissors {
+    /// What has not been sent yet is lost.
+    pub fn cut(&self) {
+        self.0.cancel();
+    }
+}
+
 /// A connection that can be cut from outside.
-pub(crate) struct Connection {
+pub struct Connection {
     stream: TcpStream,
     cut: CancellationToken,
     when_cut: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -135,9 +152,9 @@ impl Connection {
         Self { stream, cut, when_cut }
     }
 
-    /// Cancelling it cuts the connection.
-    pub(crate) fn scissors(&self) -> CancellationToken {
-        self.cut.clone()
+    /// With which it can be cut.
+    pub fn scissors(&self) -> Scissors {
+        Scissors(self.cut.clone())
     }
 
     fn poll_cut(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {

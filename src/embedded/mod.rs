@@ -3,7 +3,8 @@
 //!
 //! It serves the demo and fault injection. What it answers is held against a real Rucio by `tests/rucio_contract`;
 //! where they differ, this one is wrong. State lives in memory behind one lock (`catalog`); HTTP and the daemons are
-//! thin around it. Everything listens on 127.0.0.1.
+//! thin around it. Everything listens on 127.0.0.1. What can be made to go wrong between it and its clients is public,
+//! for a proxy that does the same in front of a real Rucio (`tests/fault_proxy`).
 
 mod catalog;
 mod conveyor;
@@ -38,9 +39,9 @@ use self::catalog::Catalog;
 pub use self::catalog::records::ReplicaState;
 use self::catalog::rules::RuleChange;
 pub use self::faults::{Answer, Daemon, Faults, Outage};
-pub use self::http::Endpoint;
+pub use self::http::{Endpoint, Reply, with_faults};
 pub use self::journal::{Entry, Event};
-use self::listener::Listener;
+pub use self::listener::{Connection, Listener, Scissors};
 pub use self::options::{AccountOptions, Options, Pace, RseOptions};
 use self::refusal::Refusal;
 use self::shared::Shared;

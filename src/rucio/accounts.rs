@@ -12,7 +12,7 @@ use super::transport::{Request, path};
 use super::{Client, Error};
 
 #[derive(Deserialize)]
-struct Attribute {
+pub(super) struct Attribute {
     key: String,
     value: Value,
 }

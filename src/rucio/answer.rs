@@ -12,11 +12,16 @@ const LIST_MAX: u64 = 256 * 1024 * 1024;
 /// Largest single JSON value taken.
 const JSON_MAX: u64 = 16 * 1024 * 1024;
 
+/// How much of words that are not Rucio's is repeated, in bytes.
+const WORDS_MAX: usize = 100;
+
 /// Why a body is of no use.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
     #[error("the answer broke off: {}", root_cause(.0))]
     Broken(#[from] reqwest::Error),
+    #[error("the answer is not Rucio's word that it was done: {0}")]
+    Words(String),
     #[error("the answer is longer than {0} bytes")]
     TooLong(u64),
     #[error("the answer cannot be understood: {0}")]
@@ -30,11 +35,14 @@ pub(super) trait Answer: Sized {
     async fn read(response: Response) -> Result<Self, BodyError>;
 }
 
-/// Nothing but the success matters.
+/// Rucio's word that something was done: nothing, or "Created". Whatever else comes with a success comes from something
+/// that stands in front of Rucio and has done nothing.
 impl Answer for () {
     async fn read(response: Response) -> Result<Self, BodyError> {
-        // read to the end, so that the connection can be used again
-        read_all(response, JSON_MAX).await.map(drop)
+        match read_all(response, JSON_MAX).await?.trim_ascii() {
+            b"" | b"Created" => Ok(()),
+            other => Err(BodyError::Words(String::from_utf8_lossy(&other[..other.len().min(WORDS_MAX)]).into_owned())),
+        }
     }
 }
 
@@ -44,7 +52,8 @@ pub(super) struct Headers(pub(super) HeaderMap);
 impl Answer for Headers {
     async fn read(mut response: Response) -> Result<Self, BodyError> {
         let headers = std::mem::take(response.headers_mut());
-        <()>::read(response).await?;
+        // read to the end, so that the connection can be used again
+        read_all(response, JSON_MAX).await?;
         Ok(Self(headers))
     }
 }

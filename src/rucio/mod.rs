@@ -41,7 +41,7 @@ pub use types::{
     ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleId, RuleState, StuckTransfer,
 };
 
-use answer::Answer;
+use answer::{Answer, Json};
 use auth::{Session, TOKEN, Token};
 use breaker::Watch;
 use retry::Repeat;
@@ -163,7 +163,9 @@ impl Inner {
 
     /// The cheapest call that reaches Rucio's database; `/ping` does not.
     async fn probe(&self) -> Result<(), Error> {
-        self.attempt(&accounts::attributes_request("probe", &self.account)?).await
+        let request = accounts::attributes_request("probe", &self.account)?;
+        let _: Json<Vec<accounts::Attribute>> = self.attempt(&request).await?;
+        Ok(())
     }
 }
 

@@ -22,6 +22,11 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts a daemon that deletes, with the shortest waits that are still waits.
     pub(crate) fn start(stack: &Stack) -> Self {
+        Self::start_with(stack, |text| text)
+    }
+
+    /// Starts a daemon whose configuration was changed.
+    pub(crate) fn start_with(stack: &Stack, change: impl FnOnce(String) -> String) -> Self {
         stack.remove_old_triggers();
         let home = TempDir::with_prefix("dl0-ingest-e2e-").unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -55,7 +60,7 @@ retry: {{initial: 200ms, max: 3s}}
             url = stack.rucio_url,
             password = password.display(),
         );
-        std::fs::write(&config, text).unwrap();
+        std::fs::write(&config, change(text)).unwrap();
         let mut daemon = Self { home, config, port, child: None };
         daemon.run();
         daemon
@@ -64,7 +69,7 @@ retry: {{initial: 200ms, max: 3s}}
     /// Starts the process (again) and waits until it says that it is ready.
     pub(crate) fn run(&mut self) {
         assert!(self.child.is_none(), "it runs already");
-        let log = File::options().create(true).append(true).open(self.log()).unwrap();
+        let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_dl0-ingest"))
             .args(["run", "--config"])
             .arg(&self.config)
@@ -83,12 +88,34 @@ retry: {{initial: 200ms, max: 3s}}
 
     /// Whether `/readyz` answers 200.
     pub(crate) fn is_ready(&self) -> bool {
+        self.get("/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
+    /// Whether the metrics have this line.
+    pub(crate) fn measures(&self, line: &str) -> bool {
+        self.get("/metrics").is_ok_and(|answer| answer.lines().any(|found| found == line))
+    }
+
+    /// What an endpoint answers, head included.
+    pub(crate) fn get(&self, path: &str) -> std::io::Result<String> {
         use std::io::{Read as _, Write as _};
-        let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())?;
         let mut answer = String::new();
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").is_ok()
-            && stream.read_to_string(&mut answer).is_ok()
-            && answer.starts_with("HTTP/1.1 200")
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// What `why` says of a file.
+    pub(crate) fn why(&self, lfn: &str) -> String {
+        let output = self.command(&["why", lfn]);
+        assert!(output.status.success(), "why: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Everything it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
@@ -140,13 +167,13 @@ retry: {{initial: 200ms, max: 3s}}
             .collect()
     }
 
-    fn log(&self) -> PathBuf {
+    fn log_file(&self) -> PathBuf {
         self.home.path().join("log")
     }
 
     /// The end of the log, for the message of a failing test.
     pub(crate) fn last_words(&self) -> String {
-        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(40)..].iter().fold(String::new(), |mut text, line| {
             let _ = writeln!(text, "{line}");

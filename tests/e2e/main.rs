@@ -9,13 +9,20 @@
 
 mod acada;
 mod daemon;
+#[path = "../fault_proxy/proxy.rs"]
+mod fault_proxy;
 mod outcome;
 mod rucio;
+mod shift;
 mod stack;
 mod watch;
 
 mod bad_deliveries;
+mod copies;
 mod crash;
+mod database;
 mod night;
 mod outages;
+mod reaper;
 mod redelivery;
+mod rucio_misbehaves;

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
+
+use crate::fault_proxy::Proxy;
 
 /// `endpoints.json` of the testbed.
 #[derive(Deserialize)]
@@ -14,9 +18,11 @@ pub(crate) struct Stack {
     pub(crate) accounts: BTreeMap<String, String>,
     pub(crate) rses: BTreeMap<String, Storage>,
     pub(crate) fts_url: String,
+    database_url: String,
     /// Has ACADA's mock and the reference implementation; none on a machine without Python 3.12.
     pub(crate) python: Option<PathBuf>,
     ctl: PathBuf,
+    testbed: PathBuf,
 }
 
 /// One storage as the local file system shows it.
@@ -66,6 +72,31 @@ impl Stack {
         format!("/{}", path.strip_prefix(&self.onsite().1.directory).unwrap().to_str().unwrap())
     }
 
+    /// The beginnings of a client that trusts the testbed's CA alone.
+    pub(crate) fn http(&self) -> reqwest::ClientBuilder {
+        let _ = rustls::crypto::ring::default_provider().install_default(); // already there in a second test
+        let ca = reqwest::Certificate::from_pem(&std::fs::read(&self.ca_file).unwrap()).unwrap();
+        reqwest::Client::builder().tls_certs_only([ca]).no_proxy()
+    }
+
+    /// A proxy before Rucio, with the certificate of Rucio itself.
+    pub(crate) fn proxy(&self) -> Proxy {
+        let http = self.http();
+        let file = |name: &str| self.testbed.join("tls").join(name);
+        let chain = CertificateDer::pem_file_iter(file("server.crt")).unwrap().map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_file(file("server.key")).unwrap();
+        let tls = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+        Proxy::start(tls, &self.rucio_url, http).unwrap()
+    }
+
+    /// Runs a statement in Rucio's database; tells how many rows it changed.
+    pub(crate) fn database(&self, statement: &str) -> u64 {
+        let output = Command::new("psql").args([&self.database_url, "-c", statement]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let rows = said.trim().rsplit(' ').next().and_then(|rows| rows.parse().ok());
+        rows.unwrap_or_else(|| panic!("{statement}: {said} {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
     /// Runs `ctl`, as `["stop", "rest"]`.
     pub(crate) fn ctl(&self, words: &[&str]) {
         let status = Command::new(&self.ctl).args(words).status().unwrap();
@@ -76,6 +107,12 @@ impl Stack {
     pub(crate) fn without<'a>(&'a self, service: &'a str) -> Stopped<'a> {
         self.ctl(&["stop", service]);
         Stopped { stack: self, service }
+    }
+
+    /// This part of all transfers fails until the guard goes, even when the test fails.
+    pub(crate) fn failing_transfers(&self, percent: u8, seed: u64) -> FailingTransfers<'_> {
+        self.fault(&format!(r#"{{"fail_percent": {percent}, "seed": {seed}}}"#));
+        FailingTransfers(self)
     }
 
     /// Tells the FTS stand-in what to do wrong, as `{"fail_next": 1}`.
@@ -109,6 +146,15 @@ pub(crate) struct Stopped<'a> {
 impl Drop for Stopped<'_> {
     fn drop(&mut self) {
         self.stack.ctl(&["start", self.service]);
+    }
+}
+
+/// Transfers fail while this lives.
+pub(crate) struct FailingTransfers<'a>(&'a Stack);
+
+impl Drop for FailingTransfers<'_> {
+    fn drop(&mut self) {
+        self.0.fault(r#"{"fail_percent": 0}"#);
     }
 }
 

@@ -4,6 +4,8 @@
 mod audit;
 mod brakes;
 mod depth;
+mod ended_rules;
+mod faults;
 mod rebuild;
 mod reconcile;
 mod rules;

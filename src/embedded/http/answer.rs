@@ -13,18 +13,23 @@ const MESSAGE_MAX: usize = 125;
 
 /// An answer before it is sent.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub struct Reply {
     status: u16,
     headers: Vec<(String, String)>,
-    body: String,
+    body: Bytes,
     /// Break the connection after this many bytes.
     cut_at: Option<usize>,
 }
 
 impl Reply {
-    fn new(status: u16, kind: &str, body: impl Into<String>) -> Self {
+    fn new(status: u16, kind: &str, body: impl Into<Bytes>) -> Self {
         let headers = vec![(header::CONTENT_TYPE.to_string(), kind.to_owned())];
         Self { status, headers, body: body.into(), cut_at: None }
+    }
+
+    /// What another server has answered.
+    pub fn relayed(status: u16, headers: Vec<(String, String)>, body: Bytes) -> Self {
+        Self { status, headers, body, cut_at: None }
     }
 
     /// 200 without a body.
@@ -81,11 +86,11 @@ impl Reply {
 
     /// 500 with the bare text of an exception nobody caught.
     pub(crate) fn internal(message: &str) -> Self {
-        Self::new(500, "text/html; charset=utf-8", message)
+        Self::new(500, "text/html; charset=utf-8", message.to_owned())
     }
 
     /// An error page of a proxy, which knows nothing of Rucio's exceptions.
-    pub(crate) fn proxy_error(status: u16) -> Self {
+    pub fn proxy_error(status: u16) -> Self {
         Self::new(status, "text/html", format!("<html><body><h1>{status}</h1>The proxy has no answer.</body></html>"))
     }
 
@@ -109,10 +114,7 @@ impl Reply {
     pub(crate) fn into_response(self) -> Response {
         let body = match self.cut_at {
             None => Body::from(self.body),
-            Some(at) => {
-                let half = Bytes::from(self.body.into_bytes()).slice(..at);
-                Body::from_stream(broken_after(half))
-            }
+            Some(at) => Body::from_stream(broken_after(self.body.slice(..at))),
         };
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

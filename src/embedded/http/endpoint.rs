@@ -138,6 +138,11 @@ fn decode(text: &str) -> String {
 }
 
 impl Endpoint {
+    /// The call that a request is.
+    pub fn of(method: &str, path: &str) -> Self {
+        Route::of(method, path).endpoint
+    }
+
     /// The status with which this call answers a class. Each of Rucio's views translates its own list; what is not on
     /// it becomes 500, permanent or not.
     pub(crate) fn status_of(self, class: Class) -> u16 {

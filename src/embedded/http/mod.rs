@@ -17,12 +17,12 @@ use axum::response::Response;
 use axum::serve::IncomingStream;
 use tokio_util::sync::CancellationToken;
 
-use self::answer::Reply;
+pub use self::answer::Reply;
 pub use self::endpoint::Endpoint;
 use self::endpoint::Route;
 use super::dates;
-use super::faults::{Answer, Outage, RUCIO};
-use super::listener::Listener;
+use super::faults::{Answer, Faults, Outage, RUCIO};
+use super::listener::{Listener, Scissors};
 use super::refusal::{Class, Refusal, refuse};
 use super::shared::Shared;
 
@@ -31,7 +31,7 @@ const BODY_MAX: usize = 64 << 20;
 
 /// Serves until stopped.
 pub(crate) async fn serve(listener: Listener, shared: Arc<Shared>, stop: CancellationToken) {
-    let router = Router::new().fallback(answer).with_state(shared).into_make_service_with_connect_info::<Scissors>();
+    let router = Router::new().fallback(answer).with_state(shared).into_make_service_with_connect_info::<Way>();
     tokio::select! {
         () = stop.cancelled() => {}
         result = axum::serve(listener, router).into_future() => if let Err(error) = result {
@@ -40,52 +40,60 @@ pub(crate) async fn serve(listener: Listener, shared: Arc<Shared>, stop: Cancell
     }
 }
 
-/// Cuts the connection a request came by.
+/// The way a request came.
 #[derive(Clone)]
-struct Scissors(CancellationToken);
+struct Way(Scissors);
 
-impl Connected<IncomingStream<'_, Listener>> for Scissors {
+impl Connected<IncomingStream<'_, Listener>> for Way {
     fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
         Self(stream.io().scissors())
     }
 }
 
-impl Scissors {
-    async fn cut(&self) -> Response {
-        self.0.cancel();
-        std::future::pending().await
-    }
-}
-
-/// One request: the faults that lie in its way, then the work.
 async fn answer(
     State(shared): State<Arc<Shared>>,
-    ConnectInfo(scissors): ConnectInfo<Scissors>,
+    ConnectInfo(Way(scissors)): ConnectInfo<Way>,
     request: Request,
 ) -> Response {
     let route = Route::of(request.method().as_str(), request.uri().path());
     shared.count(route.endpoint);
-    match shared.faults.outage(RUCIO) {
+    with_faults(&shared.faults, route.endpoint, &scissors, work(&shared, &route, request)).await
+}
+
+/// One request: the faults that lie in its way, and between them the work, if it comes to that.
+pub async fn with_faults(
+    faults: &Faults,
+    endpoint: Endpoint,
+    scissors: &Scissors,
+    work: impl Future<Output = Reply>,
+) -> Response {
+    match faults.outage(RUCIO) {
         Some(Outage::Hang) => std::future::pending().await,
         Some(Outage::Unavailable) => return Reply::proxy_error(503).into_response(),
-        Some(Outage::Refuse) => return scissors.cut().await,
+        Some(Outage::Refuse) => return cut(scissors).await,
         None => {}
     }
-    let fault = shared.faults.next_answer(route.endpoint);
+    let fault = faults.next_answer(endpoint);
     match fault {
         Some(Answer::Refuse { status, class, message }) => return Reply::error(status, class, message).into_response(),
         Some(Answer::Status(status)) => return Reply::proxy_error(status).into_response(),
         Some(Answer::Garbage) => return Reply::garbage().into_response(),
-        Some(Answer::HangUp) => return scissors.cut().await,
+        Some(Answer::HangUp) => return cut(scissors).await,
         Some(Answer::Delay(delay)) => tokio::time::sleep(delay).await,
         Some(Answer::Truncated | Answer::Lost) | None => {}
     }
-    let reply = work(&shared, &route, request).await;
+    let reply = work.await;
     match fault {
         Some(Answer::Truncated) => reply.truncated().into_response(),
-        Some(Answer::Lost) => scissors.cut().await,
+        Some(Answer::Lost) => cut(scissors).await,
         _ => reply.into_response(),
     }
+}
+
+/// No answer at all.
+async fn cut(scissors: &Scissors) -> Response {
+    scissors.cut();
+    std::future::pending().await
 }
 
 async fn work(shared: &Shared, route: &Route, request: Request) -> Reply {

@@ -105,6 +105,15 @@ async fn garbage_is_not_an_answer() {
 }
 
 #[tokio::test]
+async fn a_success_without_rucios_own_word_for_it_is_no_success() {
+    for words in ["<html>maintenance</html>", "{\"half\": [1, <html>", "[]"] {
+        let (server, client, _) = against(vec![Reply::new(200, words), Reply::new(200, "")], |_| {}).await;
+        client.end_rule("0123").await.unwrap();
+        assert_eq!(calls(&server).len(), 2, "asked again after {words}");
+    }
+}
+
+#[tokio::test]
 async fn a_list_is_bounded_line_by_line() {
     let (_server, client, _) =
         against(vec![Reply::Endless("x")], |settings| settings.retry.budget = Duration::ZERO).await;

@@ -1,0 +1,139 @@
+//! Rules of ours that somebody else ends, or gives an end: nothing leaves the site for it that may not, and files say why
+//! they stay.
+
+use std::time::Duration;
+
+use dl0_ingest::custody::State;
+use dl0_ingest::embedded::{Daemon, Entry, Event, ReplicaState};
+use dl0_ingest::ledger::FileRow;
+use dl0_ingest::names::Did;
+use serde_json::json;
+
+use crate::DELETION_ON;
+use crate::site::{Site, fixture};
+
+/// Rucio's administrator.
+struct Somebody {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+impl Somebody {
+    async fn at(site: &Site) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default(); // already there in a second test
+        let (http, url) =
+            (reqwest::Client::builder().tls_certs_only([]).build().unwrap(), site.rucio.url().to_string());
+        let login = http.get(format!("{url}auth/userpass")).header("X-Rucio-Account", "root");
+        let login = login.header("X-Rucio-Username", "root").header("X-Rucio-Password", "secret").send().await.unwrap();
+        let token = login.headers()["X-Rucio-Auth-Token"].to_str().unwrap().to_owned();
+        Self { http, url, token }
+    }
+
+    /// Gives a rule so many seconds.
+    async fn limits(&self, rule: &str, lifetime: u64, purge: bool) {
+        let body = json!({"options": {"lifetime": lifetime, "purge_replicas": purge}});
+        let request = self.http.put(format!("{}rules/{rule}", self.url)).header("X-Rucio-Auth-Token", &self.token);
+        assert_eq!(request.json(&body).send().await.unwrap().status(), 200);
+    }
+}
+
+/// The rules for the first copies that were placed so far.
+fn rules_a(history: &[Entry]) -> Vec<String> {
+    let placed = history.iter().filter_map(|entry| match &entry.event {
+        Event::RulePlaced { id, rse_expression, .. } if rse_expression == "OFFSITE" => Some(id.clone()),
+        _ => None,
+    });
+    placed.collect()
+}
+
+async fn until_removed(site: &Site, rule: &str) {
+    let removed = |event: &Event| matches!(event, Event::RuleRemoved { id, .. } if id == rule);
+    site.rucio.until(|history| history.iter().any(|entry| removed(&entry.event))).await;
+}
+
+/// A file whose first copy is ordered and does not come.
+async fn registered(site: &Site) -> String {
+    site.rucio.faults().pause(Daemon::Conveyor);
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    site.until_row(&lfn, |row| row.state == State::Registered && !row.trigger_pending).await;
+    site.rucio.until(|history| rules_a(history).len() == 1).await;
+    lfn
+}
+
+/// The on-site copy is there, on disk and in Rucio.
+fn assert_on_site(site: &Site, row: &FileRow) {
+    assert!(site.path("a.fits.fz").exists(), "{row:#?}");
+    assert_eq!(site.rucio.replicas(&Did::new("acada", &row.lfn)).get("STORAGE-1"), Some(&ReplicaState::Available));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_for_the_first_copies_that_somebody_ended_is_placed_anew() {
+    let site = Site::new(DELETION_ON).await;
+    let daemon = site.start();
+    let lfn = registered(&site).await;
+    let rule = rules_a(&site.rucio.history()).remove(0);
+    Somebody::at(&site).await.limits(&rule, 0, false).await;
+    until_removed(&site, &rule).await;
+    // a rule is doubted when its copies are overdue
+    daemon.stop().await;
+    site.age(&lfn, Duration::from_mins(6)).await;
+    let daemon = site.start();
+    site.rucio.faults().resume(Daemon::Conveyor);
+    site.until(&lfn, State::Released).await;
+    assert_eq!(rules_a(&site.rucio.history()).len(), 2);
+    daemon.stop().await;
+}
+
+/// Between the two looks, which is when evidence must not regress.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proven_copy_whose_rule_somebody_ended_or_limited_is_no_evidence_any_more() {
+    for (first, lifetime) in [(true, 0), (true, 3600), (false, 0), (false, 3600)] {
+        let site = Site::new(&DELETION_ON.replace("hold: 200ms", "hold: 2s")).await;
+        let daemon = site.start();
+        let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+        let row = site.until_row(&lfn, |row| row.first_look.is_some()).await;
+        let rule = if first { rules_a(&site.rucio.history()).remove(0) } else { row.rule_b.unwrap() };
+        Somebody::at(&site).await.limits(&rule, lifetime, false).await;
+        let row = site.until(&lfn, State::Held).await;
+        assert_eq!(row.reason_code.as_deref(), Some("evidence"));
+        let reason = row.reason.as_deref().unwrap();
+        assert!(reason.contains("no permanent rule of ours holds an OK lock at STORAGE-"), "{reason}");
+        assert_on_site(&site, &row);
+        daemon.stop().await;
+    }
+}
+
+/// It is ended with purge at the release, whatever somebody gave it before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_on_the_rule_of_the_on_site_copy_changes_nothing_for_a_file_that_is_faster() {
+    let site = Site::new(DELETION_ON).await;
+    let daemon = site.start();
+    let lfn = registered(&site).await;
+    let rule = site.row(&lfn).await.unwrap().rule_c.unwrap();
+    Somebody::at(&site).await.limits(&rule, 3600, false).await;
+    site.rucio.faults().resume(Daemon::Conveyor);
+    site.until(&lfn, State::Released).await;
+    assert!(!site.path("a.fits.fz").exists());
+    daemon.stop().await;
+}
+
+/// Rucio does not protect the last copy, and nobody can protect it from Rucio's administrator. It is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_somebody_had_rucio_delete_before_it_had_copies_is_held_as_vanished() {
+    let site = Site::new(DELETION_ON).await;
+    let daemon = site.start();
+    let lfn = registered(&site).await;
+    let rule = site.row(&lfn).await.unwrap().rule_c.unwrap();
+    Somebody::at(&site).await.limits(&rule, 0, true).await;
+    let gone = |event: &Event| matches!(event, Event::FileDeleted { did, .. } if did.name == lfn);
+    site.rucio.until(|history| history.iter().any(|entry| gone(&entry.event))).await;
+    daemon.stop().await;
+    site.age(&lfn, Duration::from_mins(6)).await;
+    let daemon = site.start();
+    let row = site.until(&lfn, State::Held).await;
+    // whichever look comes first: that for the copy, or that for its rule
+    assert!(matches!(row.reason_code.as_deref(), Some("vanished" | "unprotected")), "{row:#?}");
+    assert!(site.operate().await.breaker().await.unwrap().is_some(), "nothing else is released until it is understood");
+    daemon.stop().await;
+}
