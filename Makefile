@@ -35,10 +35,15 @@ test-quick: nextest        ## what needs no real stack
 # How long the daemon is killed at random, and how long files come while Rucio answers badly at random, in seconds
 CAMPAIGN_SECONDS ?= 600
 
-campaign: nextest testbed-up ## kills at each point and at random, faults at random: CAMPAIGN_SECONDS each; the real stack's faults
-	DL0_INGEST_CRASH_SECONDS=$(CAMPAIGN_SECONDS) DL0_INGEST_FAULT_SECONDS=$(CAMPAIGN_SECONDS) \
-	  cargo nextest run --profile campaign --features testbed,failpoints --test crash --test road --test e2e --no-capture \
-	  -E 'binary(crash) + binary(e2e) + test(/^(faults|rules)::/)'; status=$$?; tests/testbed/down; exit $$status
+# Triggers of a storm
+CAMPAIGN_STORM ?= 50000
+
+campaign: nextest testbed-up ## kills at each point and at random, faults at random: CAMPAIGN_SECONDS each; all faults, as root
+	DL0_INGEST_CRASH_SECONDS=$(CAMPAIGN_SECONDS) DL0_INGEST_FAULT_SECONDS=$(CAMPAIGN_SECONDS) DL0_INGEST_STORM=$(CAMPAIGN_STORM) \
+	  cargo nextest run --profile campaign --features testbed,failpoints --no-capture \
+	  --test crash --test onsite_faults --test road --test e2e \
+	  -E 'binary(crash) + binary(onsite_faults) + binary(e2e) + test(/^(faults|rules|ended_rules)::/)'; \
+	  status=$$?; tests/testbed/down; exit $$status
 
 # How long the soak takes
 MINUTES ?= 30

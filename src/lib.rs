@@ -5,6 +5,7 @@
 
 pub mod audit_log;
 pub mod cli;
+mod clock;
 pub mod config;
 mod crash;
 pub mod crosscheck;

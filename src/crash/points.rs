@@ -1,7 +1,8 @@
 //! The points of a build that can be made to die.
 //!
 //! `DL0_INGEST_CRASH_AT=name` or `name:n`: at the n-th passage of that point the process kills itself with SIGKILL; nothing
-//! is flushed, no destructor runs. `DL0_INGEST_CRASH_LIST=path`: every passage is appended to that file, a line each.
+//! is flushed, no destructor runs. `DL0_INGEST_STOP_AT`: the same with SIGSTOP, until somebody sends SIGCONT.
+//! `DL0_INGEST_CRASH_LIST=path`: every passage is appended to that file, a line each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -11,18 +12,25 @@ use rustix::process::{Signal, getpid, kill_process};
 
 /// What the environment asks for.
 struct Wish {
-    at: Option<(String, u64)>,
+    /// Which point, at which passage, and the signal that the process then sends to itself.
+    signals: Vec<(String, u64, Signal)>,
     list: Option<Mutex<std::fs::File>>,
 }
 
 static WISH: LazyLock<Wish> = LazyLock::new(|| {
-    let at = std::env::var("DL0_INGEST_CRASH_AT").ok().map(|text| match text.split_once(':') {
-        Some((name, nth)) => (name.to_owned(), nth.parse().unwrap_or(1)),
-        None => (text, 1),
-    });
+    let asked = |(variable, signal)| {
+        let text = std::env::var(variable).ok()?;
+        let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
+        Some((name.to_owned(), nth.parse().unwrap_or(1), signal))
+    };
+    let variables = [("DL0_INGEST_CRASH_AT", Signal::KILL), ("DL0_INGEST_STOP_AT", Signal::STOP)];
+    let signals = variables.into_iter().filter_map(asked).collect();
     let open = |path| std::fs::OpenOptions::new().create(true).append(true).open(path).ok();
-    Wish { at, list: std::env::var_os("DL0_INGEST_CRASH_LIST").and_then(open).map(Mutex::new) }
+    Wish { signals, list: std::env::var_os("DL0_INGEST_CRASH_LIST").and_then(open).map(Mutex::new) }
 });
+
+/// In which every thread of a process learns that it is to stop.
+const TOLD: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// How often each point was passed.
 static PASSED: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
@@ -49,16 +57,15 @@ fn pass(point: String) {
         // a list that cannot be written lacks points, and the campaign's test says which
         let _ = writeln!(lock(list), "{point}");
     }
-    let Some((name, nth)) = &WISH.at else { return };
-    if *name != point {
-        return;
-    }
+    let Some((_, nth, signal)) = WISH.signals.iter().find(|(name, ..)| *name == point) else { return };
     let mut passed = lock(&PASSED);
     let times = passed.entry(point).or_default();
     *times += 1;
     if *times == *nth {
-        // returns only to a process that is dead
-        let _ = kill_process(getpid(), Signal::KILL);
+        // SIGKILL returns only to a process that is dead
+        let _ = kill_process(getpid(), *signal);
+        // any thread may be the first to be told of it
+        std::thread::sleep(TOLD);
     }
 }
 

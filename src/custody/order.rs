@@ -62,6 +62,17 @@ impl Evidence {
         let rse = first.rses.iter().find(|rse| !self.copies().iter().any(|copy| copy.rse() == *rse))?.clone();
         Some(if self.is_undecided() { KeepReason::Undecided { rse } } else { KeepReason::Regressed { rse } })
     }
+
+    /// Whether it is young enough to be acted upon: asked when the order is built, and again right before the effect.
+    pub fn is_fresh(&self, now: UnixMillis) -> Result<(), KeepReason> {
+        let (age, limit) = (since(self.at(), now), ReleaseOrder::FRESH);
+        // a look from the future is not fresh either
+        if age > limit || self.at() > now { Err(KeepReason::Stale { age, limit }) } else { Ok(()) }
+    }
+}
+
+fn since(then: UnixMillis, now: UnixMillis) -> Duration {
+    Duration::from_millis(u64::try_from(now - then).unwrap_or(0))
 }
 
 /// The permission to give up one on-site copy. Built right before it is used, never stored, never copied.
@@ -85,12 +96,7 @@ impl ReleaseOrder {
         hold: Duration,
         now: UnixMillis,
     ) -> Result<Self, KeepReason> {
-        let since = |then: UnixMillis, now: UnixMillis| Duration::from_millis(u64::try_from(now - then).unwrap_or(0));
-        let age = since(evidence.at(), now);
-        // a look from the future means a clock that was set back: not fresh either
-        if age > Self::FRESH || evidence.at() > now {
-            return Err(KeepReason::Stale { age, limit: Self::FRESH });
-        }
+        evidence.is_fresh(now)?;
         let apart = since(first_look.at, evidence.at());
         if apart < hold {
             return Err(KeepReason::TooSoon { apart, hold });

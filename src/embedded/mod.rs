@@ -140,6 +140,11 @@ impl Embedded {
         self.shared.forget_tokens();
     }
 
+    /// Somebody sets an attribute of an RSE, or removes it.
+    pub fn set_attribute(&self, rse: &str, key: &str, value: Option<&str>) {
+        self.shared.change(|catalog, _| catalog.set_attribute(rse, key, value));
+    }
+
     /// A copy vanishes with its row in the catalogue and its locks, as after a declared loss. With the last copy the
     /// DID goes.
     pub fn lose_copy(&self, did: &Did, rse: &str) -> io::Result<()> {

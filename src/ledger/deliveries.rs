@@ -24,6 +24,8 @@ pub enum Delivered {
     New,
     /// Recorded already; nothing to do.
     Known,
+    /// Recorded and registered already, and the trigger is being removed. One that is still there afterwards is another.
+    Leaving,
     /// The file changed before it was registered; it is verified anew.
     Changed,
     /// A new file in place of one that was rejected.
@@ -88,7 +90,8 @@ impl Ledger {
         let same = row.trigger_pending && row.identity() == delivery.identity;
         match row.state {
             State::Held => Ok(Delivered::Held),
-            _ if same => Ok(Delivered::Known),
+            State::Discovered | State::Verified if same => Ok(Delivered::Known),
+            _ if same => Ok(Delivered::Leaving),
             State::Discovered | State::Verified => {
                 self.step(tx, &row, State::Discovered, "delivered-again", Some("changed before registration")).await?;
                 self.new_delivery(tx, row.id, delivery.identity).await?;

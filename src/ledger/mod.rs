@@ -5,6 +5,7 @@
 
 mod brakes;
 mod claims;
+mod clock;
 mod collections;
 mod deliveries;
 mod moves;
@@ -36,6 +37,7 @@ pub use rows::{EventRow, FileRow, iso};
 pub use settling::{Ending, Resting, Settlement};
 pub use survey::{OnRecord, Restored};
 
+pub use crate::clock::now;
 use crate::crash;
 use crate::custody::{IllegalMove, State, UnixMillis};
 
@@ -176,6 +178,7 @@ impl Ledger {
             _lock: Some(Arc::new(lock)),
         };
         ledger.drop_claims().await?;
+        ledger.take_over_clock().await?;
         Ok(ledger)
     }
 
@@ -282,11 +285,6 @@ fn lock(path: &Path) -> Result<File, Error> {
 /// Opens a file for writing, creating it so that others than user and group cannot look into it, whatever the umask.
 fn private(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().create(true).truncate(false).write(true).mode(0o640).open(path)
-}
-
-/// Now, in the ledger's unit.
-pub fn now() -> UnixMillis {
-    jiff::Timestamp::now().as_millisecond()
 }
 
 /// That long from now.

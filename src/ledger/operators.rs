@@ -120,8 +120,7 @@ impl Ledger {
                 Ok(_) => return Ok(Retried::Moved),
             },
             _ => {
-                sqlx::query("UPDATE files SET next_attempt = $1 WHERE id = $2")
-                    .bind(now())
+                sqlx::query("UPDATE files SET next_attempt = state_since WHERE id = $1")
                     .bind(row.id)
                     .execute(&mut *tx)
                     .await
@@ -196,12 +195,12 @@ impl Ledger {
         }
     }
 
-    /// What waits for a brake is looked at at once.
+    /// What waits for a brake is looked at at once. Due by a time of the daemon's, whose clock may not be ours.
     async fn look_again(&self, tx: &mut Transaction<'static, Sqlite>) -> Result<(), Error> {
         sqlx::query(
-            "UPDATE files SET next_attempt = $1 WHERE state IN ('confirmed', 'releasing') AND next_attempt > $1",
+            "UPDATE files SET next_attempt = state_since
+             WHERE state IN ('confirmed', 'releasing') AND next_attempt > state_since",
         )
-        .bind(now())
         .execute(&mut **tx)
         .await
         .map(|_| ())

@@ -74,6 +74,8 @@ struct Intake<'c> {
     settled: HashMap<PathBuf, HashMap<OsString, String>>,
     /// Triggers whose data has not come, since when.
     early: HashMap<PathBuf, Instant>,
+    /// Triggers that were being removed when they were seen: perhaps others that came in the same instant.
+    leaving: HashSet<PathBuf>,
     /// Triggers reported as wrong, and as what.
     wrong: HashMap<PathBuf, Reported>,
     /// Deliveries not yet recorded.
@@ -89,6 +91,7 @@ impl<'c> Intake<'c> {
             scanner: Scanner::default(),
             settled: HashMap::new(),
             early: HashMap::new(),
+            leaving: HashSet::new(),
             wrong: HashMap::new(),
             sound: Vec::new(),
             troubles: Troubles::default(),
@@ -184,7 +187,7 @@ impl<'c> Intake<'c> {
         }
     }
 
-    /// Triggers whose data may have come, and wrong ones that may have been mended.
+    /// Triggers whose data may have come, those that should be gone by now, and wrong ones that may have been mended.
     fn look_again(&mut self) {
         let overdue = self.context.config().intake.early_after;
         let waiting: Vec<(PathBuf, Instant)> = self.early.iter().map(|(path, since)| (path.clone(), *since)).collect();
@@ -196,6 +199,9 @@ impl<'c> Intake<'c> {
                 let mistake = Mistake::Dangling { expected: expected.unwrap_or_default() };
                 self.report(&trigger, &mistake, NO_DATA);
             }
+        }
+        for trigger in std::mem::take(&mut self.leaving) {
+            self.judge(&trigger, None);
         }
         let wrong: Vec<PathBuf> = self.wrong.keys().cloned().collect();
         for trigger in wrong {
@@ -306,7 +312,11 @@ impl<'c> Intake<'c> {
                 self.context.metrics.intake_latency(seen.elapsed().as_secs_f64());
             }
             tell(&delivery, answer, self.context);
-            self.settle(&trigger, signature);
+            if answer == Delivered::Leaving {
+                self.leaving.insert(trigger);
+            } else {
+                self.settle(&trigger, signature);
+            }
         }
         self.context.wake(State::Discovered);
     }
@@ -336,7 +346,7 @@ fn tell(delivery: &Delivery, answer: Delivered, context: &Context) {
             tracing::info!(lfn = %delivery.lfn, bytes = delivery.identity.bytes, "file discovered");
             "new"
         }
-        Delivered::Known => "known",
+        Delivered::Known | Delivered::Leaving => "known",
         Delivered::Changed => {
             tracing::warn!(lfn = %delivery.lfn, "file changed before it was registered, verifying it anew");
             "changed"

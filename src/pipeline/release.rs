@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::clock;
 use crate::config::{Config, Deletion};
 use crate::custody::brakes::Brake;
 use crate::custody::invariants::{on_site_copy_may_go, release_may_be_carried_out};
@@ -157,6 +158,9 @@ async fn give_up(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Resu
     };
     let because = ("order", serde_json::json!(order));
     announce(context, row, Effect { name: "release", identity: row.identity(), because }).await?;
+    if !still_fresh(context, row, order).await? {
+        return Ok(());
+    }
     match context.rucio.end_rule(rule).await {
         Ok(()) => tracing::info!(lfn = row.lfn, rule_id = rule, "on-site copy given up"),
         // ended before a stop, and already cleaned up
@@ -171,6 +175,9 @@ async fn give_up(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Resu
 /// Right before the effect: what the ledger durably says now, and the constitution. The looks took time, in which an
 /// operator may have held the file.
 async fn permitted(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Result<bool, StageError> {
+    if !still_fresh(context, row, order).await? {
+        return Ok(false);
+    }
     let Some(on_record) = context.ledger.unmoved(row).await? else {
         tracing::info!(lfn = row.lfn, "not released: somebody else has decided about the file meanwhile");
         return Ok(false);
@@ -183,4 +190,15 @@ async fn permitted(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Re
         Ok(()) => Ok(true),
         Err(violation) => context.stop(row, &violation).await.map(|()| false),
     }
+}
+
+/// Whether what was seen may still be acted upon; the file waits for another look if not. Between a look and the effect the
+/// process may have been stopped for any time, or the machine put to sleep, and copies may be gone since.
+async fn still_fresh(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Result<bool, StageError> {
+    let evidence = order.evidence();
+    if evidence.is_fresh(now()).is_ok() && evidence.at() > clock::last_set() {
+        return Ok(true);
+    }
+    tracing::warn!(lfn = row.lfn, "the last look is too old to act upon, looking again");
+    context.wait(row, Duration::ZERO, "a fresh look").await.map(|()| false)
 }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::checker::check;
-use crate::daemon::{Daemon, End};
-use crate::site::{Site, fixture};
-use crate::watcher::Watcher;
+use crate::daemon_support::checker::check;
+use crate::daemon_support::daemon::{Daemon, End};
+use crate::daemon_support::site::{Delivery, Fate, Site, fixture};
+use crate::daemon_support::watcher::Watcher;
 
 /// Between two deliveries, in milliseconds.
 const DELIVERIES: std::ops::Range<u64> = 20..200;
@@ -33,10 +33,10 @@ pub(crate) async fn deliver(site: Arc<Site>, mut rng: StdRng, end: Instant) {
         let path = format!("ctao/acada/dl0/LST/events/2026/01/{:02}/{number}.fits.fz", number / NIGHT + 1);
         let content = contents[rng.random_range(0..contents.len())].clone();
         match rng.random_range(0..100) {
-            0..8 => drop(site.deliver(&path, content[..content.len() - 2880].to_vec(), false)),
+            0..8 => drop(site.deliver(&path, content[..content.len() - 2880].to_vec(), Fate::Rejected)),
             8..16 => drop(site.deliver_leftover(&path, content)),
             16..22 => come_back(&site, &mut rng),
-            _ => drop(site.deliver(&path, content, true)),
+            _ => drop(site.deliver(&path, content, Fate::Released)),
         }
         tokio::time::sleep(Duration::from_millis(rng.random_range(DELIVERIES))).await;
     }
@@ -44,8 +44,8 @@ pub(crate) async fn deliver(site: Arc<Site>, mut rng: StdRng, end: Instant) {
 
 /// A file that has left the site is delivered once more.
 fn come_back(site: &Site, rng: &mut StdRng) {
-    let gone = |delivery: &crate::site::Delivery| {
-        delivery.good
+    let gone = |delivery: &Delivery| {
+        delivery.fate == Fate::Released
             && !site.storage(1).join(&delivery.path).exists()
             && !site.rucio.replicas(&delivery.did()).contains_key("STORAGE-1")
     };

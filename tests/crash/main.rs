@@ -4,15 +4,8 @@
 //! The embedded Rucio lives in the test's process and survives; the daemon is a process of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
-mod checker;
-#[path = "../cli_support/mod.rs"]
-mod cli_support;
-#[path = "../rucio_contract/client.rs"]
-#[allow(dead_code)]
-mod client;
-mod daemon;
+#[path = "../daemon_support/mod.rs"]
+mod daemon_support;
 mod kills;
 mod points;
-mod site;
 mod soak;
-mod watcher;

@@ -9,10 +9,10 @@ use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::checker::check;
-use crate::daemon::{Daemon, End};
-use crate::site::{Site, fixture};
-use crate::watcher::Watcher;
+use crate::daemon_support::checker::check;
+use crate::daemon_support::daemon::{Daemon, End};
+use crate::daemon_support::site::{Fate, Site, fixture};
+use crate::daemon_support::watcher::Watcher;
 
 const LST: &str = "ctao/acada/dl0/LST/events/2026/01/01";
 const MST: &str = "ctao/acada/dl0/MST/events/2026/01/01";
@@ -64,16 +64,15 @@ async fn scenario(site: Arc<Site>) {
     // nothing leaves the site before the second delivery was compared
     site.rucio.faults().pause(RucioDaemon::Conveyor);
     let good = [
-        site.deliver(&format!("{LST}/cal.fits.fz"), fixture("CAL"), true),
-        site.deliver(&format!("{LST}/muon.fits.fz"), fixture("MUON"), true),
+        site.deliver(&format!("{LST}/cal.fits.fz"), fixture("CAL"), Fate::Released),
+        site.deliver(&format!("{LST}/muon.fits.fz"), fixture("MUON"), Fate::Released),
         site.deliver_leftover(&format!("{MST}/left.fits.fz"), fixture("SUBARRAY")),
     ];
     let bad = fixture("SUBARRAY");
-    site.deliver(&format!("{MST}/bad.fits.fz"), bad[..bad.len() - 2880].to_vec(), false);
+    site.deliver(&format!("{MST}/bad.fits.fz"), bad[..bad.len() - 2880].to_vec(), Fate::Rejected);
     for delivery in &good {
         site.until_trigger_gone(delivery).await;
     }
-    site.until_delivery_taken(&good[0]).await;
     site.trigger(&good[0]);
     site.until_trigger_gone(&good[0]).await;
     site.rucio.faults().resume(RucioDaemon::Conveyor);

@@ -12,11 +12,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::checker::check;
-use crate::daemon::{Daemon, End};
+use crate::daemon_support::checker::check;
+use crate::daemon_support::daemon::{Daemon, End};
+use crate::daemon_support::site::Site;
+use crate::daemon_support::watcher::Watcher;
 use crate::kills::{deliver, wished};
-use crate::site::Site;
-use crate::watcher::Watcher;
 
 /// Between two faults, in milliseconds.
 const RESTS: std::ops::Range<u64> = 200..1500;

@@ -85,6 +85,15 @@ impl Catalog {
         self.rses.insert(name.to_owned(), rse);
     }
 
+    /// Sets an attribute of a storage element, or removes it. An RSE that is not known stays so.
+    pub(crate) fn set_attribute(&mut self, rse: &str, key: &str, value: Option<&str>) {
+        let Some(attributes) = self.attributes.get_mut(rse) else { return };
+        match value {
+            Some(value) => drop(attributes.insert(key.to_owned(), value.to_owned())),
+            None => drop(attributes.remove(key)),
+        }
+    }
+
     /// Adds an account that owns these scopes.
     pub(crate) fn add_account(&mut self, name: &str, admin: bool, scopes: &[String], now: SystemTime) {
         self.scopes.extend(scopes.iter().cloned());

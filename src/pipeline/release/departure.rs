@@ -14,7 +14,7 @@ use super::super::announce::{Effect, announce};
 use super::super::look::look;
 use super::super::on_site::{delivered_again, on_disk, rule_has_ended};
 use super::super::{Context, Stage, StageError, backoff, blocking, brakes};
-use super::{SAID, give_up, order, permitted};
+use super::{SAID, give_up, order, permitted, still_fresh};
 
 /// Watches files go whose release is decided.
 pub struct Departure;
@@ -162,10 +162,13 @@ async fn remove_leftover(context: &Context, row: &FileRow) -> Result<(), StageEr
     if stays(context, row).await? {
         return Ok(());
     }
-    let order = serde_json::json!(order);
-    context.ledger.remark(row, "removing-leftover", &order.to_string()).await?;
-    let effect = Effect { name: "remove-leftover", identity: row.identity(), because: ("order", order) };
+    let because = serde_json::json!(order);
+    context.ledger.remark(row, "removing-leftover", &because.to_string()).await?;
+    let effect = Effect { name: "remove-leftover", identity: row.identity(), because: ("order", because) };
     announce(context, row, effect).await?;
+    if !still_fresh(context, row, &order).await? {
+        return Ok(());
+    }
     let (data, name, identity) = (context.data.clone(), row.name()?, row.identity());
     blocking(move || data.remove_leftover(name.relative(), identity)).await?;
     tracing::warn!(lfn = row.lfn, "removed the on-site copy that Rucio had left behind");

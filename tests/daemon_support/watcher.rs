@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::site::{Delivery, Site};
+use super::site::{Delivery, Fate, Site};
 
 /// Between two looks at all files, at least.
 const PACE: Duration = Duration::from_millis(5);
@@ -55,8 +55,11 @@ pub(crate) fn invalid(site: &Site, delivery: &Delivery) -> PathBuf {
 fn assert_safe(site: &Site, delivery: &Delivery) {
     let whole =
         |path: PathBuf| fs::metadata(path).is_ok_and(|metadata| metadata.len() == delivery.content.len() as u64);
-    let safe = whole(site.storage(1).join(&delivery.path))
-        || (!delivery.good && whole(invalid(site, delivery)))
-        || (delivery.good && [2, 3].into_iter().all(|number| whole(site.storage(number).join(&delivery.path))));
+    let elsewhere = || match delivery.fate {
+        Fate::Released => [2, 3].into_iter().all(|number| whole(site.storage(number).join(&delivery.path))),
+        Fate::Rejected => whole(invalid(site, delivery)),
+        Fate::Kept => false,
+    };
+    let safe = whole(site.storage(1).join(&delivery.path)) || elsewhere();
     assert!(safe, "{} is neither on site, nor in invalid/, nor in two copies off site", delivery.lfn());
 }

@@ -10,9 +10,9 @@ use dl0_ingest::embedded::{Entry, Event, ReplicaState};
 use dl0_ingest::names::Did;
 use serde_json::Value;
 
-use crate::client::{Client, encode};
-use crate::site::{Delivery, Site};
-use crate::watcher::invalid;
+use super::client::{Client, encode};
+use super::site::{Delivery, Fate, Site};
+use super::watcher::invalid;
 
 const ON_SITE: &str = "STORAGE-1";
 
@@ -101,13 +101,16 @@ impl Account {
 pub(crate) async fn check(site: &Site) {
     let deliveries = site.deliveries();
     let account = Account::of(site);
+    let quiet = site.quiet_datasets();
     for delivery in &deliveries {
-        if delivery.good {
-            copied_and_gone(site, delivery);
-            rules_of_file(&account, delivery);
-            released_on_record(&account, delivery);
-        } else {
-            set_aside(site, &account, delivery);
+        match delivery.fate {
+            Fate::Released => {
+                copied_and_gone(site, delivery);
+                rules_of_file(&account, delivery, quiet.contains(&delivery.dataset()));
+                released_on_record(&account, delivery);
+            }
+            Fate::Rejected => set_aside(site, &account, delivery),
+            Fate::Kept => kept(site, &account, delivery),
         }
     }
     nothing_else_on_site(site, &deliveries);
@@ -140,16 +143,38 @@ fn set_aside(site: &Site, account: &Account, delivery: &Delivery) {
     assert_eq!(site.storage(1).join(moved_to), place, "{record:#}");
 }
 
+/// On site as it was left there, and protected by its rule if it has come so far.
+fn kept(site: &Site, account: &Account, delivery: &Delivery) {
+    assert_eq!(fs::read(site.storage(1).join(&delivery.path)).unwrap(), *delivery.content, "{}", delivery.lfn());
+    let did = delivery.did();
+    assert_eq!(account.endings_on_site(&did), [], "{did}");
+    let ended = account.rules_on(&did).into_iter().filter(|rule| rule.removed).count();
+    assert_eq!(ended, 0, "{did}");
+}
+
 fn reason_of(place: &Path) -> PathBuf {
     place.with_file_name(format!("{}.reason.json", place.file_name().unwrap().display()))
 }
 
-/// No trigger, no part of a file, nothing that was not delivered: bad files and their reasons are all there is.
+/// No trigger, no part of a file, nothing that was not delivered: bad files with their reasons, and what is kept, are all
+/// there is.
 fn nothing_else_on_site(site: &Site, deliveries: &[Delivery]) {
     let mut expected = BTreeSet::new();
-    for place in deliveries.iter().filter(|delivery| !delivery.good).map(|delivery| invalid(site, delivery)) {
-        expected.insert(reason_of(&place));
-        expected.insert(place);
+    for delivery in deliveries {
+        match delivery.fate {
+            Fate::Released => {}
+            Fate::Rejected => {
+                let place = invalid(site, delivery);
+                expected.insert(reason_of(&place));
+                expected.insert(place);
+            }
+            Fate::Kept => {
+                expected.insert(site.storage(1).join(&delivery.path));
+                // there or gone, as it was when the file was held
+                let trigger = site.trigger_path(delivery);
+                expected.extend(trigger.symlink_metadata().is_ok().then_some(trigger));
+            }
+        }
     }
     let entries = walkdir::WalkDir::new(site.storage(1)).into_iter().map(Result::unwrap);
     let found: BTreeSet<PathBuf> =
@@ -159,7 +184,10 @@ fn nothing_else_on_site(site: &Site, deliveries: &[Delivery]) {
 
 /// Only on-site copies of good files were ever deleted.
 fn nothing_else_deleted(account: &Account, deliveries: &[Delivery]) {
-    let good: BTreeSet<Did> = deliveries.iter().filter(|delivery| delivery.good).map(Delivery::did).collect();
+    let of = |fates: &[Fate]| -> BTreeSet<Did> {
+        deliveries.iter().filter(|delivery| fates.contains(&delivery.fate)).map(Delivery::did).collect()
+    };
+    let (good, sound) = (of(&[Fate::Released]), of(&[Fate::Released, Fate::Kept]));
     for entry in &account.history {
         match &entry.event {
             Event::FileDeleted { did, rse } | Event::ReplicaGone { did, rse } => {
@@ -168,18 +196,22 @@ fn nothing_else_deleted(account: &Account, deliveries: &[Delivery]) {
             Event::DidGone { .. } => panic!("{entry:?}"),
             // a file's own rules, never one of a dataset
             Event::RuleRemoved { did, .. } => assert!(good.contains(did), "{entry:?}"),
-            Event::Registered { rse, did } => assert!(rse == ON_SITE && good.contains(did), "{entry:?}"),
+            Event::Registered { rse, did } => assert!(rse == ON_SITE && sound.contains(did), "{entry:?}"),
             _ => {}
         }
     }
 }
 
-/// One rule C for each delivery, ended; rules B, each ended after that was announced: the dataset holds the copies.
-fn rules_of_file(account: &Account, delivery: &Delivery) {
+/// One rule C for each delivery, ended. Of a settled dataset rules B, each ended after that was announced, because the
+/// dataset holds the copies; of another one rule B that stands.
+fn rules_of_file(account: &Account, delivery: &Delivery, settled: bool) {
     let (c, b): (Vec<_>, Vec<_>) =
         account.rules_on(&delivery.did()).into_iter().partition(|rule| rule.expression == ON_SITE);
     assert!(!b.is_empty() && b.iter().all(|rule| rule.expression.contains("OFFSITE")), "{b:?}");
-    for rule in b {
+    if !settled {
+        assert!(b.len() == 1 && !b[0].removed, "{b:?}");
+    }
+    for rule in b.iter().filter(|_| settled) {
         let ended = account.ended.get(&rule.id).unwrap_or_else(|| panic!("{rule:?} stands beside that of the dataset"));
         let announced = account.settled.get(&rule.id).unwrap_or_else(|| panic!("no record of the end of {rule:?}"));
         assert!(announced <= ended, "{rule:?} was ended at {ended:?}, announced at {announced:?}");
@@ -191,7 +223,7 @@ fn rules_of_file(account: &Account, delivery: &Delivery) {
 /// hold every file at two places between them.
 async fn catalogued(site: &Site, account: &Account, deliveries: &[Delivery]) {
     let mut datasets: BTreeMap<Did, BTreeSet<String>> = BTreeMap::new();
-    for delivery in deliveries.iter().filter(|delivery| delivery.good) {
+    for delivery in deliveries.iter().filter(|delivery| delivery.fate == Fate::Released) {
         datasets.entry(delivery.dataset()).or_default().insert(delivery.lfn());
     }
     let rucio = Client::new(site.rucio.url().as_str(), None);
@@ -199,31 +231,48 @@ async fn catalogued(site: &Site, account: &Account, deliveries: &[Delivery]) {
     let rucio = rucio.with_token(Some(token.header("X-Rucio-Auth-Token")));
     for (dataset, files) in datasets {
         let placed = account.rules_on(&dataset);
-        assert!(placed.len() == 2 && placed.iter().all(|rule| !rule.removed), "{dataset}: {placed:?}");
+        let quiet = site.quiet_datasets().contains(&dataset);
+        assert!(
+            placed.len() == if quiet { 2 } else { 1 } && placed.iter().all(|rule| !rule.removed),
+            "{dataset}: {placed:?}"
+        );
         let path = format!("/dids/{}/{}", dataset.scope, encode(&dataset.name));
         let content = rucio.get(&format!("{path}/dids")).await.expect(200).lines();
         let attached: BTreeSet<String> =
             content.iter().map(|child| child["name"].as_str().unwrap().to_owned()).collect();
-        assert_eq!(attached, files, "{dataset}");
+        // files that are kept have come as far as they have
+        let kept = deliveries.iter().filter(|delivery| delivery.fate == Fate::Kept).map(Delivery::lfn).collect();
+        assert!(
+            attached.is_superset(&files) && attached.is_subset(&files.union(&kept).cloned().collect()),
+            "{dataset}"
+        );
         let rules = rucio.get(&format!("{path}/rules")).await.expect(200).lines();
-        assert_eq!(rules.len(), 2, "{rules:#?}");
-        let mut held: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for rule in &rules {
-            assert_eq!((&rule["state"], &rule["expires_at"]), (&"OK".into(), &Value::Null), "{rules:#?}");
-            let locks = rucio.get(&format!("/rules/{}/locks", rule["id"].as_str().unwrap())).await.expect(200).lines();
-            for lock in locks {
-                assert_eq!(lock["state"], "OK", "{lock:#}");
-                let place = lock["rse"].as_str().unwrap().to_owned();
-                held.entry(lock["name"].as_str().unwrap().to_owned()).or_default().insert(place);
-            }
+        assert_eq!(rules.len(), if quiet { 2 } else { 1 }, "{rules:#?}");
+        assert!(rules.iter().all(|rule| rule["expires_at"] == Value::Null), "{rules:#?}");
+        if quiet {
+            held_twice(&rucio, &rules, &files).await;
         }
-        assert!(held.keys().eq(&files) && held.values().all(|places| places.len() == 2), "{held:#?}");
         for lfn in &files {
             let path = format!("/dids/{}/{}/meta?plugin=JSON", dataset.scope, encode(lfn));
             let meta = rucio.get(&path).await.expect(200).json();
             assert!(meta["valid_fits_checksum"].is_boolean() || meta.as_object().unwrap().len() > 3, "{lfn}: {meta:#}");
         }
     }
+}
+
+/// Each file is locked at two places by these rules, which are OK.
+async fn held_twice(rucio: &Client, rules: &[Value], files: &BTreeSet<String>) {
+    let mut held: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for rule in rules {
+        assert_eq!(rule["state"], "OK", "{rules:#?}");
+        let locks = rucio.get(&format!("/rules/{}/locks", rule["id"].as_str().unwrap())).await.expect(200).lines();
+        for lock in locks {
+            assert_eq!(lock["state"], "OK", "{lock:#}");
+            let place = lock["rse"].as_str().unwrap().to_owned();
+            held.entry(lock["name"].as_str().unwrap().to_owned()).or_default().insert(place);
+        }
+    }
+    assert!(held.keys().eq(files) && held.values().all(|places| places.len() == 2), "{held:#?}");
 }
 
 /// The records, after the chain is proven.

@@ -1,6 +1,6 @@
 //! A site: interface directory, embedded Rucio with three storages, and what was delivered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -9,13 +9,32 @@ use std::time::{Duration, Instant};
 
 use dl0_ingest::custody::State;
 use dl0_ingest::embedded::{Embedded, Options, Pace};
-use dl0_ingest::ledger::Ledger;
+use dl0_ingest::ledger::{FileRow, Ledger};
 use dl0_ingest::names::Did;
 
-/// No run takes anything like this long.
+use sqlx::Connection as _;
+
+use super::cli_support::{Said, say};
+
+/// No run takes anything like this long, and this for each file.
 const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE_PER_FILE: Duration = Duration::from_millis(50);
 /// Between two looks at a directory or at the ledger.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// Rest of a rule whose transfer failed.
+const REPAIR: Duration = Duration::from_secs(1);
+
+/// How a delivery must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// As two copies off site, and gone on site.
+    Released,
+    /// In `invalid/`.
+    Rejected,
+    /// On site, untouched, until an operator has decided.
+    Kept,
+}
 
 /// A file as it was delivered, perhaps several times.
 #[derive(Clone, Debug)]
@@ -23,7 +42,7 @@ pub(crate) struct Delivery {
     /// Relative to the data root.
     pub(crate) path: PathBuf,
     pub(crate) content: Arc<Vec<u8>>,
-    pub(crate) good: bool,
+    pub(crate) fate: Fate,
     /// Rucio leaves it on disk.
     pub(crate) leftover: bool,
     /// The file on disk, at each delivery.
@@ -47,18 +66,18 @@ impl Delivery {
 pub(crate) struct Site {
     root: tempfile::TempDir,
     pub(crate) rucio: Embedded,
-    deliveries: Mutex<Vec<Delivery>>,
+    deliveries: Mutex<BTreeMap<PathBuf, Delivery>>,
 }
 
 impl Site {
     pub(crate) async fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let quick = Duration::from_millis(20);
-        let pace = Pace { judge: quick, conveyor: quick, reaper: quick, ..Pace::default() };
+        let pace = Pace { judge: quick, conveyor: quick, reaper: quick, repair: REPAIR, ..Pace::default() };
         let rucio = Embedded::start(Options { pace, ..Options::new(root.path()) }).await.unwrap();
         let site = Self { root, rucio, deliveries: Mutex::default() };
         fs::create_dir_all(site.state()).unwrap();
-        fs::create_dir_all(site.storage(1).join("ctao/acada")).unwrap();
+        site.make_tree();
         let password = site.root.path().join("password");
         fs::write(&password, "ingestpw\n").unwrap();
         let text = format!(
@@ -76,6 +95,40 @@ impl Site {
         );
         fs::write(site.config(), text).unwrap();
         site
+    }
+
+    /// The observatory's directories below the interface directory.
+    pub(crate) fn make_tree(&self) {
+        fs::create_dir_all(self.storage(1).join("ctao/acada")).unwrap();
+    }
+
+    /// Changes the configuration's text, which the daemon takes over when it is told to, or started.
+    pub(crate) fn change(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        assert!(text.contains(from), "{from} is not in {text}");
+        fs::write(self.config(), text.replace(from, to)).unwrap();
+    }
+
+    /// What a command says of this site.
+    pub(crate) fn say(&self, words: &[&str]) -> Said {
+        say(&[words, &["--config", self.config().to_str().unwrap()]].concat())
+    }
+
+    /// The operator decides, after a contradiction was looked at.
+    pub(crate) fn go_on(&self, delivery: &Delivery) {
+        for words in [["breaker", "reset"].as_slice(), &["retry", &delivery.lfn()]] {
+            let said = self.say(&[words, &["--reason", "it was looked at"]].concat());
+            assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+        }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The file that stops all releases while it is there.
+    pub(crate) fn kill_switch(&self) -> PathBuf {
+        self.state().join("stop-releases")
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -101,20 +154,21 @@ impl Site {
 
     /// Everything delivered so far.
     pub(crate) fn deliveries(&self) -> Vec<Delivery> {
-        self.deliveries.lock().unwrap().clone()
+        self.deliveries.lock().unwrap().values().cloned().collect()
     }
 
     /// Delivers a file as ACADA does: the data first, then its trigger.
-    pub(crate) fn deliver(&self, path: &str, content: Vec<u8>, good: bool) -> Delivery {
+    pub(crate) fn deliver(&self, path: &str, content: Vec<u8>, fate: Fate) -> Delivery {
         let delivery =
-            Delivery { path: path.into(), content: Arc::new(content), good, leftover: false, inodes: Vec::new() };
+            Delivery { path: path.into(), content: Arc::new(content), fate, leftover: false, inodes: Vec::new() };
         self.write(delivery)
     }
 
     /// Delivers a good file that Rucio will leave on disk.
     pub(crate) fn deliver_leftover(&self, path: &str, content: Vec<u8>) -> Delivery {
         let content = Arc::new(content);
-        let delivery = Delivery { path: path.into(), content, good: true, leftover: true, inodes: Vec::new() };
+        let delivery =
+            Delivery { path: path.into(), content, fate: Fate::Released, leftover: true, inodes: Vec::new() };
         self.rucio.faults().leave_file(&delivery.did());
         self.write(delivery)
     }
@@ -127,26 +181,29 @@ impl Site {
     fn write(&self, mut delivery: Delivery) -> Delivery {
         let path = self.storage(1).join(&delivery.path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let arriving = self.root.path().join("arriving");
+        // on the same file system, and nowhere where the daemon looks
+        let arriving = self.storage(1).join("arriving");
         fs::write(&arriving, &*delivery.content).unwrap();
         delivery.inodes.push(fs::metadata(&arriving).unwrap().ino());
         // known to the watcher from the moment it is there, not before
         let mut deliveries = self.deliveries.lock().unwrap();
         fs::rename(&arriving, &path).unwrap();
-        match deliveries.iter_mut().find(|known| known.path == delivery.path) {
-            Some(known) => *known = delivery.clone(),
-            None => deliveries.push(delivery.clone()),
-        }
+        deliveries.insert(delivery.path.clone(), delivery.clone());
         drop(deliveries);
         self.trigger(&delivery);
         delivery
+    }
+
+    /// What was delivered has become something else, or must end otherwise.
+    pub(crate) fn expect(&self, delivery: &Delivery) {
+        self.deliveries.lock().unwrap().insert(delivery.path.clone(), delivery.clone());
     }
 
     pub(crate) fn trigger(&self, delivery: &Delivery) {
         symlink(delivery.path.file_name().unwrap(), self.trigger_path(delivery)).unwrap();
     }
 
-    fn trigger_path(&self, delivery: &Delivery) -> PathBuf {
+    pub(crate) fn trigger_path(&self, delivery: &Delivery) -> PathBuf {
         self.storage(1).join(format!("{}.trigger", delivery.path.display()))
     }
 
@@ -157,20 +214,15 @@ impl Site {
         self.until(&what, || std::future::ready(path.symlink_metadata().is_err())).await;
     }
 
-    /// Waits until the ledger has it on record that a delivery's trigger is gone: a trigger that comes in the instant
-    /// before is taken for the old one until the next full scan.
-    pub(crate) async fn until_delivery_taken(&self, delivery: &Delivery) {
-        let (path, lfn) = (self.state().join("ledger.db"), delivery.lfn());
-        self.until("the record of a removed trigger", || async {
-            let Ok(ledger) = Ledger::open_read_only(&path).await else { return false };
-            let row = ledger.by_lfn(&lfn).await.ok().flatten();
-            ledger.close().await;
-            row.is_some_and(|row| !row.trigger_pending)
-        })
-        .await;
+    /// The datasets in which nothing is left to be done: none of their files is kept on site.
+    pub(crate) fn quiet_datasets(&self) -> BTreeSet<Did> {
+        let deliveries = self.deliveries();
+        let of = |fate| deliveries.iter().filter(move |delivery| delivery.fate == fate).map(Delivery::dataset);
+        let kept: BTreeSet<Did> = of(Fate::Kept).collect();
+        of(Fate::Released).filter(|dataset| !kept.contains(dataset)).collect()
     }
 
-    /// Waits until the ledger has no file on its road any more, and every dataset is settled.
+    /// Waits until the ledger has no file on its road any more, and every quiet dataset is settled.
     pub(crate) async fn until_settled(&self) {
         let path = self.state().join("ledger.db");
         self.until("the end of all files' roads", || async {
@@ -178,33 +230,74 @@ impl Site {
             let summary = ledger.summary().await.unwrap_or_default();
             let expected = self.deliveries();
             let mut settled = true;
-            for dataset in
-                expected.iter().filter(|delivery| delivery.good).map(Delivery::dataset).collect::<BTreeSet<_>>()
-            {
+            for dataset in self.quiet_datasets() {
                 settled &= ledger.settlement(&dataset).await.is_ok_and(|known| known.settled_at.is_some());
                 settled &= ledger.resting(&dataset).await.is_ok_and(|rows| rows.iter().all(|row| row.rule_b.is_none()));
             }
             ledger.close().await;
-            let files = |state| summary.iter().find(|row| row.state == state).map_or(0, |row| row.files);
-            let good = expected.iter().filter(|delivery| delivery.good).count();
-            let triggers = expected.iter().any(|delivery| self.trigger_path(delivery).symlink_metadata().is_ok());
-            let ended = (files(State::Released), files(State::Rejected));
-            settled
-                && !triggers
-                && (usize::try_from(ended.0), usize::try_from(ended.1)) == (Ok(good), Ok(expected.len() - good))
+            let ends =
+                [(Fate::Released, State::Released), (Fate::Rejected, State::Rejected), (Fate::Kept, State::Held)];
+            let ended = |(fate, state)| {
+                let files = summary.iter().find(|row| row.state == state).map_or(0, |row| row.files);
+                usize::try_from(files) == Ok(expected.iter().filter(|delivery| delivery.fate == fate).count())
+            };
+            // the trigger of a file that is held stays, as a sign to whoever delivered it
+            let open = |delivery: &Delivery| {
+                delivery.fate != Fate::Kept && self.trigger_path(delivery).symlink_metadata().is_ok()
+            };
+            settled && ends.into_iter().all(ended) && !expected.iter().any(open)
         })
         .await;
     }
 
+    /// What the ledger says of a file.
+    pub(crate) async fn row(&self, delivery: &Delivery) -> Option<FileRow> {
+        let ledger = Ledger::open_read_only(&self.state().join("ledger.db")).await.ok()?;
+        let row = ledger.by_lfn(&delivery.lfn()).await.ok().flatten();
+        ledger.close().await;
+        row
+    }
+
+    /// Waits until the ledger says something of a file.
+    pub(crate) async fn until_row(&self, delivery: &Delivery, what: &str, is_so: impl Fn(&FileRow) -> bool) -> FileRow {
+        self.until(what, || async { self.row(delivery).await.is_some_and(|row| is_so(&row)) }).await;
+        self.row(delivery).await.unwrap()
+    }
+
+    /// Waits until a file is in a state.
+    pub(crate) async fn until_state(&self, delivery: &Delivery, state: State) -> FileRow {
+        self.until_row(delivery, &format!("{} to be {state}", delivery.lfn()), |row| row.state == state).await
+    }
+
+    /// Makes a file's state so much older. The daemon must not run.
+    pub(crate) async fn age(&self, delivery: &Delivery, by: Duration) {
+        let url = format!("sqlite://{}", self.state().join("ledger.db").display());
+        let mut ledger = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        let aged = sqlx::query("UPDATE files SET state_since = state_since - $1, next_attempt = 0 WHERE lfn = $2")
+            .bind(i64::try_from(by.as_millis()).unwrap())
+            .bind(delivery.lfn())
+            .execute(&mut ledger)
+            .await
+            .unwrap();
+        assert_eq!(aged.rows_affected(), 1);
+        ledger.close().await.unwrap();
+    }
+
     pub(crate) async fn until<F: Future<Output = bool>>(&self, what: &str, condition: impl Fn() -> F) {
         let begun = Instant::now();
-        while !condition().await {
-            if begun.elapsed() > PATIENCE {
+        loop {
+            let look = Instant::now();
+            if condition().await {
+                return;
+            }
+            let files = u32::try_from(self.deliveries.lock().unwrap().len()).unwrap();
+            if begun.elapsed() > PATIENCE + PATIENCE_PER_FILE * files {
                 let log = fs::read_to_string(self.log()).unwrap_or_default();
                 let last: Vec<&str> = log.lines().rev().take(20).collect();
                 panic!("waiting in vain for {what}; the daemon's last words, latest first:\n{}", last.join("\n"));
             }
-            tokio::time::sleep(LOOK).await;
+            // a look at many files takes a share of the time only
+            tokio::time::sleep(LOOK.max(look.elapsed() * 3)).await;
         }
     }
 }

@@ -1,0 +1,60 @@
+//! What a restart makes of times that were taken by another clock.
+
+use super::{Error, Ledger, now};
+use crate::clock::{TOLERANCE, booted_at};
+
+impl Ledger {
+    /// Compares the clock of the last run with ours. If the machine was started anew or its clock was set in between, nobody
+    /// knows how long ago a first look was: files that wait for their hold time begin it again, and what waits for a moment
+    /// is due now. Only with the lock held.
+    pub(super) async fn take_over_clock(&self) -> Result<(), Error> {
+        let ours = booted_at();
+        let mut tx = self.begin().await?;
+        let theirs: Option<i64> = sqlx::query_scalar("SELECT booted_at FROM clock WHERE id = 1")
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(|e| self.database(e))?;
+        let mut begun_again = 0;
+        if theirs.is_some_and(|theirs| (theirs - ours).abs() > TOLERANCE) {
+            sqlx::query(
+                "INSERT INTO events (file_id, at, kind, detail)
+                 SELECT id, $1, 'first-look-void', 'taken by another clock; the hold time begins again' FROM files
+                 WHERE state = 'replicated' AND first_look IS NOT NULL",
+            )
+            .bind(now())
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| self.database(e))?;
+            begun_again = sqlx::query(
+                "UPDATE files SET first_look = NULL, waits_for = NULL
+                 WHERE state = 'replicated' AND first_look IS NOT NULL",
+            )
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| self.database(e))?
+            .rows_affected();
+            for due in [
+                "UPDATE files SET next_attempt = $1 WHERE next_attempt > $1",
+                "UPDATE redeliveries SET next_attempt = $1 WHERE next_attempt > $1",
+            ] {
+                sqlx::query(due).bind(now()).execute(&mut *tx).await.map_err(|e| self.database(e))?;
+            }
+        }
+        sqlx::query(
+            "INSERT INTO clock (id, booted_at) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET booted_at = excluded.booted_at",
+        )
+        .bind(ours)
+        .execute(&mut *tx)
+        .await
+        .map_err(|e| self.database(e))?;
+        self.commit(tx).await?;
+        if begun_again > 0 {
+            tracing::warn!(
+                files = begun_again,
+                "the machine was started anew or its clock was set since the last run; files that waited for the hold time \
+                 begin it again"
+            );
+        }
+        Ok(())
+    }
+}

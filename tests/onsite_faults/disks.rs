@@ -1,0 +1,154 @@
+//! Disks that are away, full, or cannot be read.
+
+use std::fs;
+
+use dl0_ingest::custody::State;
+use dl0_ingest::embedded::{Daemon as RucioDaemon, Event};
+
+use crate::daemon_support::daemon::Daemon;
+use crate::daemon_support::site::{Delivery, Fate, Site, fixture};
+use crate::daemon_support::watcher::Watcher;
+use crate::mounts::{Disk, Mount};
+use crate::{ends_well, named, site};
+
+fn good(site: &Site, name: &str) -> Delivery {
+    site.deliver(&named(name), fixture("CAL"), Fate::Released)
+}
+
+fn bad(site: &Site, name: &str) -> Delivery {
+    let content = fixture("SUBARRAY");
+    site.deliver(&named(name), content[..content.len() - 2880].to_vec(), Fate::Rejected)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interface_directory_that_is_unmounted_and_comes_back_loses_and_releases_nothing() {
+    let site = site().await;
+    let disk = site.root().join("disk");
+    fs::create_dir(&disk).unwrap();
+    // a mount point with nothing below it
+    fs::remove_dir_all(site.storage(1).join("ctao")).unwrap();
+    let mount = Mount::again(&disk, &site.storage(1));
+    site.make_tree();
+    let daemon = Daemon::start(&site, &[]);
+    // one whose on-site copy is given up and not yet deleted, one that is proven, one that has no copy yet
+    site.rucio.faults().pause(RucioDaemon::Reaper);
+    let leaving = good(&site, "leaving");
+    let given_up = |event: &Event| matches!(event, Event::RuleEnding { did, .. } if *did == leaving.did());
+    site.rucio.until(|history| history.iter().any(|entry| given_up(&entry.event))).await;
+    fs::write(site.kill_switch(), "until the directory is away").unwrap();
+    let proven = good(&site, "proven");
+    site.until_state(&proven, State::Confirmed).await;
+    site.rucio.faults().pause(RucioDaemon::Conveyor);
+    let registered = good(&site, "registered");
+    site.until_trigger_gone(&registered).await;
+    drop(mount);
+    fs::remove_file(site.kill_switch()).unwrap();
+    site.rucio.faults().resume(RucioDaemon::Conveyor);
+    site.rucio.faults().resume(RucioDaemon::Reaper);
+    for stage in ["release", "departure"] {
+        let unmounted = |line: &serde_json::Value| {
+            line["stage"] == stage && line["message"].as_str().is_some_and(|words| words.contains("is it mounted?"))
+        };
+        daemon.until_line(&site, &format!("{stage} to miss the directory"), unmounted).await;
+    }
+    for file in [&proven, &registered, &leaving] {
+        let row = site.row(file).await.unwrap();
+        assert!(!matches!(row.state, State::Held | State::Released), "{row:#?}");
+    }
+    let _mount = Mount::again(&disk, &site.storage(1));
+    good(&site, "afterwards");
+    ends_well(&site, daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_below_the_ledger_stops_the_road_and_loses_nothing() {
+    let site = site().await;
+    let disk = Mount::memory(&site.state(), "32m");
+    let watcher = Watcher::start(&site);
+    let daemon = Daemon::start(&site, &[]);
+    for number in 0..5 {
+        good(&site, &format!("before-{number}"));
+    }
+    let ballast = disk.fill();
+    // more than the ledger has room for in its files as they are
+    for number in 0..40 {
+        good(&site, &format!("meanwhile-{number}"));
+        bad(&site, &format!("bad-{number}"));
+    }
+    daemon.until_said(&site, "disk is full; free space on its disk").await;
+    drop(ballast);
+    ends_well(&site, daemon).await;
+    assert!(watcher.finish() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_room_for_the_audit_record_nothing_is_released_or_set_aside() {
+    let site = site().await;
+    // the record alone lies on the disk that fills up
+    let disk = Mount::memory(&site.root().join("audit"), "256k");
+    let (there, here) = (site.root().join("audit/audit.jsonl"), site.state().join("audit.jsonl"));
+    for path in [&there, &here] {
+        fs::write(path, "").unwrap();
+    }
+    let _mount = Mount::again(&there, &here);
+    let daemon = Daemon::start(&site, &[]);
+    let before = good(&site, "before");
+    site.until_state(&before, State::Released).await;
+    let ballast = disk.fill();
+    let (sound, unsound) = (good(&site, "good"), bad(&site, "bad"));
+    // what is left of the last block takes some records
+    let more: Vec<Delivery> = (0..10).map(|number| good(&site, &format!("more-{number}"))).collect();
+    let full = |stage: &'static str| {
+        move |line: &serde_json::Value| {
+            let words = line["message"].as_str().unwrap_or_default();
+            line["stage"] == stage
+                && words.contains("cannot write the audit record")
+                && words.contains("nothing is deleted or set aside without it")
+        }
+    };
+    daemon.until_line(&site, "the release to miss its record", full("release")).await;
+    assert!(more.iter().chain([&sound]).any(|file| site.storage(1).join(&file.path).exists()));
+    assert!(site.storage(1).join(&unsound.path).exists() || site.row(&unsound).await.unwrap().state == State::Rejected);
+    drop(ballast);
+    ends_well(&site, daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_file_stays_with_its_trigger_while_the_data_disk_has_no_room_for_its_reason() {
+    let site = site().await;
+    let disk = Mount::memory(&site.storage(1), "4m");
+    site.make_tree();
+    // a copy that is deleted on site would make room
+    site.rucio.faults().pause(RucioDaemon::Conveyor);
+    let (sound, unsound) = (good(&site, "good"), bad(&site, "bad"));
+    let ballast = disk.fill();
+    let daemon = Daemon::start(&site, &[]);
+    daemon.until_said(&site, "No space left on device").await;
+    site.until_trigger_gone(&sound).await;
+    assert!(site.storage(1).join(&unsound.path).exists());
+    assert!(site.trigger_path(&unsound).symlink_metadata().is_ok());
+    drop(ballast);
+    site.rucio.faults().resume(RucioDaemon::Conveyor);
+    ends_well(&site, daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_the_disk_cannot_read_waits_and_keeps_no_other_from_its_road() {
+    let site = site().await;
+    let mut disk = Disk::new(&site.root().join("image"), &site.storage(1));
+    site.make_tree();
+    let fine = good(&site, "fine");
+    let damaged = good(&site, "damaged");
+    let lost = disk.damage(&damaged.path);
+    let watcher = Watcher::start(&site);
+    let daemon = Daemon::start(&site, &[]);
+    let line = daemon.until_said(&site, "Input/output error").await;
+    assert_eq!(line["lfn"], *damaged.lfn());
+    site.until_state(&fine, State::Released).await;
+    let row = site.until_row(&damaged, "some attempts", |row| row.attempts > 2).await;
+    assert_eq!(row.state, State::Discovered);
+    assert!(site.trigger_path(&damaged).symlink_metadata().is_ok());
+    lost.give_back();
+    ends_well(&site, daemon).await;
+    assert!(watcher.finish() > 0);
+}

@@ -1,0 +1,89 @@
+//! More than one daemon, and one that stands still.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use dl0_ingest::custody::State;
+use dl0_ingest::embedded::Daemon as RucioDaemon;
+use rustix::process::Signal;
+
+use crate::clocks::Clock;
+use crate::daemon_support::daemon::{Daemon, End};
+use crate::daemon_support::site::{Delivery, Fate, fixture};
+use crate::daemon_support::watcher::Watcher;
+use crate::{ends_well, named, site};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_daemon_on_one_ledger_ends_at_once_and_disturbs_nothing() {
+    let site = site().await;
+    let watcher = Watcher::start(&site);
+    let daemon = Daemon::start(&site, &[]);
+    daemon.ready(&site).await;
+    for number in 0..20 {
+        site.deliver(&named(&number.to_string()), fixture("CAL"), Fate::Released);
+    }
+    for _ in 0..3 {
+        let second = Daemon::start(&site, &[]);
+        assert_eq!(second.ended().await, End::Other(ExitStatus::from_raw(3 << 8)));
+    }
+    daemon.until_said(&site, "is in use by another dl0-ingest").await;
+    ends_well(&site, daemon).await;
+    assert!(watcher.finish() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_stood_still_before_it_ended_the_rule_looks_again() {
+    let site = site().await;
+    let clock = Clock::new(&site, true);
+    // the release is decided, and its record is written
+    let daemon = Daemon::start(&site, &clock.environment(&[("DL0_INGEST_STOP_AT", "ledger.audited.after:1")]));
+    let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
+    daemon.until_stopped(&site).await;
+    // a quarter of an hour passes, in which a copy is lost
+    clock.set("+900s");
+    let copy = site.storage(3).join(&file.path);
+    let content = fs::read(&copy).unwrap();
+    fs::remove_file(&copy).unwrap();
+    daemon.signal(Signal::CONT);
+    let row = site.until_state(&file, State::Held).await;
+    assert!(row.reason.as_deref().unwrap().contains("the storage has no such file"), "{row:#?}");
+    daemon.until_said(&site, "the last look is too old to act upon").await;
+    assert!(site.storage(1).join(&file.path).exists());
+    // the copy is brought back; the daemon's clock is the true one again
+    assert_eq!(daemon.stop(&site).await, End::Stopped);
+    fs::write(&copy, content).unwrap();
+    site.go_on(&file);
+    let daemon = Daemon::start(&site, &[]);
+    ends_well(&site, daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_stood_still_for_long_takes_up_where_it_was() {
+    let site = site().await;
+    let clock = Clock::new(&site, true);
+    let watcher = Watcher::start(&site);
+    fs::write(site.kill_switch(), "until the clock is right again").unwrap();
+    let daemon = Daemon::start(&site, &clock.environment(&[]));
+    daemon.ready(&site).await;
+    site.rucio.faults().pause(RucioDaemon::Conveyor);
+    let files: Vec<Delivery> =
+        (0..10).map(|number| site.deliver(&named(&number.to_string()), fixture("CAL"), Fate::Released)).collect();
+    site.until_trigger_gone(&files[0]).await;
+    daemon.signal(Signal::STOP);
+    daemon.until_stopped(&site).await;
+    // longer than claims, tokens and connections last
+    clock.set("+3h");
+    site.rucio.forget_tokens();
+    site.rucio.faults().resume(RucioDaemon::Conveyor);
+    daemon.signal(Signal::CONT);
+    for file in &files {
+        site.until_state(file, State::Confirmed).await;
+    }
+    // the rest by a true clock, by which the checker can hold the audit record against what Rucio did
+    assert_eq!(daemon.stop(&site).await, End::Stopped);
+    fs::remove_file(site.kill_switch()).unwrap();
+    let daemon = Daemon::start(&site, &[]);
+    ends_well(&site, daemon).await;
+    assert!(watcher.finish() > 0);
+}

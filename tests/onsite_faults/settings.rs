@@ -1,0 +1,105 @@
+//! The configuration changes under the daemon, and what Rucio says of the data centres.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use dl0_ingest::custody::State;
+use rustix::process::Signal;
+
+use crate::daemon_support::daemon::{Daemon, End};
+use crate::daemon_support::site::{Fate, fixture};
+use crate::daemon_support::watcher::Watcher;
+use crate::{ends_well, named, site};
+
+/// Between two reloads.
+const PACE: Duration = Duration::from_millis(30);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reloads_in_the_middle_of_everything_also_of_a_broken_file_disturb_nothing() {
+    let site = site().await;
+    let watcher = Watcher::start(&site);
+    let daemon = Daemon::start(&site, &[]);
+    daemon.ready(&site).await;
+    let good = fs::read_to_string(site.config()).unwrap();
+    for number in 0..60 {
+        let content = fixture(["CAL", "MUON", "SUBARRAY"][number % 3]);
+        match number % 6 {
+            5 => site.deliver(&named(&number.to_string()), content[..content.len() - 2880].to_vec(), Fate::Rejected),
+            _ => site.deliver(&named(&number.to_string()), content, Fate::Released),
+        };
+        let text = match number % 4 {
+            0 => good.clone(),
+            1 => good.replace("deletion: on", "deletion: dry-run"),
+            2 => format!("{good}releases: {{deletion: on}}\n"),
+            // cut off where what is left is a whole configuration: with defaults, so that nothing is deleted
+            _ => good[..good.find("intake:").unwrap()].to_owned(),
+        };
+        fs::write(site.config(), text).unwrap();
+        daemon.signal(Signal::HUP);
+        tokio::time::sleep(PACE).await;
+    }
+    daemon.until_said(&site, "the new configuration is refused, the old one stays in force").await;
+    fs::write(site.config(), good).unwrap();
+    daemon.signal(Signal::HUP);
+    ends_well(&site, daemon).await;
+    assert!(watcher.finish() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_off_site_expression_for_one_site_is_not_taken_over_and_not_started_with() {
+    let site = site().await;
+    fs::write(site.kill_switch(), "until the expression has changed").unwrap();
+    let daemon = Daemon::start(&site, &[]);
+    let before = site.deliver(&named("before"), fixture("CAL"), Fate::Released);
+    site.until_state(&before, State::Confirmed).await;
+    site.change("expression: OFFSITE", "expression: STORAGE-2");
+    daemon.signal(Signal::HUP);
+    daemon.until_said(&site, "also changes settings that need a restart").await;
+    fs::remove_file(site.kill_switch()).unwrap();
+    site.until_state(&before, State::Released).await;
+    let after = site.deliver(&named("after"), fixture("CAL"), Fate::Released);
+    site.until_state(&after, State::Released).await;
+    assert_eq!(daemon.stop(&site).await, End::Stopped);
+    site.deliver(&named("meanwhile"), fixture("CAL"), Fate::Released);
+    let daemon = Daemon::start(&site, &[]);
+    daemon.until_said(&site, "'STORAGE-2' matches 1 site(s) besides the on-site RSE").await;
+    assert_eq!(daemon.ended().await, End::Other(ExitStatus::from_raw(3 << 8)));
+    site.change("expression: STORAGE-2", "expression: OFFSITE");
+    let daemon = Daemon::start(&site, &[]);
+    ends_well(&site, daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_centres_that_become_one_site_in_rucio_are_no_two_copies() {
+    let site = site().await;
+    fs::write(site.kill_switch(), "until the attribute has changed").unwrap();
+    let daemon = Daemon::start(&site, &[]);
+    let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
+    site.until_state(&file, State::Confirmed).await;
+    site.rucio.set_attribute("STORAGE-3", "site", Some("PIC"));
+    fs::remove_file(site.kill_switch()).unwrap();
+    let row = site.until_state(&file, State::Held).await;
+    assert!(row.reason.as_deref().unwrap().contains("1 of 2 sites hold a proven copy"), "{row:#?}");
+    assert!(site.storage(1).join(&file.path).exists());
+    site.rucio.set_attribute("STORAGE-3", "site", Some("CSCS"));
+    site.go_on(&file);
+    ends_well(&site, daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_centre_that_leaves_the_expression_in_rucio_is_no_copy() {
+    let site = site().await;
+    fs::write(site.kill_switch(), "until the attribute has changed").unwrap();
+    let daemon = Daemon::start(&site, &[]);
+    let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
+    site.until_state(&file, State::Confirmed).await;
+    site.rucio.set_attribute("STORAGE-3", "OFFSITE", None);
+    fs::remove_file(site.kill_switch()).unwrap();
+    site.until_state(&file, State::Held).await;
+    assert!(site.storage(1).join(&file.path).exists());
+    site.rucio.set_attribute("STORAGE-3", "OFFSITE", Some("True"));
+    site.go_on(&file);
+    ends_well(&site, daemon).await;
+}

@@ -1,0 +1,92 @@
+//! Very many triggers at once.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dl0_ingest::custody::State;
+use dl0_ingest::embedded::Daemon as RucioDaemon;
+use rustix::process::Signal;
+
+use crate::daemon_support::daemon::Daemon;
+use crate::daemon_support::site::{Delivery, Fate, fixture};
+use crate::{ends_well, named, site};
+
+/// Files of a storm, unless `DL0_INGEST_STORM` names another number.
+const STORM: usize = 2000;
+/// Files of one dataset.
+const NIGHT: usize = 1000;
+/// Most memory that the daemon may ever have used, in kB. It does not grow with the backlog but for what the intake remembers
+/// of each trigger.
+const MEMORY: u64 = 200_000;
+/// Deliveries of one file.
+const AGAIN: usize = 1000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_triggers_is_taken_in_within_bounded_memory() {
+    let files = std::env::var("DL0_INGEST_STORM").map_or(STORM, |text| text.parse().unwrap());
+    let site = site().await;
+    let content = fixture("SUBARRAY");
+    let path = |number| format!("ctao/acada/dl0/LST/events/2026/01/{:02}/{number}.fits.fz", number / NIGHT + 1);
+    let daemon = Daemon::start(&site, &[]);
+    daemon.ready(&site).await;
+    let begun = Instant::now();
+    let (storm, delivered) = (Arc::clone(&site), content);
+    let deliver = move || {
+        for number in 0..files {
+            storm.deliver(&path(number), delivered.clone(), Fate::Released);
+        }
+    };
+    tokio::task::spawn_blocking(deliver).await.unwrap();
+    let took = begun.elapsed();
+    site.until_settled().await;
+    let peak: u64 = daemon.status("VmHWM").trim_end_matches(" kB").parse().unwrap();
+    eprintln!("{files} files delivered in {took:.1?}, released after {:.1?}; at most {peak} kB", begun.elapsed());
+    assert!(peak < MEMORY, "{peak} kB");
+    ends_well(&site, daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_triggered_a_thousand_times_on_its_road_ends_like_any_other() {
+    let site = site().await;
+    fs::write(site.kill_switch(), "until the storm is over").unwrap();
+    site.rucio.faults().pause(RucioDaemon::Conveyor);
+    let daemon = Daemon::start(&site, &[]);
+    let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
+    let trigger_again = |file: &Delivery| {
+        // always there, and always another one
+        let link = site.root().join("link");
+        symlink(file.path.file_name().unwrap(), &link).unwrap();
+        fs::rename(&link, site.trigger_path(file)).unwrap();
+    };
+    for number in 0..AGAIN {
+        if number == AGAIN / 3 {
+            site.until_row(&file, "the registration", |row| row.state == State::Registered).await;
+            site.rucio.faults().resume(RucioDaemon::Conveyor);
+        }
+        if number == 2 * AGAIN / 3 {
+            site.until_row(&file, "the proof", |row| row.state == State::Confirmed).await;
+        }
+        trigger_again(&file);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    site.until_trigger_gone(&file).await;
+    fs::remove_file(site.kill_switch()).unwrap();
+    ends_well(&site, daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_that_comes_while_the_first_is_being_removed_is_taken_too() {
+    let site = site().await;
+    site.rucio.faults().pause(RucioDaemon::Conveyor);
+    // removed, and for a moment not yet recorded as removed
+    let daemon = Daemon::start(&site, &[("DL0_INGEST_STOP_AT", "disk.remove-trigger.after:1")]);
+    let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
+    daemon.until_stopped(&site).await;
+    site.trigger(&file);
+    daemon.signal(Signal::CONT);
+    site.until_trigger_gone(&file).await;
+    site.rucio.faults().resume(RucioDaemon::Conveyor);
+    ends_well(&site, daemon).await;
+}
