@@ -124,8 +124,8 @@ async fn holds_are_placed_shown_and_lifted_beside_the_daemon() {
     daemon  running
     deletion  dry-run, the log says what would be deleted
     stopped  by the release breaker since [moment], see dl0-ingest breaker: a symlink took its place
-    held  /ctao/acada/dl0/LSTN-01/events/2026/01/01/waiting.fits.fz by [user] since [moment]: compared by hand
     held  dataset acada:/ctao/acada/dl0/LSTN-01/events/2026/01/01 by [user] since [moment]: compared by hand
+    held  /ctao/acada/dl0/LSTN-01/events/2026/01/01/waiting.fits.fz by [user] since [moment]: compared by hand
     --- err
     ");
     assert_snapshot!(told(&site, &["why", WAITING]), @"
@@ -233,6 +233,6 @@ fn a_ledger_of_another_version_is_not_written_to() {
     code: 3
     --- out
     --- err
-    dl0-ingest: the ledger DIR/state/ledger.db has schema 1, this dl0-ingest needs 2; start the daemon of this version first
+    dl0-ingest: the ledger DIR/state/ledger.db has schema 1, this dl0-ingest needs 4; start the daemon of this version first
     ");
 }

@@ -160,7 +160,7 @@ register:
     error: 1:1: offsite.expression: missing, and it has no default; write 'expression: OFFSITE', with your own value
     error: 1:1: unknown key 'dta_path'; did you mean 'data_path'?
     error: 2:1: unknown key 'onsite-rse'; did you mean 'onsite_rse'?
-    error: 3:1: unknown key 'kafka'; valid keys here: data_path, vo, state_dir, onsite_rse, offsite, rucio, intake, verify, register, replicate, confirm, release, http, log, retry, shutdown_timeout
+    error: 3:1: unknown key 'kafka'; valid keys here: data_path, vo, state_dir, onsite_rse, offsite, rucio, intake, verify, register, replicate, confirm, release, settle, http, log, retry, shutdown_timeout
     error: 4:1: unknown key 'batch'; it belongs into the section 'register'
     error: 5:1: rucio.account: missing, and it has no default; write 'account: ingest', with your own value
     error: 7:3: rucio: unknown key 'acount'; did you mean 'account'?

@@ -134,7 +134,7 @@ impl Ledger {
         .map_err(|e| self.database(e))
     }
 
-    /// All holds, oldest first.
+    /// All holds: on everything, on datasets, on files.
     pub async fn holds(&self) -> Result<Vec<Hold>, Error> {
         let mut connection = self.reader.acquire().await.map_err(|e| self.database(e))?;
         self.holds_in(&mut connection).await
@@ -142,7 +142,7 @@ impl Ledger {
 
     pub(super) async fn holds_in(&self, connection: &mut SqliteConnection) -> Result<Vec<Hold>, Error> {
         let rows: Vec<(String, String, UnixMillis, String, String)> =
-            sqlx::query_as("SELECT kind, name, placed_at, placed_by, reason FROM holds ORDER BY placed_at, kind, name")
+            sqlx::query_as("SELECT kind, name, placed_at, placed_by, reason FROM holds ORDER BY kind, name")
                 .fetch_all(connection)
                 .await
                 .map_err(|e| self.database(e))?;
