@@ -5,8 +5,8 @@ use crate::clock::{TOLERANCE, booted_at};
 
 impl Ledger {
     /// Compares the clock of the last run with ours. If the machine was started anew or its clock was set in between, nobody
-    /// knows how long ago a first look was: files that wait for their hold time begin it again, and what waits for a moment
-    /// is due now. Only with the lock held.
+    /// knows how long ago a first look was: files that are not given up yet begin their hold time again, and what waits for
+    /// a moment is due now. Only with the lock held.
     pub(super) async fn take_over_clock(&self) -> Result<(), Error> {
         let ours = booted_at();
         let mut tx = self.begin().await?;
@@ -19,7 +19,7 @@ impl Ledger {
             sqlx::query(
                 "INSERT INTO events (file_id, at, kind, detail)
                  SELECT id, $1, 'first-look-void', 'taken by another clock; the hold time begins again' FROM files
-                 WHERE state = 'replicated' AND first_look IS NOT NULL",
+                 WHERE state IN ('replicated', 'confirmed', 'releasing') AND first_look IS NOT NULL",
             )
             .bind(now())
             .execute(&mut *tx)
@@ -27,7 +27,7 @@ impl Ledger {
             .map_err(|e| self.database(e))?;
             begun_again = sqlx::query(
                 "UPDATE files SET first_look = NULL, waits_for = NULL
-                 WHERE state = 'replicated' AND first_look IS NOT NULL",
+                 WHERE state IN ('replicated', 'confirmed', 'releasing') AND first_look IS NOT NULL",
             )
             .execute(&mut *tx)
             .await
@@ -51,8 +51,8 @@ impl Ledger {
         if begun_again > 0 {
             tracing::warn!(
                 files = begun_again,
-                "the machine was started anew or its clock was set since the last run; files that waited for the hold time \
-                 begin it again"
+                "the machine was started anew or its clock was set since the last run; files that were not given up \
+                 yet begin their hold time again"
             );
         }
         Ok(())

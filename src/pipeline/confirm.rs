@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::custody::{Doubt, Evidence, KeepReason, State};
 use crate::ledger::{FileRow, Postpone, now};
 
-use super::look::look;
+use super::look::{in_millis, look, remember_first};
 use super::on_site::can_still_be_copied;
 use super::{Context, Stage, StageError, backoff, read_back};
 
@@ -44,10 +44,8 @@ async fn seen(
     waiting: &mut Vec<Postpone>,
 ) -> Result<(), StageError> {
     let config = context.config().confirm;
-    let hold = i64::try_from(config.hold.as_millis()).unwrap_or(i64::MAX / 2);
     let Some(first) = row.first_look()? else {
-        let first_look = serde_json::json!(evidence.as_first_look()).to_string();
-        context.ledger.looked(row, &first_look, evidence.at() + hold).await?;
+        remember_first(context, row, evidence).await?;
         tracing::info!(lfn = row.lfn, copies = evidence.copies().len(), "off-site copies proven, first look");
         return Ok(());
     };
@@ -60,7 +58,7 @@ async fn seen(
         }
         Some(reason) => return context.hold(row, "evidence", &reason.to_string()).await,
     }
-    let due = first.at + hold;
+    let due = first.at + in_millis(config.hold);
     if evidence.at() < due {
         let delay = Duration::from_millis(u64::try_from(due - now()).unwrap_or(0));
         let waits_for = "the hold time between the two looks".to_owned();

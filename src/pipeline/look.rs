@@ -1,7 +1,7 @@
 //! One look at the off-site copies of some files: Rucio's word, the locks, and the storages' own word, all asked afresh.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 
@@ -70,6 +70,18 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
         looks.push(Evidence::assemble(at, judged, config.offsite.copies));
     }
     Ok(looks)
+}
+
+/// Remembers a complete look as the first; the file is due again when the hold time is over.
+pub(super) async fn remember_first(context: &Context, row: &FileRow, evidence: &Evidence) -> Result<(), StageError> {
+    let first_look = serde_json::json!(evidence.as_first_look()).to_string();
+    let due = evidence.at() + in_millis(context.config().confirm.hold);
+    Ok(context.ledger.looked(row, &first_look, due).await?)
+}
+
+/// A waiting time in the ledger's unit.
+pub(super) fn in_millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 2)
 }
 
 /// Off-site copies that Rucio does not rule out.

@@ -14,7 +14,7 @@ use crate::ledger::{FileRow, Intent, now};
 use crate::rucio::Kind;
 
 use super::announce::{Effect, announce};
-use super::look::look;
+use super::look::{look, remember_first};
 use super::on_site::{delivered_again, on_site};
 use super::{Context, Stage, StageError, backoff, brakes};
 
@@ -116,8 +116,8 @@ async fn order(
         }
     };
     let Some(first_look) = row.first_look()? else {
-        context.hold(row, "evidence", "the first look is not on record").await?;
-        return Ok(None);
+        // void, because it was taken by another clock
+        return remember_first(context, row, &evidence).await.map(|()| None);
     };
     let Some(found) = on_site(context, row).await? else { return Ok(None) };
     let identities = (row.identity(), found);

@@ -80,7 +80,7 @@ async fn a_clock_that_is_set_forward_makes_no_hold_time_shorter() {
     // nobody knows how long the daemon was away
     assert_eq!(daemon.stop(&site).await, End::Stopped);
     let daemon = Daemon::start(&site, &clock.environment(&[]));
-    let said = daemon.until_said(&site, "files that waited for the hold time begin it again").await;
+    let said = daemon.until_said(&site, "begin their hold time again").await;
     assert_eq!(said["files"], 2, "{said}");
     for file in [&file, &second] {
         let row = site.until_row(file, "another first look", |row| row.first_look.is_some()).await;
