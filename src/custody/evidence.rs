@@ -53,6 +53,7 @@ pub enum StorageAnswer {
 
 /// A lock as Rucio states it, with what matters of its rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // four independent facts, each asked by its name
 pub struct LockFacts {
     /// The rule that holds the lock.
     pub rule: String,

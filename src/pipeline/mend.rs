@@ -124,14 +124,13 @@ pub(super) async fn rule_a(context: &Context, dataset: &Did, rule: &str, standin
 /// Does what can be done for a rule that is there; `true`: there is none.
 pub(super) async fn is_gone(context: &Context, rule: &str, standing: Standing) -> Result<bool, StageError> {
     let done = match standing {
-        Standing::Sound | Standing::Suspended => return Ok(false),
         Standing::Gone => return Ok(true),
         Standing::Ending => context.rucio.keep_rule(rule).await,
         Standing::Stuck if context.troubles.may_boost(rule) => {
             context.metrics.rule_boosted();
             context.rucio.boost_rule(rule).await
         }
-        Standing::Stuck => return Ok(false),
+        Standing::Sound | Standing::Suspended | Standing::Stuck => return Ok(false),
     };
     match done {
         Ok(()) => Ok(false),

@@ -78,12 +78,11 @@ async fn protect_again(context: &Context, row: &FileRow) -> Result<(), StageErro
         );
         return context.hold(row, "unprotected", &reason).await;
     }
-    match register::protect(context, row).await? {
-        Some(rule) => {
-            context.ledger.set_rule_c(row, &rule).await?;
-            tracing::warn!(lfn = row.lfn, rule_id = rule, "the on-site copy is protected again");
-        }
-        None => tracing::warn!(lfn = row.lfn, "the on-site copy is protected again when its earlier rule has ended"),
+    if let Some(rule) = register::protect(context, row).await? {
+        context.ledger.set_rule_c(row, &rule).await?;
+        tracing::warn!(lfn = row.lfn, rule_id = rule, "the on-site copy is protected again");
+    } else {
+        tracing::warn!(lfn = row.lfn, "the on-site copy is protected again when its earlier rule has ended");
     }
     Ok(())
 }

@@ -126,18 +126,16 @@ impl Found {
 
     /// Since when, why, and after how many attempts, as far as Rucio says.
     fn reason(&self, rule: &Rule) -> String {
-        let mut reason = rule.stuck_at.as_ref().map_or_else(String::new, |since| format!(" since {since}"));
-        if let Some(transfer) = &self.transfer {
-            reason.push_str(&format!(", after {} attempts", transfer.attempts));
-            if let Some(source) = &transfer.last_source {
-                reason.push_str(&format!(", the last from {source}"));
-            }
-        }
-        if let Some(error) = rule.error.as_ref().filter(|error| !error.is_empty()) {
+        let since = rule.stuck_at.as_ref().map(|since| format!(" since {since}"));
+        let attempts = self.transfer.as_ref().map(|transfer| {
+            let source = transfer.last_source.as_ref().map(|source| format!(", the last from {source}"));
+            format!(", after {} attempts{}", transfer.attempts, source.unwrap_or_default())
+        });
+        let error = rule.error.as_ref().filter(|error| !error.is_empty()).map(|error| {
             let short: String = error.chars().filter(|c| !c.is_control()).take(ERROR_MAX).collect();
-            reason.push_str(&format!(". Rucio says: {short}"));
-        }
-        reason
+            format!(". Rucio says: {short}")
+        });
+        [since, attempts, error].into_iter().flatten().collect()
     }
 }
 
