@@ -106,8 +106,8 @@ pub(crate) async fn check(site: &Site) {
         match delivery.fate {
             Fate::Released => {
                 copied_and_gone(site, delivery);
-                rules_of_file(&account, delivery, quiet.contains(&delivery.dataset()));
-                released_on_record(&account, delivery);
+                rules_of_file(site, &account, delivery, quiet.contains(&delivery.dataset()));
+                released_on_record(site, &account, delivery);
             }
             Fate::Rejected => set_aside(site, &account, delivery),
             Fate::Kept => kept(site, &account, delivery),
@@ -204,7 +204,7 @@ fn nothing_else_deleted(account: &Account, deliveries: &[Delivery]) {
 
 /// One rule C for each delivery, ended. Of a settled dataset rules B, each ended after that was announced, because the
 /// dataset holds the copies; of another one rule B that stands.
-fn rules_of_file(account: &Account, delivery: &Delivery, settled: bool) {
+fn rules_of_file(site: &Site, account: &Account, delivery: &Delivery, settled: bool) {
     let (c, b): (Vec<_>, Vec<_>) =
         account.rules_on(&delivery.did()).into_iter().partition(|rule| rule.expression == ON_SITE);
     assert!(!b.is_empty() && b.iter().all(|rule| rule.expression.contains("OFFSITE")), "{b:?}");
@@ -214,7 +214,10 @@ fn rules_of_file(account: &Account, delivery: &Delivery, settled: bool) {
     for rule in b.iter().filter(|_| settled) {
         let ended = account.ended.get(&rule.id).unwrap_or_else(|| panic!("{rule:?} stands beside that of the dataset"));
         let announced = account.settled.get(&rule.id).unwrap_or_else(|| panic!("no record of the end of {rule:?}"));
-        assert!(announced <= ended, "{rule:?} was ended at {ended:?}, announced at {announced:?}");
+        assert!(
+            *announced <= *ended + site.clock_ahead(),
+            "{rule:?} was ended at {ended:?}, announced at {announced:?}"
+        );
     }
     assert!(c.len() == delivery.inodes.len() && c.iter().all(|rule| rule.removed), "{}: {c:?}", delivery.lfn());
 }
@@ -291,13 +294,13 @@ fn audit_records(site: &Site) -> Vec<Value> {
 }
 
 /// Every departure was announced, with complete evidence, before its rule ended.
-fn released_on_record(account: &Account, delivery: &Delivery) {
+fn released_on_record(site: &Site, account: &Account, delivery: &Delivery) {
     let endings = account.endings_on_site(&delivery.did());
     assert_eq!(endings.len(), delivery.inodes.len(), "{}", delivery.lfn());
     for (ended, inode) in endings.into_iter().zip(&delivery.inodes) {
         let record = account.record(delivery, "release", *inode);
         complete(record, delivery);
-        assert!(at(record) <= ended, "{record:#} came after {ended:?}");
+        assert!(at(record) <= ended + site.clock_ahead(), "{record:#} came after {ended:?}");
         if delivery.leftover {
             complete(account.record(delivery, "remove-leftover", *inode), delivery);
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -66,6 +67,8 @@ impl Delivery {
 pub(crate) struct Site {
     root: tempfile::TempDir,
     pub(crate) rucio: Embedded,
+    /// By how much a test has set the daemon's clock forward, in seconds.
+    ahead: AtomicU64,
     deliveries: Mutex<BTreeMap<PathBuf, Delivery>>,
 }
 
@@ -75,7 +78,7 @@ impl Site {
         let quick = Duration::from_millis(20);
         let pace = Pace { judge: quick, conveyor: quick, reaper: quick, repair: REPAIR, ..Pace::default() };
         let rucio = Embedded::start(Options { pace, ..Options::new(root.path()) }).await.unwrap();
-        let site = Self { root, rucio, deliveries: Mutex::default() };
+        let site = Self { root, rucio, ahead: AtomicU64::default(), deliveries: Mutex::default() };
         fs::create_dir_all(site.state()).unwrap();
         site.make_tree();
         let password = site.root.path().join("password");
@@ -120,6 +123,15 @@ impl Site {
             let said = self.say(&[words, &["--reason", "it was looked at"]].concat());
             assert_eq!(said.code, 0, "{}{}", said.out, said.err);
         }
+    }
+
+    /// What the daemon records from now on is so much ahead of what Rucio does.
+    pub(crate) fn set_clock_ahead(&self, by: Duration) {
+        self.ahead.store(by.as_secs(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn clock_ahead(&self) -> Duration {
+        Duration::from_secs(self.ahead.load(Ordering::Relaxed))
     }
 
     pub(crate) fn root(&self) -> &Path {

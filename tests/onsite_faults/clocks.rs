@@ -112,11 +112,16 @@ async fn a_clock_that_was_set_back_while_the_daemon_was_away_keeps_no_file_waiti
     let site = site().await;
     let clock = Clock::new(&site, false);
     clock.set("+2d");
-    site.rucio.faults().pause(RucioDaemon::Conveyor);
+    fs::write(site.kill_switch(), "until the clock is right again").unwrap();
     let daemon = Daemon::start(&site, &clock.environment(&[]));
+    // one that has had its hold time, one that waits for its copy
+    let proven = good(&site, "proven");
+    site.until_state(&proven, State::Confirmed).await;
+    site.rucio.faults().pause(RucioDaemon::Conveyor);
     let file = good(&site, "a");
     site.until_row(&file, "the file to wait for its copy", |row| row.waits_for.is_some()).await;
     assert_eq!(daemon.stop(&site).await, End::Stopped);
+    fs::remove_file(site.kill_switch()).unwrap();
     site.rucio.faults().resume(RucioDaemon::Conveyor);
     let daemon = Daemon::start(&site, &[]);
     ends_well(&site, daemon).await;
