@@ -133,7 +133,7 @@ async fn holds_are_placed_shown_and_lifted_beside_the_daemon() {
     --- out
     /ctao/acada/dl0/LSTN-01/events/2026/01/01/waiting.fits.fz
       It is sound and waits to be registered in Rucio.
-      [user] holds /ctao/acada/dl0/LSTN-01/events/2026/01/01/waiting.fits.fz since [moment]: compared by hand. The on-site copy stays.
+      [user] holds dataset acada:/ctao/acada/dl0/LSTN-01/events/2026/01/01 since [moment]: compared by hand. The on-site copy stays.
       It stands there since [moment], for [age].
 
     Next
