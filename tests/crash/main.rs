@@ -7,5 +7,6 @@
 #[path = "../daemon_support/mod.rs"]
 mod daemon_support;
 mod kills;
+mod load;
 mod points;
 mod soak;

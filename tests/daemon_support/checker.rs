@@ -11,6 +11,7 @@ use dl0_ingest::names::Did;
 use serde_json::Value;
 
 use super::client::{Client, encode};
+use super::daemon::{Daemon, End};
 use super::site::{Delivery, Fate, Site};
 use super::watcher::invalid;
 
@@ -95,6 +96,13 @@ impl Account {
         let is_it = |record: &&Value| record["effect"] == effect && record["identity"]["inode"] == inode;
         records.iter().find(is_it).unwrap_or_else(|| panic!("no record of the {effect} of {}", delivery.lfn()))
     }
+}
+
+/// All files come to their ends, the daemon stops in good order, and the account is right.
+pub(crate) async fn ends_well(site: &Site, daemon: Daemon) {
+    site.until_settled().await;
+    assert_eq!(daemon.stop(site).await, End::Stopped);
+    check(site).await;
 }
 
 /// Fails unless everything delivered has ended as it must.

@@ -104,6 +104,15 @@ impl Daemon {
         line.unwrap_or_else(|| panic!("no {key} in {status}")).trim().to_owned()
     }
 
+    /// A figure of `/proc/<pid>/status` that is in kB.
+    pub(crate) fn kilobytes(&self, key: &str) -> u64 {
+        self.status(key).trim_end_matches(" kB").parse().unwrap()
+    }
+
+    pub(crate) fn open_files(&self) -> u64 {
+        fs::read_dir(format!("/proc/{}/fd", self.id.as_raw_nonzero())).unwrap().count() as u64
+    }
+
     /// Waits until it stands still, by SIGSTOP.
     pub(crate) async fn until_stopped(&self, site: &Site) {
         site.until("the daemon to stand still", || std::future::ready(self.status("State").starts_with('T'))).await;

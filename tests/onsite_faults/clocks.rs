@@ -7,9 +7,10 @@ use dl0_ingest::custody::State;
 use dl0_ingest::embedded::Daemon as RucioDaemon;
 use rustix::process::Signal;
 
+use crate::daemon_support::checker::ends_well;
 use crate::daemon_support::daemon::{Daemon, End};
 use crate::daemon_support::site::{Delivery, Fate, Site, fixture};
-use crate::{ends_well, named, site};
+use crate::{named, site};
 
 /// Where Debian's package `faketime` has it.
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";

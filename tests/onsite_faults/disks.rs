@@ -5,11 +5,12 @@ use std::fs;
 use dl0_ingest::custody::State;
 use dl0_ingest::embedded::{Daemon as RucioDaemon, Event};
 
+use crate::daemon_support::checker::ends_well;
 use crate::daemon_support::daemon::Daemon;
 use crate::daemon_support::site::{Delivery, Fate, Site, fixture};
 use crate::daemon_support::watcher::Watcher;
 use crate::mounts::{Disk, Mount};
-use crate::{ends_well, named, site};
+use crate::{named, site};
 
 fn good(site: &Site, name: &str) -> Delivery {
     site.deliver(&named(name), fixture("CAL"), Fate::Released)

@@ -10,9 +10,10 @@ use dl0_ingest::embedded::{Daemon as RucioDaemon, Outage};
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 
+use crate::daemon_support::checker::ends_well;
 use crate::daemon_support::daemon::{Daemon, End};
 use crate::daemon_support::site::{Delivery, Fate, Site, fixture};
-use crate::{ends_well, named, site};
+use crate::{named, site, with_a_confirmed_file};
 
 /// What somebody does to a file.
 #[derive(Clone, Copy, Debug)]
@@ -159,11 +160,7 @@ async fn a_file_that_changes_while_its_copies_are_proven_is_held() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_changes_right_before_its_release_is_held() {
     each(|change| async move {
-        let site = site().await;
-        fs::write(site.kill_switch(), "until the file has changed").unwrap();
-        let daemon = Daemon::start(&site, &[]);
-        let file = deliver(&site);
-        site.until_state(&file, State::Confirmed).await;
+        let (site, daemon, file) = with_a_confirmed_file().await;
         change.happen(&site, &file, Fate::Kept);
         fs::remove_file(site.kill_switch()).unwrap();
         held_as(&site, &file, if matches!(change, Change::Link) { "changed" } else { "evidence" }).await;

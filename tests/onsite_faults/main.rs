@@ -15,11 +15,12 @@ mod processes;
 mod settings;
 mod storms;
 
+use std::fs;
 use std::sync::Arc;
 
-use daemon_support::checker::check;
-use daemon_support::daemon::{Daemon, End};
-use daemon_support::site::Site;
+use daemon_support::daemon::Daemon;
+use daemon_support::site::{Delivery, Fate, Site, fixture};
+use dl0_ingest::custody::State;
 
 /// Directory that the tests deliver into.
 const NIGHT: &str = "ctao/acada/dl0/LST/events/2026/01/01";
@@ -32,9 +33,12 @@ async fn site() -> Arc<Site> {
     Arc::new(Site::new().await)
 }
 
-/// All files come to their ends, the daemon stops in good order, and the account is right.
-async fn ends_well(site: &Site, daemon: Daemon) {
-    site.until_settled().await;
-    assert_eq!(daemon.stop(site).await, End::Stopped);
-    check(site).await;
+/// A daemon on a site whose one file is confirmed, and not released because of the kill switch.
+async fn with_a_confirmed_file() -> (Arc<Site>, Daemon, Delivery) {
+    let site = site().await;
+    fs::write(site.kill_switch(), "until something has changed").unwrap();
+    let daemon = Daemon::start(&site, &[]);
+    let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
+    site.until_state(&file, State::Confirmed).await;
+    (site, daemon, file)
 }

@@ -10,10 +10,11 @@ use dl0_ingest::embedded::Daemon as RucioDaemon;
 use rustix::process::Signal;
 
 use crate::clocks::Clock;
+use crate::daemon_support::checker::ends_well;
 use crate::daemon_support::daemon::{Daemon, End};
 use crate::daemon_support::site::{Delivery, Fate, fixture};
 use crate::daemon_support::watcher::Watcher;
-use crate::{ends_well, named, site};
+use crate::{named, site};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_daemon_on_one_ledger_ends_at_once_and_disturbs_nothing() {

@@ -8,10 +8,11 @@ use std::time::Duration;
 use dl0_ingest::custody::State;
 use rustix::process::Signal;
 
+use crate::daemon_support::checker::ends_well;
 use crate::daemon_support::daemon::{Daemon, End};
 use crate::daemon_support::site::{Fate, fixture};
 use crate::daemon_support::watcher::Watcher;
-use crate::{ends_well, named, site};
+use crate::{named, site, with_a_confirmed_file};
 
 /// Between two reloads.
 const PACE: Duration = Duration::from_millis(30);
@@ -49,11 +50,7 @@ async fn reloads_in_the_middle_of_everything_also_of_a_broken_file_disturb_nothi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_off_site_expression_for_one_site_is_not_taken_over_and_not_started_with() {
-    let site = site().await;
-    fs::write(site.kill_switch(), "until the expression has changed").unwrap();
-    let daemon = Daemon::start(&site, &[]);
-    let before = site.deliver(&named("before"), fixture("CAL"), Fate::Released);
-    site.until_state(&before, State::Confirmed).await;
+    let (site, daemon, before) = with_a_confirmed_file().await;
     site.change("expression: OFFSITE", "expression: STORAGE-2");
     daemon.signal(Signal::HUP);
     daemon.until_said(&site, "also changes settings that need a restart").await;
@@ -73,11 +70,7 @@ async fn an_off_site_expression_for_one_site_is_not_taken_over_and_not_started_w
 
 #[tokio::test(flavor = "multi_thread")]
 async fn data_centres_that_become_one_site_in_rucio_are_no_two_copies() {
-    let site = site().await;
-    fs::write(site.kill_switch(), "until the attribute has changed").unwrap();
-    let daemon = Daemon::start(&site, &[]);
-    let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
-    site.until_state(&file, State::Confirmed).await;
+    let (site, daemon, file) = with_a_confirmed_file().await;
     site.rucio.set_attribute("STORAGE-3", "site", Some("PIC"));
     fs::remove_file(site.kill_switch()).unwrap();
     let row = site.until_state(&file, State::Held).await;
@@ -90,11 +83,7 @@ async fn data_centres_that_become_one_site_in_rucio_are_no_two_copies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_data_centre_that_leaves_the_expression_in_rucio_is_no_copy() {
-    let site = site().await;
-    fs::write(site.kill_switch(), "until the attribute has changed").unwrap();
-    let daemon = Daemon::start(&site, &[]);
-    let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
-    site.until_state(&file, State::Confirmed).await;
+    let (site, daemon, file) = with_a_confirmed_file().await;
     site.rucio.set_attribute("STORAGE-3", "OFFSITE", None);
     fs::remove_file(site.kill_switch()).unwrap();
     site.until_state(&file, State::Held).await;

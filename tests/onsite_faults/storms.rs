@@ -9,9 +9,10 @@ use dl0_ingest::custody::State;
 use dl0_ingest::embedded::Daemon as RucioDaemon;
 use rustix::process::Signal;
 
+use crate::daemon_support::checker::ends_well;
 use crate::daemon_support::daemon::Daemon;
 use crate::daemon_support::site::{Delivery, Fate, fixture};
-use crate::{ends_well, named, site};
+use crate::{named, site};
 
 /// Files of a storm, unless `DL0_INGEST_STORM` names another number.
 const STORM: usize = 2000;
@@ -41,7 +42,7 @@ async fn a_storm_of_triggers_is_taken_in_within_bounded_memory() {
     tokio::task::spawn_blocking(deliver).await.unwrap();
     let took = begun.elapsed();
     site.until_settled().await;
-    let peak: u64 = daemon.status("VmHWM").trim_end_matches(" kB").parse().unwrap();
+    let peak = daemon.kilobytes("VmHWM");
     eprintln!("{files} files delivered in {took:.1?}, released after {:.1?}; at most {peak} kB", begun.elapsed());
     assert!(peak < MEMORY, "{peak} kB");
     ends_well(&site, daemon).await;
