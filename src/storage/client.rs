@@ -16,6 +16,11 @@ const DIGEST: HeaderName = HeaderName::from_static("digest");
 /// Redirects followed for one question; a storage sends from its door to the server that has the file.
 const REDIRECTS_MAX: usize = 5;
 
+/// Connections to one host that are kept for the next questions, and for how long. A busy moment opens more; they must not
+/// all stay.
+const IDLE_MAX: usize = 8;
+const IDLE: Duration = Duration::from_secs(15);
+
 /// A storage that delivers less than this is not waited for; in bytes per second.
 const SLOWEST_BYTES_PER_SECOND: u64 = 1 << 20;
 
@@ -74,6 +79,8 @@ impl Client {
             .http1_title_case_headers()
             .connect_timeout(settings.connect_timeout)
             .timeout(settings.timeout)
+            .pool_max_idle_per_host(IDLE_MAX)
+            .pool_idle_timeout(IDLE)
             .build()
             .map_err(|error| useless(format!("the HTTP client cannot be set up: {error}")))?;
         Ok(Self { http, timeout: settings.timeout })
