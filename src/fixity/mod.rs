@@ -8,6 +8,7 @@ mod decode;
 mod depth;
 mod digests;
 mod read;
+mod tree;
 
 use std::fs::File;
 use std::io;

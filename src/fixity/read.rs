@@ -4,24 +4,23 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc::{self, TrySendError};
 use std::thread;
 
+use blake3::{Hash, Hasher};
 use rustix::fs::{Advice, fadvise};
 
 use super::decode::Decoders;
 use super::digests::Digests;
+use super::tree::{BLOCK, Part, Tree};
 use super::{Depth, Fixity, Options};
 use crate::fits::{Walk, Walker};
 use crate::product;
 
-/// Bytes per read: small enough that all digests find the block in the second-level cache, large enough that the
-/// system calls do not count.
-const BLOCK: usize = 256 * 1024;
 /// A file below this size is hashed before a second thread has begun.
 const WORTH_A_THREAD: u64 = 4 * 1024 * 1024;
-/// Blocks on their way between the two threads: one being read, one being hashed, two to absorb unevenness.
-const BLOCKS_IN_FLIGHT: usize = 4;
+/// Blocks that wait for the second thread.
+const QUEUED: usize = 3;
 
 /// Reads the file once and returns its digests and its walk.
 pub(super) fn digest(file: &File, options: &Options) -> io::Result<(Fixity, Walk)> {
@@ -44,8 +43,8 @@ pub(super) fn digest(file: &File, options: &Options) -> io::Result<(Fixity, Walk
     if let Some(decoders) = decoders {
         decoders.finish()?.tell(&mut sums.walk.problems, &mut sums.walk.warnings);
     }
-    let blake3 = *blake3.finalize().as_bytes();
-    Ok((Fixity { bytes: sums.bytes, adler32: sums.adler32, crc32c: sums.crc32c, blake3 }, sums.walk))
+    let fixity = Fixity { bytes: sums.bytes, adler32: sums.adler32, crc32c: sums.crc32c, blake3: *blake3.as_bytes() };
+    Ok((fixity, sums.walk))
 }
 
 fn walker(options: &Options, decoders: Option<&Decoders>) -> Walker {
@@ -57,63 +56,81 @@ fn walker(options: &Options, decoders: Option<&Decoders>) -> Walker {
     }
 }
 
-fn on_one_thread(file: &File, options: &Options, mut digests: Digests) -> io::Result<(Digests, blake3::Hasher)> {
-    let mut blake3 = blake3::Hasher::new();
-    let mut block = vec![0; BLOCK];
+fn on_one_thread(file: &File, options: &Options, mut digests: Digests) -> io::Result<(Digests, Hash)> {
+    let mut blake3 = Hasher::new();
+    let mut buffer = vec![0; BLOCK];
     let mut offset = 0;
     loop {
-        let filled = fill(file, &mut block, offset, options)?;
-        if filled == 0 {
-            return Ok((digests, blake3));
-        }
-        let bytes = &block[..filled];
-        digests.update(bytes);
-        blake3.update(bytes);
+        let filled = fill(file, &mut buffer, offset, options)?;
+        let block = &buffer[..filled];
+        digests.update(block);
+        blake3.update(block);
         offset += filled as u64;
+        if filled < BLOCK {
+            return Ok((digests, blake3.finalize()));
+        }
     }
 }
 
-/// The reader hashes with everything but BLAKE3 while a second thread does BLAKE3 over the same block. Blocks go round
-/// between the two, so their number bounds the memory.
-fn on_two_threads(file: &File, options: &Options, mut digests: Digests) -> io::Result<(Digests, blake3::Hasher)> {
+/// A block for BLAKE3.
+struct Block {
+    index: u64,
+    buffer: Vec<u8>,
+    filled: usize,
+}
+
+impl Block {
+    fn part(&self) -> Part {
+        Part::of(self.index, &self.buffer[..self.filled])
+    }
+}
+
+/// The reader hashes with everything but BLAKE3, which a second thread does. BLAKE3 takes longer than all the rest
+/// together, and longer still where the block must come from the other core's cache: whenever the second thread is behind,
+/// the reader does a block itself, so that both have work until the end.
+fn on_two_threads(file: &File, options: &Options, mut digests: Digests) -> io::Result<(Digests, Hash)> {
     thread::scope(|scope| {
-        let (send, blocks) = mpsc::sync_channel::<(Arc<Vec<u8>>, usize)>(BLOCKS_IN_FLIGHT);
-        let (give_back, returned) = mpsc::channel();
+        let (send, blocks) = mpsc::sync_channel::<Block>(QUEUED);
+        let (give_back, done) = mpsc::channel();
         let second = thread::Builder::new().name("blake3".to_owned()).spawn_scoped(scope, move || {
-            let mut blake3 = blake3::Hasher::new();
-            for (block, filled) in blocks {
-                blake3.update(&block[..filled]);
-                if give_back.send(block).is_err() {
+            for block in blocks {
+                let part = block.part();
+                if give_back.send((block.buffer, part)).is_err() {
                     break;
                 }
             }
-            blake3
         })?;
-        let mut made = 0;
-        let mut offset = 0;
+        let mut tree = Tree::default();
+        let mut free = Vec::new();
+        let mut index = 0;
         loop {
-            let recycled = if made < BLOCKS_IN_FLIGHT { returned.try_recv().ok() } else { returned.recv().ok() };
-            // nobody else holds a returned block; if somebody did, a fresh one would do
-            let mut block = recycled.and_then(|block| Arc::try_unwrap(block).ok()).unwrap_or_else(|| {
-                made += 1;
-                vec![0; BLOCK]
-            });
-            let filled = fill(file, &mut block, offset, options)?;
+            for (buffer, part) in done.try_iter() {
+                free.push(buffer);
+                tree.add(part);
+            }
+            let mut buffer = free.pop().unwrap_or_else(|| vec![0; BLOCK]);
+            let filled = fill(file, &mut buffer, index * BLOCK as u64, options)?;
             if filled == 0 {
                 break;
             }
-            let block = Arc::new(block);
-            if send.send((Arc::clone(&block), filled)).is_err() {
+            digests.update(&buffer[..filled]);
+            if let Err(TrySendError::Full(block) | TrySendError::Disconnected(block)) =
+                send.try_send(Block { index, buffer, filled })
+            {
+                tree.add(block.part());
+                free.push(block.buffer);
+            }
+            index += 1;
+            if filled < BLOCK {
                 break;
             }
-            digests.update(&block[..filled]);
-            offset += filled as u64;
         }
         drop(send);
-        match second.join() {
-            Ok(blake3) => Ok((digests, blake3)),
-            Err(_) => Err(io::Error::other("the BLAKE3 thread panicked")),
-        }
+        done.into_iter().for_each(|(_, part)| tree.add(part));
+        // if it panicked, blocks are missing
+        let _ = second.join();
+        let hash = tree.finish(index).ok_or_else(|| io::Error::other("the BLAKE3 thread left blocks undone"))?;
+        Ok((digests, hash))
     })
 }
 
