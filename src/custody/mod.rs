@@ -9,6 +9,8 @@ mod retry;
 pub mod settling;
 mod state;
 
+use std::time::Duration;
+
 pub use copies::{Copies, TooFewCopies};
 pub use evidence::{
     Availability, Contents, CopyFacts, CopyProof, Doubt, Evidence, FirstLook, LockFacts, StorageAnswer, StoragePolicy,
@@ -19,6 +21,11 @@ pub use state::{IllegalMove, State};
 
 /// Milliseconds since 1970-01-01T00:00:00 UTC.
 pub type UnixMillis = i64;
+
+/// A span of time in the unit of [`UnixMillis`]; at most half its range, which leaves room for a sum.
+pub fn in_millis(span: Duration) -> UnixMillis {
+    UnixMillis::try_from(span.as_millis()).unwrap_or(UnixMillis::MAX / 2)
+}
 
 /// What identifies one delivery of a file on disk. Inode numbers are reused, so all parts count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

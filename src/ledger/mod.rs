@@ -39,7 +39,7 @@ pub use survey::{OnRecord, Restored};
 
 pub use crate::clock::now;
 use crate::crash;
-use crate::custody::{IllegalMove, State, UnixMillis};
+use crate::custody::{IllegalMove, State, UnixMillis, in_millis};
 
 /// What can go wrong with the ledger.
 #[derive(Debug, thiserror::Error)]
@@ -289,6 +289,5 @@ fn private(path: &Path) -> std::io::Result<File> {
 
 /// That long from now.
 fn after(delay: Duration) -> UnixMillis {
-    // half the range leaves room for the sum
-    now() + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX / 2)
+    now() + in_millis(delay)
 }

@@ -38,18 +38,15 @@ pub(super) async fn announce_settling(
     files: Vec<Value>,
 ) -> Result<(), StageError> {
     let config = context.config();
-    let record = json!({
-        "effect": "settle",
-        "dataset": dataset.to_string(),
-        "files": files,
-        "rules": { "a": a, "s": s },
-        "account": config.rucio.account,
-        "onsite_rse": config.onsite_rse,
-    });
-    match record {
-        Value::Object(record) => write(context, record).await,
-        _ => Ok(()),
-    }
+    let record = [
+        ("effect", json!("settle")),
+        ("dataset", json!(dataset.to_string())),
+        ("files", json!(files)),
+        ("rules", json!({ "a": a, "s": s })),
+        ("account", json!(config.rucio.account)),
+        ("onsite_rse", json!(config.onsite_rse)),
+    ];
+    write(context, record.map(|(key, value)| (key.to_owned(), value)).into_iter().collect()).await
 }
 
 async fn write(context: &Context, record: Map<String, Value>) -> Result<(), StageError> {

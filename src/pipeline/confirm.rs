@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::custody::{Doubt, Evidence, KeepReason, State};
+use crate::custody::{Doubt, Evidence, KeepReason, State, in_millis};
 use crate::ledger::{FileRow, Postpone, now};
 
-use super::look::{in_millis, look, remember_first};
+use super::look::{look, remember_first};
 use super::on_site::can_still_be_copied;
 use super::{Context, Stage, StageError, backoff, read_back};
 

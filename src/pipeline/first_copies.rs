@@ -25,8 +25,8 @@ pub(super) async fn order_early(context: &Context, datasets: &[Did]) {
     }
 }
 
-/// Sees to it that a dataset has its rule, whose files have waited since `waiting_since` for their first copy. Returns what is wrong with it,
-/// in words.
+/// Sees to it that a dataset has its rule, whose files have waited since `waiting_since` for their first copy. Returns
+/// what is wrong with it, in words.
 pub(super) async fn ensure_rule(
     context: &Context,
     dataset: &Did,

@@ -1,13 +1,13 @@
 //! One look at the off-site copies of some files: Rucio's word, the locks, and the storages' own word, all asked afresh.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
 
 use crate::config::StorageCheck;
 use crate::custody::{
-    Availability, Contents, CopyFacts, CopyProof, Doubt, Evidence, LockFacts, StorageAnswer, StoragePolicy,
+    Availability, Contents, CopyFacts, CopyProof, Doubt, Evidence, LockFacts, StorageAnswer, StoragePolicy, in_millis,
 };
 use crate::ledger::{FileRow, now};
 use crate::names::Did;
@@ -77,11 +77,6 @@ pub(super) async fn remember_first(context: &Context, row: &FileRow, evidence: &
     let first_look = serde_json::json!(evidence.as_first_look()).to_string();
     let due = evidence.at() + in_millis(context.config().confirm.hold);
     Ok(context.ledger.looked(row, &first_look, due).await?)
-}
-
-/// A waiting time in the ledger's unit.
-pub(super) fn in_millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 2)
 }
 
 /// Off-site copies that Rucio does not rule out.

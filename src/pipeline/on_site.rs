@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::custody::{FileIdentity, State};
+use crate::custody::{FileIdentity, State, in_millis};
 use crate::datadir;
 use crate::ledger::{FileRow, now};
 
@@ -43,7 +43,7 @@ pub(super) async fn on_site(context: &Context, row: &FileRow) -> Result<Option<F
 /// Whether a file whose copies are overdue is still as it was registered. If not, no copy of it can be made any more from
 /// here, and it is held.
 pub(super) async fn can_still_be_copied(context: &Context, row: &FileRow) -> Result<bool, StageError> {
-    if now() - row.state_since < i64::try_from(DOUBTFUL.as_millis()).unwrap_or(i64::MAX) {
+    if now() - row.state_since < in_millis(DOUBTFUL) {
         return Ok(true);
     }
     let Some(found) = on_site(context, row).await? else { return Ok(false) };

@@ -72,11 +72,7 @@ impl Standing {
 
     /// Asks Rucio.
     pub(super) async fn ask(context: &Context, rule: &str) -> Result<Self, StageError> {
-        match context.rucio.rule(rule).await {
-            Ok(rule) => Ok(Self::of(&context.config(), Some(&rule))),
-            Err(error) if error.kind() == Kind::NotFound => Ok(Self::Gone),
-            Err(error) => Err(error.into()),
-        }
+        Ok(Self::of(&context.config(), find(context, rule).await?.as_ref()))
     }
 
     /// The word for it in logs and metrics.
@@ -91,11 +87,15 @@ impl Standing {
     }
 }
 
-/// Whether a rule is there and has no end.
+/// Whether a rule is there and has no end, whosever it is.
 pub(super) async fn stands(context: &Context, rule: &str) -> Result<bool, StageError> {
+    Ok(find(context, rule).await?.is_some_and(|rule| rule.expires_at.is_none()))
+}
+
+async fn find(context: &Context, rule: &str) -> Result<Option<Rule>, StageError> {
     match context.rucio.rule(rule).await {
-        Ok(rule) => Ok(rule.expires_at.is_none()),
-        Err(error) if error.kind() == Kind::NotFound => Ok(false),
+        Ok(rule) => Ok(Some(rule)),
+        Err(error) if error.kind() == Kind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::config::Config;
 use crate::ledger::FileRow;
 use crate::rucio::{ReplicaQuery, ReplicaState};
 
@@ -12,31 +13,14 @@ use super::our_rules::Standing;
 use super::{Context, StageError, mend, register, runner};
 
 /// The longest time between two lists; shorter if evidence is looked at more often.
-const PACE_MAX: Duration = Duration::from_mins(10);
+const REST_MAX: Duration = Duration::from_mins(10);
 /// Looks at a file's copies, for one list.
 const LOOKS: u32 = 10;
-const POLL: Duration = Duration::from_secs(2);
 
 /// Runs until shutdown.
 pub async fn run(context: Context) {
-    let mut trouble = runner::Trouble::default();
-    let mut due = tokio::time::Instant::now();
-    while !context.shutdown.is_cancelled() {
-        context.health.heartbeat("protection");
-        if !runner::rucio_is_up(&context).await {
-            continue;
-        }
-        if tokio::time::Instant::now() >= due {
-            due = tokio::time::Instant::now() + (context.config().confirm.poll_max * LOOKS).min(PACE_MAX);
-            match check(&context).await {
-                Ok(()) => trouble.over("protection"),
-                Err(error) if error.is_transient() => tracing::debug!("the rules on site are looked at later: {error}"),
-                Err(error) => trouble.say("protection", &error.to_string()),
-            }
-        }
-        runner::pause(&context, due.saturating_duration_since(tokio::time::Instant::now()).min(POLL)).await;
-    }
-    context.health.retire("protection");
+    let rest = |config: &Config| (config.confirm.poll_max * LOOKS).min(REST_MAX);
+    runner::rounds(&context, "protection", rest, || check(&context)).await;
 }
 
 async fn check(context: &Context) -> Result<(), StageError> {

@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
+use crate::config::Config;
 use crate::ledger::{Claim, FileRow, now};
 
 use super::{Context, Stage, StageError, backoff};
 
 /// Looking at the ledger without a wake-up: a safety net, and the pace of the heartbeat.
 const POLL: Duration = Duration::from_secs(2);
+/// Between two rounds of a job, even with so short a rest as tests have.
+const LEAST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs `stage` until shutdown; work under way is finished first.
 pub async fn run<S: Stage>(stage: S, context: Context) {
@@ -156,6 +159,34 @@ pub(super) async fn pause(context: &Context, time: Duration) {
         () = tokio::time::sleep(time) => {}
         () = context.shutdown.cancelled() => {}
     }
+}
+
+/// Runs a job that is not about single files, round after round, until shutdown: whenever Rucio is up and the rest after the
+/// round before is over.
+pub(super) async fn rounds<F: Future<Output = Result<(), StageError>>>(
+    context: &Context,
+    job: &'static str,
+    rest: impl Fn(&Config) -> Duration,
+    round: impl Fn() -> F,
+) {
+    let mut trouble = Trouble::default();
+    let mut due = Instant::now();
+    while !context.shutdown.is_cancelled() {
+        context.health.heartbeat(job);
+        if !rucio_is_up(context).await {
+            continue;
+        }
+        if due <= Instant::now() {
+            due = Instant::now() + rest(&context.config());
+            match round().await {
+                Ok(()) => trouble.over(job),
+                Err(error) if error.is_transient() => tracing::debug!(stage = job, "later: {error}"),
+                Err(error) => trouble.say(job, &error.to_string()),
+            }
+        }
+        pause(context, due.saturating_duration_since(Instant::now()).clamp(LEAST_PAUSE, POLL)).await;
+    }
+    context.health.retire(job);
 }
 
 /// Says a trouble once, until it changes or ends.

@@ -10,10 +10,10 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
-use crate::config::Deletion;
-use crate::custody::UnixMillis;
+use crate::config::{Config, Deletion};
 use crate::custody::brakes::Brake;
 use crate::custody::settling::{DatasetRule, Held, Unsettled, plan};
+use crate::custody::{UnixMillis, in_millis};
 use crate::ledger::{Intent, Resting, now};
 use crate::names::Did;
 use crate::rucio::{Grouping, Kind, NewRule};
@@ -25,10 +25,8 @@ use super::{Context, StageError, backoff, brakes, runner};
 
 use facts::{DatasetRules, Facts};
 
-/// Between two beats, and the least time between two looks for quiet datasets.
-const POLL: Duration = Duration::from_secs(2);
 /// The longest time between two looks for quiet datasets.
-const POLL_MAX: Duration = Duration::from_mins(10);
+const REST_MAX: Duration = Duration::from_mins(10);
 /// A dataset that cannot be settled is looked at again after this.
 const LOOK_AGAIN: Duration = Duration::from_hours(1);
 /// Datasets taken up in one turn.
@@ -55,35 +53,15 @@ enum Turn {
 
 /// Runs until shutdown.
 pub async fn run(context: Context) {
-    let mut trouble = runner::Trouble::default();
-    let mut due = tokio::time::Instant::now();
-    while !context.shutdown.is_cancelled() {
-        context.health.heartbeat("settle");
-        if !runner::rucio_is_up(&context).await {
-            continue;
-        }
-        if tokio::time::Instant::now() >= due {
-            let after = context.config().settle.after;
-            due = tokio::time::Instant::now() + after.map_or(POLL_MAX, |after| (after / 10).min(POLL_MAX));
-            match work(&context, after).await {
-                Ok(()) => trouble.over("settle"),
-                Err(error) if error.is_transient() => tracing::debug!("quiet datasets are settled later: {error}"),
-                Err(error) => trouble.say("settle", &error.to_string()),
-            }
-        }
-        let pause = due.saturating_duration_since(tokio::time::Instant::now()).clamp(LEAST_PAUSE, POLL);
-        runner::pause(&context, pause).await;
-    }
-    context.health.retire("settle");
+    let rest = |config: &Config| config.settle.after.map_or(REST_MAX, |after| (after / 10).min(REST_MAX));
+    runner::rounds(&context, "settle", rest, || work(&context)).await;
 }
 
-/// So short a pause is only met with settings as tests have them.
-const LEAST_PAUSE: Duration = Duration::from_millis(50);
-
-async fn work(context: &Context, after: Option<Duration>) -> Result<(), StageError> {
+async fn work(context: &Context) -> Result<(), StageError> {
     take_up_what_a_stop_left(context).await?;
-    let Some(after) = after.filter(|_| context.config().release.deletion == Deletion::On) else { return Ok(()) };
-    let after = i64::try_from(after.as_millis()).unwrap_or(i64::MAX / 2);
+    let config = context.config();
+    let Some(after) = config.settle.after.filter(|_| config.release.deletion == Deletion::On) else { return Ok(()) };
+    let after = in_millis(after);
     for dataset in context.ledger.quiet_datasets(now() - after, DATASETS).await? {
         loop {
             context.health.heartbeat("settle");
@@ -98,8 +76,7 @@ async fn work(context: &Context, after: Option<Duration>) -> Result<(), StageErr
                 }
                 // a dataset that Rucio does not answer for keeps no other from being settled
                 Err(StageError::Rucio(error)) if !context.rucio.breaker().is_open() => {
-                    let retry = context.config().retry;
-                    let delay = backoff::after_failures(&retry, i64::MAX);
+                    let delay = backoff::after_failures(&config.retry, i64::MAX);
                     context.ledger.unsettled(&dataset, &error.to_string(), delay).await?;
                     tracing::debug!(dataset = dataset.name, "not settled now: {error}");
                     break;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::custody::FileIdentity;
+use crate::custody::{FileIdentity, in_millis};
 use crate::datadir::{self, DataDir};
 use crate::ledger::{self, Ledger, now};
 use crate::names::Lfn;
@@ -244,7 +244,7 @@ impl Auditor<'_> {
 
 impl Options {
     fn yardstick(self) -> Yardstick {
-        Yardstick { now: now(), min_age: i64::try_from(self.min_age.as_millis()).unwrap_or(i64::MAX) }
+        Yardstick { now: now(), min_age: in_millis(self.min_age) }
     }
 }
 

@@ -6,7 +6,7 @@ use super::Explanation;
 use crate::cli::ledger::{age, moment};
 use crate::config::{Config, Deletion, Leftover, format_duration};
 use crate::custody::brakes::{Hold, Standing};
-use crate::custody::{State, UnixMillis};
+use crate::custody::{State, UnixMillis, in_millis};
 use crate::ledger::FileRow;
 use crate::telemetry::human;
 
@@ -95,7 +95,7 @@ fn waits_for_proof(row: &FileRow, config: &Config, now: UnixMillis) -> String {
     let copies = config.offsite.copies.get();
     match row.first_look() {
         Ok(Some(look)) => {
-            let due = look.at.saturating_add(millis(config.confirm.hold));
+            let due = look.at.saturating_add(in_millis(config.confirm.hold));
             let rses = look.rses.join(" and ");
             let first = format!("All copies were proven once, at {} ({rses}).", moment(look.at));
             if due > now {
@@ -159,7 +159,7 @@ fn next(row: &FileRow, config: &Config) -> Option<String> {
 
 fn operator(row: &FileRow, config: &Config, now: UnixMillis) -> Vec<String> {
     let show = format!("see its history: dl0-ingest show {}", row.lfn);
-    let long = now.saturating_sub(row.state_since) > millis(Duration::from_hours(1));
+    let long = now.saturating_sub(row.state_since) > in_millis(Duration::from_hours(1));
     match row.state {
         State::Discovered | State::Verified => {
             vec![
@@ -203,10 +203,6 @@ fn operator(row: &FileRow, config: &Config, now: UnixMillis) -> Vec<String> {
         State::Released => vec![format!("see the evidence it was released on: dl0-ingest show --json {}", row.lfn)],
         State::Registered | State::Replicated | State::Confirmed | State::Releasing => vec![show],
     }
-}
-
-fn millis(duration: Duration) -> UnixMillis {
-    UnixMillis::try_from(duration.as_millis()).unwrap_or(UnixMillis::MAX)
 }
 
 #[cfg(test)]
