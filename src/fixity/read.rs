@@ -126,7 +126,9 @@ fn on_two_threads(file: &File, options: &Options, mut digests: Digests) -> io::R
             }
         }
         drop(send);
-        done.into_iter().for_each(|(_, part)| tree.add(part));
+        for (_, part) in done {
+            tree.add(part);
+        }
         // if it panicked, blocks are missing
         let _ = second.join();
         let hash = tree.finish(index).ok_or_else(|| io::Error::other("the BLAKE3 thread left blocks undone"))?;

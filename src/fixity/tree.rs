@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     fn bytes(length: usize) -> Vec<u8> {
-        (0..length).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+        (0..length).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect()
     }
 
     /// The hash when the blocks are done in the order of these numbers.
@@ -101,7 +101,9 @@ mod tests {
         let blocks = parts.len() as u64;
         parts.sort_by_key(|(turn, _)| *turn);
         let mut tree = Tree::default();
-        parts.into_iter().for_each(|(_, part)| tree.add(part));
+        for (_, part) in parts {
+            tree.add(part);
+        }
         tree.finish(blocks)
     }
 
