@@ -4,11 +4,12 @@
 mod cli_support;
 
 use std::path::Path;
+use std::time::Duration;
 
 use cli_support::{Offline as Site, say};
 use dl0_ingest::custody::{Contents, FileIdentity, State};
 use dl0_ingest::ledger::{Delivery, Ledger, Sentence, Verified, WrongTrigger};
-use dl0_ingest::names::Lfn;
+use dl0_ingest::names::{Did, Lfn};
 use insta::assert_snapshot;
 
 const SOUND: &str = "/ctao/acada/dl0/LSTN-01/events/2026/01/01/sound.fits.fz";
@@ -174,6 +175,24 @@ async fn programs_get_one_object_a_line() {
     let status = say(&["status", "--json", "--config", config]).json();
     assert_eq!(status[0]["states"]["rejected"]["files"], 1);
     assert_eq!(status[0]["wrong_triggers"][0]["reason"], "bare");
+    assert_eq!(status[0]["unsettled_datasets"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn status_names_the_datasets_that_cannot_be_settled() {
+    let site = Site::new();
+    let ledger = fill(&site.config).await;
+    let dataset = Did::new("acada", "/ctao/acada/dl0/night");
+    ledger
+        .unsettled(&dataset, "it holds /f, which the ledger does not have as released", Duration::ZERO)
+        .await
+        .unwrap();
+    ledger.close().await;
+    let said = site.told(&["status"]);
+    let told = "1 dataset that cannot be settled:\n  acada:/ctao/acada/dl0/night: it holds /f, which the ledger";
+    assert!(said.contains(told), "{said}");
+    let status = say(&["status", "--json", "--config", site.config.to_str().unwrap()]).json();
+    assert_eq!(status[0]["unsettled_datasets"][0]["dataset"], "acada:/ctao/acada/dl0/night");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use crate::custody::State;
 use crate::custody::brakes::{Hold, Trip};
 use crate::kill_switch;
 use crate::ledger::{StateSummary, WrongTrigger, now};
+use crate::names::Did;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -28,7 +29,7 @@ pub(super) struct Arguments {
 const MOST_TOLD: usize = 10;
 
 pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let (reader, summary, triggers, brakes) = read(config, |reader| async {
+    let (reader, summary, triggers, brakes, unsettled) = read(config, |reader| async {
         let summary = reader.ledger.summary().await?;
         let triggers = reader.ledger.wrong_triggers().await?;
         let brakes = Brakes {
@@ -36,13 +37,15 @@ pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> 
             breaker: reader.ledger.breaker().await?,
             holds: reader.ledger.holds().await?,
         };
-        Ok((reader, summary, triggers, brakes))
+        let unsettled = reader.ledger.unsettled_datasets().await?;
+        Ok((reader, summary, triggers, brakes, unsettled))
     })?;
     if arguments.json {
-        writeln!(out, "{}", report(&reader, &summary, &triggers, &brakes))?;
+        writeln!(out, "{}", report(&reader, &summary, &triggers, &brakes, &unsettled))?;
     } else {
         tell(&reader, &summary, &brakes, out)?;
         tell_triggers(&triggers, out)?;
+        tell_unsettled(&unsettled, out)?;
     }
     Ok(Exit::Good)
 }
@@ -54,7 +57,14 @@ struct Brakes {
     holds: Vec<Hold>,
 }
 
-fn report(reader: &Reader, summary: &[StateSummary], triggers: &[WrongTrigger], brakes: &Brakes) -> serde_json::Value {
+fn report(
+    reader: &Reader,
+    summary: &[StateSummary],
+    triggers: &[WrongTrigger],
+    brakes: &Brakes,
+    unsettled: &[(Did, String)],
+) -> serde_json::Value {
+    let unsettled = unsettled.iter().map(|(dataset, why)| json!({ "dataset": dataset.to_string(), "reason": why }));
     let hold =
         |hold: &Hold| json!({ "target": hold.target, "since": iso(hold.since), "by": hold.by, "reason": hold.reason });
     let states: BTreeMap<&str, _> = summary
@@ -73,6 +83,7 @@ fn report(reader: &Reader, summary: &[StateSummary], triggers: &[WrongTrigger], 
         "holds": brakes.holds.iter().map(hold).collect::<Vec<_>>(),
         "states": states,
         "wrong_triggers": triggers,
+        "unsettled_datasets": unsettled.collect::<Vec<_>>(),
     })
 }
 
@@ -127,6 +138,18 @@ fn tell_triggers(triggers: &[WrongTrigger], out: &mut dyn Write) -> Result<(), F
         writeln!(out, "  {} (for {}): {}", trigger.path, age(now, trigger.since), trigger.message)?;
     }
     more(triggers.len(), out)
+}
+
+/// Datasets whose rules are not those of a settled one, and why.
+fn tell_unsettled(unsettled: &[(Did, String)], out: &mut dyn Write) -> Result<(), Failure> {
+    if unsettled.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{} that cannot be settled:", plural(unsettled.len(), "dataset"))?;
+    for (dataset, why) in unsettled.iter().take(MOST_TOLD) {
+        writeln!(out, "  {dataset}: {why}")?;
+    }
+    more(unsettled.len(), out)
 }
 
 fn more(of: usize, out: &mut dyn Write) -> Result<(), Failure> {

@@ -27,6 +27,8 @@ pub enum Answer {
     Status(u16),
     /// Status 200 with a body that is not what the caller expects; nothing is done.
     Garbage,
+    /// Status 200 with an empty body, which is an empty list where a list is expected; nothing is done.
+    Empty,
     /// The work is done and half of the true body is sent, then the connection breaks.
     Truncated,
     /// The work is done and the connection breaks before any answer.

@@ -34,7 +34,7 @@ pub use moves::{Registration, Sentence, Verified};
 pub use operators::{Operator, Retried, TooLate};
 pub use queries::{Filter, StateSummary};
 pub use rows::{EventRow, FileRow, iso};
-pub use settling::{Ending, Resting, Settlement};
+pub use settling::{Ending, Resting, Settlement, Watched};
 pub use survey::{OnRecord, Restored};
 
 pub use crate::clock::now;

@@ -51,6 +51,32 @@ pub struct Settlement {
     pub unsettled: Option<String>,
 }
 
+/// A dataset whose rules hold the copies of released files that have no rule of their own.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Watched {
+    /// Scope of the dataset.
+    pub scope: String,
+    /// Its name.
+    pub name: String,
+    /// Since when the dataset is known.
+    pub known_at: UnixMillis,
+    /// Its rule for the first copies.
+    pub rule_a: Option<String>,
+    /// Its rule for the further copies.
+    pub rule_s: String,
+    /// Since when both were seen to hold all copies of all released files; `None`: that is to be seen.
+    pub settled_at: Option<UnixMillis>,
+    /// Why they do not.
+    pub unsettled: Option<String>,
+}
+
+impl Watched {
+    /// The dataset.
+    pub fn did(&self) -> Did {
+        Did::new(self.scope.clone(), self.name.clone())
+    }
+}
+
 /// Nothing of the dataset ($1, $2) has moved since $3, nothing is on its road, held, or waits to be compared.
 macro_rules! quiet {
     ($scope:literal, $dataset:literal, $since:literal) => {
@@ -208,6 +234,41 @@ impl Ledger {
                 .await
                 .map_err(|e| self.database(e))?;
         Ok(found.unwrap_or_default())
+    }
+
+    /// Datasets with a rule for the further copies, newest first, after (older than) `after`. At most `most`.
+    pub async fn watched_datasets(&self, after: Option<&Watched>, most: i64) -> Result<Vec<Watched>, Error> {
+        let (known_at, did) = after.map_or((i64::MAX, Did::new("", "")), |last| (last.known_at, last.did()));
+        sqlx::query_as(
+            "SELECT scope, name, known_at, rule_a, rule_s, settled_at, unsettled FROM collections
+             WHERE rule_s IS NOT NULL AND (known_at, scope, name) < ($1, $2, $3)
+             ORDER BY known_at DESC, scope DESC, name DESC LIMIT $4",
+        )
+        .bind(known_at)
+        .bind(did.scope)
+        .bind(did.name)
+        .bind(most)
+        .fetch_all(&self.reader)
+        .await
+        .map_err(|e| self.database(e))
+    }
+
+    /// Datasets that cannot be settled or whose rules do not hold all copies, with the reason, by name.
+    pub async fn unsettled_datasets(&self) -> Result<Vec<(Did, String)>, Error> {
+        let found: Vec<(String, String, String)> = sqlx::query_as(
+            "SELECT scope, name, unsettled FROM collections WHERE unsettled IS NOT NULL ORDER BY scope, name",
+        )
+        .fetch_all(&self.reader)
+        .await
+        .map_err(|e| self.database(e))?;
+        Ok(found.into_iter().map(|(scope, name, why)| (Did::new(scope, name), why)).collect())
+    }
+
+    /// The dataset's rules do not hold all copies of its released files, for this reason.
+    pub async fn unheld(&self, dataset: &Did, why: &str) -> Result<(), Error> {
+        let write =
+            sqlx::query("UPDATE collections SET settled_at = NULL, unsettled = $3 WHERE scope = $1 AND name = $2");
+        self.remember("unheld", write.bind(&dataset.scope).bind(&dataset.name).bind(why)).await
     }
 
     /// Remembers the dataset's rule for the further copies.

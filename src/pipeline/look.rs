@@ -55,11 +55,17 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
     let locks = locks(context, &offsite, rows, &hopeful).await?;
     let answers = ask_storages(context, &offsite, &hopeful).await;
     let mut looks = Vec::with_capacity(rows.len());
+    let mut list_is_true = true;
     for row in rows {
         let contents = row.contents()?;
         let did = row.did();
         let Some(listing) = listings.get(&did) else {
-            looks.push(Err(Doubt::NotYet("Rucio lists no off-site replica".to_owned())));
+            list_is_true = list_is_true && !is_known(context, &did).await?;
+            looks.push(Err(if list_is_true {
+                Doubt::NotYet("Rucio does not know the file".to_owned())
+            } else {
+                Doubt::Unknown(UNTRUE_LIST.to_owned())
+            }));
             continue;
         };
         if !hopeful.contains_key(&did) && !listing_contradicts(listing, &contents) {
@@ -70,6 +76,19 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
         looks.push(Evidence::assemble(at, judged, config.offsite.copies));
     }
     Ok(looks)
+}
+
+/// What a file waits for when Rucio contradicts itself.
+pub(super) const UNTRUE_LIST: &str = "a true answer from Rucio: its list of replicas left out a file that it has";
+
+/// Whether Rucio has a file that it left out of a list of replicas. It lists each file that it has, also without a copy, so
+/// that only a list that is not true leaves out one that it has.
+pub(super) async fn is_known(context: &Context, did: &Did) -> Result<bool, StageError> {
+    match context.rucio.did(did).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == Kind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Remembers a complete look as the first; the file is due again when the hold time is over.
@@ -179,6 +198,12 @@ async fn locks(
         standings.insert(id, standing);
         // a rule that is gone gives no locks; the files then say that they have none
         let Some((rule, locks)) = answer else { continue };
+        if locks.is_empty() && rule.locks_ok + rule.locks_replicating + rule.locks_stuck > 0 {
+            return Err(StageError::Wait(format!(
+                "Rucio lists no lock of rule {}, and says that it has some",
+                rule.id
+            )));
+        }
         let ours = rule.account == context.config().rucio.account;
         for lock in locks.into_iter().filter(|lock| wanted.contains(&lock.did)) {
             let ok = lock.state == LockState::Ok;

@@ -121,6 +121,17 @@ pub(super) async fn rule_a(context: &Context, dataset: &Did, rule: &str, standin
     Ok(())
 }
 
+/// Rule S of a dataset as it was found; `true`: there is none.
+pub(super) async fn rule_s(
+    context: &Context,
+    dataset: &Did,
+    rule: &str,
+    standing: Standing,
+) -> Result<bool, StageError> {
+    notice(context, "further copies of a settled dataset", rule, &dataset.name, standing);
+    is_gone(context, rule, standing).await
+}
+
 /// Does what can be done for a rule that is there; `true`: there is none.
 pub(super) async fn is_gone(context: &Context, rule: &str, standing: Standing) -> Result<bool, StageError> {
     let done = match standing {

@@ -70,6 +70,7 @@ pub struct Context {
     /// Set at shutdown: readings stop between two blocks.
     pub cancel: Arc<AtomicBool>,
     troubles: Arc<mend::Troubles>,
+    watched: Arc<settle::Cursor>,
     wakes: Arc<[Notify; State::ALL.len()]>,
 }
 
@@ -103,7 +104,7 @@ impl Context {
         let Parts { settings, ledger, audit, data, rucio, storage, metrics, health, shutdown, gate } = parts;
         let audit = Arc::new(tokio::sync::Mutex::new(audit));
         let runtime = tokio::runtime::Handle::current();
-        let troubles = Arc::default();
+        let (troubles, watched) = (Arc::default(), Arc::default());
         let wakes = Arc::new(std::array::from_fn(|_| Notify::new()));
         let cancel = Arc::new(AtomicBool::new(false));
         let (flag, end) = (Arc::clone(&cancel), shutdown.clone());
@@ -125,6 +126,7 @@ impl Context {
             gate,
             cancel,
             troubles,
+            watched,
             wakes,
         }
     }

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::ledger::FileRow;
 use crate::rucio::{ReplicaQuery, ReplicaState};
 
+use super::look::{UNTRUE_LIST, is_known};
 use super::our_rules::Standing;
 use super::{Context, StageError, mend, register, runner};
 
@@ -53,6 +54,9 @@ async fn protect_again(context: &Context, row: &FileRow) -> Result<(), StageErro
     let query =
         ReplicaQuery { dids: std::slice::from_ref(&did), rse_expression: Some(&rse), all_states: true, schemes: &[] };
     let listed = context.rucio.replicas(&query).await?;
+    if listed.is_empty() && is_known(context, &did).await? {
+        return Err(StageError::Wait(UNTRUE_LIST.to_owned()));
+    }
     let state = listed.first().and_then(|listing| listing.states.get(&rse));
     if state != Some(&ReplicaState::Available) {
         let state = state.map_or("gone".to_owned(), |state| format!("{state:?}"));

@@ -4,6 +4,7 @@
 //! its locks is held by rule S too, asked at that moment, and rule A holds the first copy. In doubt all rules stay.
 
 mod facts;
+mod watch;
 
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ use super::our_rules::stands;
 use super::{Context, StageError, backoff, brakes, runner};
 
 use facts::{DatasetRules, Facts};
+
+pub(super) use watch::Cursor;
 
 /// The longest time between two looks for quiet datasets.
 const REST_MAX: Duration = Duration::from_mins(10);
@@ -59,6 +62,7 @@ pub async fn run(context: Context) {
 
 async fn work(context: &Context) -> Result<(), StageError> {
     take_up_what_a_stop_left(context).await?;
+    watch::round(context).await?;
     let config = context.config();
     let Some(after) = config.settle.after.filter(|_| config.release.deletion == Deletion::On) else { return Ok(()) };
     let after = in_millis(after);
@@ -148,7 +152,7 @@ async fn turn(context: &Context, dataset: &Did, since: UnixMillis) -> Result<Tur
     let files = context.ledger.resting(dataset).await?;
     let batch: Vec<Resting> = files.iter().filter(|file| file.rule_b.is_some()).take(BATCH).cloned().collect();
     if batch.is_empty() {
-        return Ok(Turn::Settled);
+        return watch::hold_all(context, dataset).await;
     }
     let rules = match DatasetRules::ask(context, dataset).await? {
         Ok(rules) => rules,

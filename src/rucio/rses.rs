@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answer::{Json, Lines};
+use super::errors::{Kind, Outlook};
 use super::retry::Repeat;
 use super::transport::{Request, path};
 use super::{Client, Error};
@@ -19,11 +20,16 @@ struct Listed {
 impl Client {
     /// The names of the RSEs that match an expression (`GET /rses/?expression=…`), in alphabetical order.
     ///
-    /// An expression that is malformed or matches nothing is [`NoTarget`](super::Kind::NoTarget).
+    /// An expression that is malformed or matches nothing is [`NoTarget`](super::Kind::NoTarget); an empty list is no
+    /// answer of Rucio's, and [`Protocol`](super::Kind::Protocol).
     pub async fn list_rses(&self, expression: &str) -> Result<Vec<String>, Error> {
         let request = Request::new("list_rses", format!("list the RSEs of '{expression}'"), Method::GET, "/rses/")
             .query("expression", expression);
         let Lines(listed): Lines<Listed> = self.call(Repeat::Safe, request).await?;
+        if listed.is_empty() {
+            let message = format!("Rucio, asked to list the RSEs of '{expression}', answered with an empty list");
+            return Err(Error::new(Kind::Protocol, Outlook::Later, message));
+        }
         let mut names: Vec<String> = listed.into_iter().map(|listed| listed.rse).collect();
         names.sort_unstable();
         Ok(names)

@@ -105,6 +105,7 @@ async fn each_fault_spoils_the_answer_or_the_work_as_it_says() {
         (Answer::Status(500), Came::Answer(500, page(500)), false),
         (Answer::Status(503), Came::Answer(503, page(503)), false),
         (Answer::Garbage, Came::Answer(200, "{\"half\": [1, <html>\n".into()), false),
+        (Answer::Empty, Came::Answer(200, String::new()), false),
         (Answer::HangUp, Came::Nothing, false),
         (Answer::Truncated, Came::Part(201), true),
         (Answer::Lost, Came::Nothing, true),

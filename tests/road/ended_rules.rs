@@ -10,7 +10,7 @@ use dl0_ingest::names::Did;
 use serde_json::json;
 
 use crate::DELETION_ON;
-use crate::site::{Site, fixture};
+use crate::site::{Site, fixture, with_first_copy_only};
 
 /// Rucio's administrator.
 struct Somebody {
@@ -82,6 +82,40 @@ async fn a_rule_for_the_first_copies_that_somebody_ended_is_placed_anew() {
     site.rucio.faults().resume(Daemon::Conveyor);
     site.until(&lfn, State::Released).await;
     assert_eq!(rules_a(&site.rucio.history()).len(), 2);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_for_the_further_copies_that_somebody_ended_before_its_copy_came_is_placed_anew() {
+    let site = Site::with(DELETION_ON, |options| options.pace.conveyor = Duration::from_secs(1)).await;
+    let (daemon, row) = with_first_copy_only(&site, "a.fits.fz").await;
+    let rule = row.rule_b.unwrap();
+    Somebody::at(&site).await.limits(&rule, 0, false).await;
+    until_removed(&site, &rule).await;
+    // a rule is doubted when its copies are overdue
+    daemon.stop().await;
+    site.age(&row.lfn, Duration::from_mins(6)).await;
+    let daemon = site.start();
+    site.until_row(&row.lfn, |row| row.rule_b.as_ref().is_some_and(|new| *new != rule)).await;
+    site.rucio.faults().resume(Daemon::Conveyor);
+    site.until(&row.lfn, State::Released).await;
+    daemon.stop().await;
+}
+
+/// Without purge Rucio deletes the copy only when it needs the space.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_on_site_copy_whose_rule_somebody_ended_without_purge_is_protected_again() {
+    let site = Site::new(DELETION_ON).await;
+    let daemon = site.start();
+    let lfn = registered(&site).await;
+    let rule = site.row(&lfn).await.unwrap().rule_c.unwrap();
+    Somebody::at(&site).await.limits(&rule, 0, false).await;
+    until_removed(&site, &rule).await;
+    let row = site.until_row(&lfn, |row| row.rule_c.as_ref().is_some_and(|new| *new != rule)).await;
+    assert_eq!(row.state, State::Registered);
+    assert_on_site(&site, &row);
+    site.rucio.faults().resume(Daemon::Conveyor);
+    site.until(&lfn, State::Released).await;
     daemon.stop().await;
 }
 

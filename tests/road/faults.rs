@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::{Answer, Event};
+use dl0_ingest::embedded::{Answer, Daemon, Endpoint, Event};
 use rand::RngExt as _;
 
 use crate::DELETION_ON;
@@ -95,4 +95,63 @@ fn assert_in_order(site: &Site, lfns: &[String]) {
         let (on_site, off_site): (Vec<_>, Vec<_>) = rules[lfn].iter().partition(|rse| *rse == "STORAGE-1");
         assert_eq!((on_site.len(), off_site.len()), (1, 1), "{lfn}: {rules:?}", rules = rules[lfn]);
     }
+}
+
+/// One file is being released, one is between its two looks, one comes; then lists are empty, with status 200, so many times
+/// that the second look falls into them.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_list_that_is_not_true_holds_and_releases_nothing() {
+    for (endpoint, times) in
+        [(Endpoint::Replicas, 24), (Endpoint::RuleLocks, 6), (Endpoint::Rses, 24), (Endpoint::Rules, 2)]
+    {
+        let site = Site::new(&DELETION_ON.replace("hold: 200ms", "hold: 1s")).await;
+        site.rucio.faults().pause(Daemon::Reaper);
+        let daemon = site.start();
+        let leaving = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+        site.until_row(&leaving, |row| row.release_ordered_at.is_some()).await;
+        let proven = site.deliver("b.fits.fz", &fixture("SUBARRAY"));
+        site.until_row(&proven, |row| row.first_look.is_some()).await;
+        site.rucio.faults().pause(Daemon::Conveyor);
+        site.rucio.faults().answer(endpoint, 10_000, &Answer::Empty);
+        let new = site.deliver("c.fits.fz", &fixture("SUBARRAY"));
+        let begun = Instant::now();
+        while site.rucio.faults().spoilt().get(&endpoint).is_none_or(|spoilt| *spoilt < times) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{endpoint:?} is not asked");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for name in ["a.fits.fz", "b.fits.fz", "c.fits.fz"] {
+            assert!(site.path(name).exists(), "{endpoint:?}: {name}");
+        }
+        site.rucio.faults().clear();
+        for lfn in [&leaving, &proven, &new] {
+            let row = site.until_row(lfn, |row| matches!(row.state, State::Released | State::Held)).await;
+            assert_eq!(row.state, State::Released, "{endpoint:?}: {row:#?}");
+        }
+        assert!(site.operate().await.breaker().await.unwrap().is_none(), "{endpoint:?}");
+        daemon.stop().await;
+    }
+}
+
+/// Transfers are taken and neither end nor fail: for the first copy, and for the further one.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_wait_for_transfers_that_neither_end_nor_fail_for_hours() {
+    let site = Site::with(DELETION_ON, |options| options.pace.conveyor = Duration::from_secs(1)).await;
+    let (daemon, first) = site::with_first_copy_only(&site, "a.fits.fz").await;
+    let second = site.deliver("b.fits.fz", &fixture("SUBARRAY"));
+    site.until_row(&second, |row| row.state == State::Registered && !row.trigger_pending).await;
+    daemon.stop().await;
+    for lfn in [&first.lfn, &second] {
+        site.age(lfn, Duration::from_hours(6)).await;
+    }
+    let daemon = site.start();
+    for (lfn, state) in [(&first.lfn, State::Replicated), (&second, State::Registered)] {
+        let row = site.until_row(lfn, |row| row.next_attempt > 0 && row.waits_for.is_some()).await;
+        assert_eq!((row.state, row.attempts), (state, 0), "{row:#?}");
+    }
+    site.rucio.faults().resume(Daemon::Conveyor);
+    for lfn in [&first.lfn, &second] {
+        site.until(lfn, State::Released).await;
+    }
+    daemon.stop().await;
+    assert_in_order(&site, &[first.lfn, second]);
 }

@@ -33,7 +33,7 @@ async fn replicated() -> (Site, FileRow, Client) {
     (site, row, rucio)
 }
 
-async fn removed(rucio: &Client, rule: &str) {
+pub(crate) async fn removed(rucio: &Client, rule: &str) {
     rucio.retire_rule(rule).await.unwrap();
     let begun = std::time::Instant::now();
     while rucio.rule(rule).await.map_or_else(|error| error.kind() != Kind::NotFound, |_| true) {

@@ -8,16 +8,17 @@ use std::time::Duration;
 use dl0_ingest::audit_log;
 use dl0_ingest::custody::State;
 use dl0_ingest::custody::brakes::Target;
-use dl0_ingest::embedded::{ReplicaState, RseOptions};
+use dl0_ingest::embedded::{Answer, Endpoint, ReplicaState, RseOptions};
 use dl0_ingest::ledger::Operator;
 use dl0_ingest::names::Did;
 use dl0_ingest::reconcile;
-use dl0_ingest::rucio::{Attachment, Child, Client, LockState, RuleState};
+use dl0_ingest::rucio::{Attachment, Child, Client, Grouping, LockState, NewRule, Rule, RuleState};
 use serde_json::{Map, Value};
 
 use crate::DELETION_ON;
 use crate::reconcile::sources;
-use crate::site::{DAY, Site, fixture, lfn};
+use crate::rules::removed;
+use crate::site::{DAY, Daemon, Site, fixture, lfn};
 
 fn quiet_after(time: &str) -> String {
     format!("{DELETION_ON}settle: {{after: {time}}}\n")
@@ -242,4 +243,141 @@ async fn a_dataset_with_a_file_that_the_ledger_does_not_know_stays_as_it_is() {
         assert_eq!(rucio(&site).did_rules(&Did::new("acada", lfn(name))).await.unwrap().len(), 1);
     }
     daemon.stop().await;
+}
+
+/// Two files in a settled dataset, and its rules A and S.
+async fn settled(site: &Site) -> (Daemon, Vec<String>, [Rule; 2]) {
+    let daemon = site.start();
+    let names = names(2);
+    released(site, &names).await;
+    site.until_settlement(&dataset(), |known| known.settled_at.is_some()).await;
+    until_no_file_has_a_rule(&rucio(site), &names).await;
+    let mut rules = rucio(site).did_rules(&dataset()).await.unwrap();
+    rules.sort_by_key(|rule| rule.rse_expression != "OFFSITE");
+    (daemon, names, rules.try_into().unwrap())
+}
+
+/// The only place of a rule's locks.
+async fn place_of(site: &Site, rule: &str) -> String {
+    let locks = rucio(site).rule_locks(rule).await.unwrap();
+    let places: BTreeSet<String> = locks.into_iter().map(|lock| lock.rse).collect();
+    assert_eq!(places.len(), 1, "{places:?}");
+    places.into_iter().next().unwrap()
+}
+
+/// Permanent rules hold each copy of each file, and there are two at two places.
+async fn all_copies_are_held(site: &Site, names: &[String]) {
+    let mut held = BTreeSet::new();
+    for rule in rucio(site).did_rules(&dataset()).await.unwrap() {
+        assert_eq!(rule.expires_at, None);
+        let locks = rucio(site).rule_locks(&rule.id).await.unwrap();
+        held.extend(locks.into_iter().filter(|lock| lock.state == LockState::Ok).map(|lock| (lock.did.name, lock.rse)));
+    }
+    let all = |name: &String| ["STORAGE-2", "STORAGE-3"].map(|rse| (lfn(name), rse.to_owned()));
+    assert_eq!(held, names.iter().flat_map(all).collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_of_a_settled_dataset_that_somebody_removed_are_placed_again() {
+    for gone in [vec![0], vec![1], vec![0, 1]] {
+        let site = Site::new(&quiet_after("400ms")).await;
+        let (daemon, names, rules) = settled(&site).await;
+        daemon.stop().await;
+        let first = site.until_settlement(&dataset(), |_| true).await;
+        for number in &gone {
+            removed(&rucio(&site), &rules[*number].id).await;
+        }
+        // placing rules gives nothing up: no brake stops it
+        fs::write(site.state().join("stop-releases"), "storage work").unwrap();
+        let daemon = site.start();
+        site.until_settlement(&dataset(), |known| known.settled_at > first.settled_at).await;
+        all_copies_are_held(&site, &names).await;
+        daemon.stop().await;
+    }
+}
+
+/// Rucio was free to choose: both rules then hold the same copies, and the others are held again by a third one.
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_that_a_new_rule_for_the_first_ones_leaves_alone_get_another_rule() {
+    let site = Site::new(&quiet_after("400ms")).await;
+    let (daemon, names, [a, s]) = settled(&site).await;
+    daemon.stop().await;
+    let (mut old, taken) = (a.id, place_of(&site, &s.id).await);
+    let anew = NewRule {
+        dids: vec![dataset()],
+        copies: 1,
+        rse_expression: "OFFSITE".to_owned(),
+        source_replica_expression: None,
+        grouping: Grouping::Dataset,
+        lifetime: None,
+        activity: None,
+        comment: None,
+    };
+    while place_of(&site, &old).await != taken {
+        removed(&rucio(&site), &old).await;
+        old = rucio(&site).add_rules(&anew).await.unwrap().remove(0);
+    }
+    let daemon = site.start();
+    let known = site
+        .until_settlement(&dataset(), |known| known.settled_at.is_some() && known.rule_s.as_ref() != Some(&s.id))
+        .await;
+    all_copies_are_held(&site, &names).await;
+    let rules = rucio(&site).did_rules(&dataset()).await.unwrap();
+    assert_eq!(rules.len(), 3, "none was ended: {rules:#?}");
+    assert_ne!(place_of(&site, &known.rule_s.unwrap()).await, taken);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_somebody_gave_the_rules_of_a_settled_dataset_is_taken_away() {
+    let site = Site::new(&quiet_after("400ms")).await;
+    let (daemon, names, rules) = settled(&site).await;
+    for rule in &rules {
+        site.rucio.delete_rule(&rule.id);
+    }
+    for rule in &rules {
+        let begun = std::time::Instant::now();
+        while rucio(&site).rule(&rule.id).await.unwrap().expires_at.is_some() {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    two_rules_hold(&site, &names).await;
+    daemon.stop().await;
+}
+
+/// A copy is lost together with the rule: there is no rule that would hold two copies, and it is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settled_dataset_whose_copies_no_rule_can_hold_is_told() {
+    let site = Site::new(&quiet_after("400ms")).await;
+    let (daemon, names, [_, s]) = settled(&site).await;
+    daemon.stop().await;
+    let place = place_of(&site, &s.id).await;
+    removed(&rucio(&site), &s.id).await;
+    site.rucio.lose_copy(&Did::new("acada", lfn(&names[0])), &place).unwrap();
+    let daemon = site.start();
+    let known = site.until_settlement(&dataset(), |known| known.unsettled.is_some()).await;
+    assert!(known.unsettled.unwrap().contains(&names[0]));
+    assert_eq!(known.settled_at, None);
+    daemon.stop().await;
+    let ledger = site.operate().await;
+    assert_eq!(ledger.unsettled_datasets().await.unwrap()[0].0, dataset());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_list_of_rules_is_not_believed_of_a_settled_dataset() {
+    let site = Site::new(&quiet_after("400ms")).await;
+    let (daemon, names, rules) = settled(&site).await;
+    let first = site.until_settlement(&dataset(), |_| true).await;
+    site.rucio.faults().answer(Endpoint::DidRules, 4, &Answer::Empty);
+    let begun = std::time::Instant::now();
+    while site.rucio.faults().spoilt().get(&Endpoint::DidRules).is_none_or(|spoilt| *spoilt < 4) {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    daemon.stop().await;
+    two_rules_hold(&site, &names).await;
+    let same: Vec<String> = rucio(&site).did_rules(&dataset()).await.unwrap().into_iter().map(|rule| rule.id).collect();
+    assert!(rules.iter().all(|rule| same.contains(&rule.id)), "{rules:#?} {same:?}");
+    assert_eq!(site.until_settlement(&dataset(), |_| true).await, first);
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use dl0_ingest::config::Config;
 use dl0_ingest::custody::State;
 use dl0_ingest::daemon;
-use dl0_ingest::embedded::{Embedded, Options};
+use dl0_ingest::embedded::{Daemon as RucioDaemon, Embedded, Event, Options};
 use dl0_ingest::ledger::{EventRow, FileRow, Ledger, Settlement, WrongTrigger};
 use dl0_ingest::names::Did;
 use sqlx::Connection as _;
@@ -237,6 +237,18 @@ impl Daemon {
         self.stop.cancel();
         self.task.take().unwrap().await.unwrap().unwrap();
     }
+}
+
+/// A file whose first copy has come, and whose further one is ordered and does not come: Rucio's conveyor stands still. It
+/// must be slow enough to be stopped between the two.
+pub(crate) async fn with_first_copy_only(site: &Site, name: &str) -> (Daemon, FileRow) {
+    let daemon = site.start();
+    let lfn = site.deliver(name, &fixture("SUBARRAY"));
+    let came = |event: &Event| matches!(event, Event::Available { did, rse } if did.name == lfn && rse != "STORAGE-1");
+    site.rucio.until(|history| history.iter().any(|entry| came(&entry.event))).await;
+    site.rucio.faults().pause(RucioDaemon::Conveyor);
+    let row = site.until_row(&lfn, |row| row.state == State::Replicated && row.waits_for.is_some()).await;
+    (daemon, row)
 }
 
 pub(crate) fn lfn(name: &str) -> String {

@@ -77,6 +77,7 @@ pub async fn with_faults(
     match fault {
         Some(Answer::Refuse { status, class, message }) => return Reply::error(status, class, message).into_response(),
         Some(Answer::Status(status)) => return Reply::proxy_error(status).into_response(),
+        Some(Answer::Empty) => return Reply::lines([]).into_response(),
         Some(Answer::Garbage) => return Reply::garbage().into_response(),
         Some(Answer::HangUp) => return cut(scissors).await,
         Some(Answer::Delay(delay)) => tokio::time::sleep(delay).await,

@@ -11,7 +11,7 @@ use crate::names::Did;
 use crate::rucio::{ReplicaQuery, ReplicaState};
 
 use super::super::announce::{Effect, announce};
-use super::super::look::look;
+use super::super::look::{UNTRUE_LIST, is_known, look};
 use super::super::on_site::{delivered_again, on_disk, rule_has_ended};
 use super::super::{Context, Stage, StageError, backoff, blocking, brakes};
 use super::{SAID, give_up, order, permitted, still_fresh};
@@ -45,6 +45,7 @@ impl Stage for Departure {
             .into_iter()
             .map(|listing| (listing.did, listing.states.get(&config.onsite_rse).copied()))
             .collect();
+        let mut list_is_true = true;
         for row in ordered {
             match states.get(&row.did()) {
                 Some(Some(state)) => {
@@ -55,6 +56,11 @@ impl Stage for Departure {
                 Some(None) => departed(context, row).await?,
                 // a DID that Rucio does not list at all has no replica anywhere: the one thing that must never be
                 None => {
+                    list_is_true = list_is_true && !is_known(context, &row.did()).await?;
+                    if !list_is_true {
+                        context.wait(&row, config.release.poll_max, UNTRUE_LIST).await?;
+                        continue;
+                    }
                     context.metrics.invariant_violation("I2");
                     context.hold(&row, "unknown-to-rucio", "Rucio does not list the file any more").await?;
                 }

@@ -61,9 +61,19 @@ impl Facts {
         rules: &DatasetRules,
         wanted: &[Resting],
     ) -> Result<Result<Self, Unsettled>, StageError> {
-        if let Err(why) = same_files(context, dataset, all).await? {
-            return Ok(Err(why));
+        match same_files(context, dataset, all).await? {
+            Ok(()) => Self::of(context, dataset, rules, wanted).await.map(Ok),
+            Err(why) => Ok(Err(why)),
         }
+    }
+
+    /// Asks about files of a dataset, whatever else is in it.
+    pub(super) async fn of(
+        context: &Context,
+        dataset: &Did,
+        rules: &DatasetRules,
+        wanted: &[Resting],
+    ) -> Result<Self, StageError> {
         let first = ok_places(context.rucio.rule_locks(&rules.a.id).await?);
         let further = match &rules.s {
             Some(rule) => ok_places(context.rucio.rule_locks(&rule.id).await?),
@@ -94,7 +104,7 @@ impl Facts {
             }
         });
         let rules = (rules.a.id.clone(), rules.s.as_ref().map(|rule| rule.id.clone()));
-        Ok(Ok(Self { files: files.collect(), rules }))
+        Ok(Self { files: files.collect(), rules })
     }
 
     /// The ids of rules A and S.
