@@ -9,7 +9,7 @@ NEXTEST_VERSION = 0.9.143
 FUZZ_VERSION = 0.13.2
 DENY_VERSION = 0.20.2
 
-.PHONY: help demo test test-quick campaign soak check licences bench bench-road fuzz nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
+.PHONY: help demo test test-quick campaign soak check licences bench bench-road audit-memory fuzz nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
 
 help:                      ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -59,6 +59,14 @@ bench:                     ## `verify` beside its alternatives, which are instal
 
 bench-road: testbed-up     ## the daemon on the real stack: registration, latency, idle scans, second copies
 	cargo bench --features testbed --bench road
+
+# Files of the audit that is measured, and how many of them lie in one directory
+FILES ?= 100000
+DIRECTORY ?= 1000
+
+audit-memory: nextest      ## peak memory and time of an audit of FILES files, DIRECTORY of them in each directory
+	DL0_INGEST_AUDIT_FILES=$(FILES) DL0_INGEST_AUDIT_DIRECTORY=$(DIRECTORY) \
+	  cargo nextest run --profile campaign --test audit_memory --no-capture
 
 # How long each target is fuzzed, in seconds
 FUZZ_SECONDS ?= 1200

@@ -306,6 +306,31 @@ impl Evidence {
     }
 }
 
+/// At how many sites evidence, or the order that rests on it, proved a copy, as it was written down. What cannot be read
+/// proves nothing.
+pub fn sites_on_record(written: &str) -> u32 {
+    #[derive(Deserialize)]
+    struct Copy {
+        site: String,
+    }
+    #[derive(Deserialize)]
+    struct Look {
+        copies: Vec<Copy>,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Order { evidence: Look },
+        Evidence(Look),
+    }
+    let copies = match serde_json::from_str(written) {
+        Ok(Written::Order { evidence } | Written::Evidence(evidence)) => evidence.copies,
+        Err(_) => return 0,
+    };
+    let sites: BTreeSet<&str> = copies.iter().map(|copy| copy.site.as_str()).collect();
+    u32::try_from(sites.len()).unwrap_or(u32::MAX)
+}
+
 /// The earlier look, as remembered: a time and a list, no proof of anything by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FirstLook {
@@ -385,6 +410,18 @@ pub(super) mod tests {
         assert!(evidence(0, &[("A", "a"), ("B", "b")]).is_ok());
         assert!(matches!(evidence(0, &[("A", "a"), ("B", "a")]), Err(Doubt::NotYet(_))));
         assert!(matches!(evidence(0, &[]), Err(Doubt::NotYet(_))));
+    }
+
+    #[test]
+    fn what_was_written_down_tells_how_many_sites_it_proves() {
+        let look = serde_json::json!(evidence(0, &[("A", "a"), ("B", "b"), ("C", "b")]).unwrap());
+        assert_eq!(sites_on_record(&look.to_string()), 2);
+        let order = serde_json::json!({ "first_look": { "at": 0, "rses": [] }, "evidence": look, "on_site": {} });
+        assert_eq!(sites_on_record(&order.to_string()), 2);
+        let one = serde_json::json!({ "at": 0, "copies": [look["copies"][0]], "undecided": false });
+        assert_eq!(sites_on_record(&one.to_string()), 1);
+        assert_eq!(sites_on_record("{}"), 0);
+        assert_eq!(sites_on_record(""), 0);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::time::Duration;
 pub use copies::{Copies, TooFewCopies};
 pub use evidence::{
     Availability, Contents, CopyFacts, CopyProof, Doubt, Evidence, FirstLook, LockFacts, StorageAnswer, StoragePolicy,
+    sites_on_record,
 };
 pub use order::{KeepReason, ReleaseOrder};
 pub use retry::{HeldFile, NoWayBack};

@@ -35,7 +35,7 @@ pub use operators::{Operator, Retried, TooLate};
 pub use queries::{Filter, StateSummary};
 pub use rows::{EventRow, FileRow, iso};
 pub use settling::{Ending, Resting, Settlement, Watched};
-pub use survey::{OnRecord, Restored};
+pub use survey::{OnRecord, Proven, Restored};
 
 pub use crate::clock::now;
 use crate::crash;

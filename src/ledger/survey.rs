@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use crate::custody::{Contents, FileIdentity, State, UnixMillis};
+use crate::custody::{Contents, FileIdentity, State, UnixMillis, sites_on_record};
 use crate::names::{Did, Lfn};
 
 use super::{Error, Ledger, now};
@@ -36,10 +36,21 @@ pub struct OnRecord {
     pub release_ordered_at: Option<UnixMillis>,
     /// Where a rejected file lies or is to lie, relative to the data root.
     pub invalid_path: Option<String>,
-    /// The evidence of its release is on record.
-    pub has_evidence: bool,
+    /// At how many sites the evidence on record proves a copy; `None`: there is no evidence on record.
+    #[sqlx(rename = "last_evidence", try_from = "Option<String>")]
+    pub proven: Proven,
     /// A second delivery waits to be compared.
     pub redelivered: bool,
+}
+
+/// What is kept of evidence: at how many sites it proves a copy, if there is any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Proven(pub Option<u32>);
+
+impl From<Option<String>> for Proven {
+    fn from(written: Option<String>) -> Self {
+        Self(written.as_deref().map(sites_on_record))
+    }
 }
 
 impl OnRecord {
@@ -91,7 +102,7 @@ impl Ledger {
     pub async fn on_record(&self, dataset: &Did) -> Result<Vec<OnRecord>, Error> {
         sqlx::query_as(
             "SELECT lfn, state, state_since, delivery, bytes, mtime_ns, inode, adler32, blake3, rule_c,
-                 release_ordered_at, invalid_path, last_evidence IS NOT NULL AS has_evidence,
+                 release_ordered_at, invalid_path, last_evidence,
                  EXISTS (SELECT 1 FROM redeliveries WHERE file_id = files.id) AS redelivered
              FROM files WHERE scope = $1 AND dataset = $2 ORDER BY lfn",
         )

@@ -31,6 +31,8 @@ pub enum Code {
     Unreadable,
     /// The rule that protects the on-site copy has ended or is gone.
     Unprotected,
+    /// Gone on site, and too few sites hold a right copy.
+    TooFewCopies,
     /// Not registered yet, and its trigger is gone.
     Unannounced,
     /// The trigger of a file that is registered or released.
@@ -45,7 +47,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order of the table.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Dark,
         Self::Missing,
         Self::Orphan,
@@ -57,6 +59,7 @@ impl Code {
         Self::Changed,
         Self::Unreadable,
         Self::Unprotected,
+        Self::TooFewCopies,
         Self::Unannounced,
         Self::ForgottenTrigger,
         Self::LeftOnSite,
@@ -78,6 +81,7 @@ impl Code {
             Self::Changed => "changed",
             Self::Unreadable => "unreadable",
             Self::Unprotected => "unprotected",
+            Self::TooFewCopies => "too-few-copies",
             Self::Unannounced => "unannounced",
             Self::ForgottenTrigger => "forgotten-trigger",
             Self::LeftOnSite => "left-on-site",
@@ -90,6 +94,7 @@ impl Code {
     pub const fn invariant(self) -> Option<&'static str> {
         match self {
             Self::Unannounced => Some("I1"),
+            Self::TooFewCopies => Some("I2"),
             Self::Missing => Some("I3"),
             Self::Unprotected => Some("I5"),
             Self::WrongContent => Some("I7"),
@@ -119,6 +124,9 @@ impl Code {
             Self::Unreadable => "mend the disk or the permissions, and audit again",
             Self::Unprotected => {
                 "hold the file at once with 'dl0-ingest hold', and place a rule on the on-site RSE by hand: Rucio may delete this copy"
+            }
+            Self::TooFewCopies => {
+                "stop releases ('dl0-ingest hold --all'), find the copies that are left, keep them with rules of your own, and have Rucio copy them again"
             }
             Self::Unannounced => {
                 "nothing is lost while the ledger stands; make the trigger again, a relative link to the file"

@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Stat};
 
-use crate::custody::State;
-use crate::custody::UnixMillis;
+use crate::config::Config;
 use crate::custody::invariants::world::Protection;
+use crate::custody::{Copies, State, UnixMillis};
 use crate::datadir::{self, DataDir, identity};
 use crate::ledger::OnRecord;
 use crate::names::{Did, Lfn, TRIGGER_SUFFIX};
 use crate::pipeline::blocking;
 use crate::pipeline::intake::is_invalid;
-use crate::rucio::{Kind, ReplicaListing, ReplicaQuery, Survey};
+use crate::pipeline::offsite::Offsite;
+use crate::rucio::{Kind, ReplicaListing, ReplicaQuery, ReplicaState, Survey};
 
-use super::judge::{Facts, OnDisk, Replica};
+use super::judge::{Facts, OffSite, OnDisk, Replica};
 use super::{Error, Sources};
 
 /// The directories to look at, by path: data directories, and those below `invalid/`.
@@ -77,26 +78,51 @@ fn on_disk(data: &DataDir) -> Result<Places, datadir::Error> {
     Ok(places)
 }
 
+/// What is known before the first directory.
+#[derive(Default)]
+pub(super) struct Background {
+    /// Our rules on the on-site RSE.
+    pub(super) survey: Survey,
+    /// The data centres, if their copies are asked for.
+    pub(super) offsite: Option<Offsite>,
+}
+
+impl Background {
+    pub(super) async fn ask(sources: &Sources, copies: bool) -> Result<Self, Error> {
+        let offsite = if copies { Some(Offsite::ask(&sources.rucio, &sources.config).await?) } else { None };
+        Ok(Self { survey: sources.rucio.survey(&sources.config.onsite_rse).await?, offsite })
+    }
+
+    /// Where replicas are asked for.
+    fn expression(&self, config: &Config) -> String {
+        match &self.offsite {
+            Some(_) => format!("{}|({})", config.onsite_rse, config.offsite.expression),
+            None => config.onsite_rse.clone(),
+        }
+    }
+}
+
 /// The facts of all names in a directory, by name. Unless it is `listed` as a dataset, Rucio is asked for the names on
 /// disk and in the ledger alone.
 pub(super) async fn facts(
     sources: &Sources,
-    survey: &Survey,
+    background: &Background,
     directory: &Path,
     listed: bool,
 ) -> Result<Vec<Facts>, Error> {
     let mut found: BTreeMap<String, Facts> = BTreeMap::new();
+    let expression = background.expression(&sources.config);
     let dataset = dataset_of(directory);
     if let Some(dataset) = &dataset {
         // Rucio first, the disk last: what is on its road moves from disk to Rucio, and is seen at least once
         let query = ReplicaQuery {
             dids: std::slice::from_ref(dataset),
-            rse_expression: Some(&sources.config.onsite_rse),
+            rse_expression: Some(&expression),
             all_states: true,
             schemes: &[],
         };
         if listed {
-            take_replicas(sources, &mut found, sources.rucio.replicas(&query).await?);
+            take_replicas(sources, background, &mut found, sources.rucio.replicas(&query).await?);
         }
         if let Some(ledger) = &sources.ledger {
             for row in ledger.on_record(dataset).await? {
@@ -111,12 +137,16 @@ pub(super) async fn facts(
         let facts = entry(&mut found, &lfn);
         (facts.disk, facts.trigger) = (seen.disk, seen.trigger);
     }
+    // what was released by a ledger that is lost is off site and nobody's business here
+    found.retain(|_, facts| {
+        facts.row.is_some() || facts.disk.is_some() || facts.trigger.is_some() || facts.replica.is_some()
+    });
     if let Some(dataset) = &dataset {
-        by_name(sources, dataset, &mut found).await?;
+        by_name(sources, background, dataset, &mut found).await?;
     }
     for facts in found.values_mut() {
         let Some(row) = &facts.row else { continue };
-        facts.protection = protection(sources, survey, row).await?;
+        facts.protection = protection(sources, &background.survey, row).await?;
     }
     Ok(found.into_values().collect())
 }
@@ -125,29 +155,71 @@ fn entry<'f>(found: &'f mut BTreeMap<String, Facts>, lfn: &str) -> &'f mut Facts
     found.entry(lfn.to_owned()).or_insert_with(|| Facts { lfn: lfn.to_owned(), ..Facts::default() })
 }
 
-fn take_replicas(sources: &Sources, found: &mut BTreeMap<String, Facts>, listings: Vec<ReplicaListing>) {
+fn take_replicas(
+    sources: &Sources,
+    background: &Background,
+    found: &mut BTreeMap<String, Facts>,
+    listings: Vec<ReplicaListing>,
+) {
     for listing in listings {
-        if let Some(&state) = listing.states.get(&sources.config.onsite_rse) {
-            let replica = Replica { state, bytes: listing.bytes, adler32: listing.adler32 };
-            entry(found, &listing.did.name).replica = Some(replica);
+        let off_site = background.offsite.as_ref().map(|offsite| OffSite {
+            bytes: listing.bytes,
+            adler32: listing.adler32.clone(),
+            sites: sites(&listing, offsite),
+        });
+        let on_site = listing.states.get(&sources.config.onsite_rse);
+        if on_site.is_none() && off_site.is_none() {
+            continue;
+        }
+        let facts = entry(found, &listing.did.name);
+        facts.off_site = off_site;
+        if let Some(&state) = on_site {
+            facts.replica = Some(Replica { state, bytes: listing.bytes, adler32: listing.adler32 });
         }
     }
 }
 
+/// Sites with a copy that Rucio does not rule out.
+fn sites(listing: &ReplicaListing, offsite: &Offsite) -> u32 {
+    let counts = |state: &ReplicaState| matches!(state, ReplicaState::Available | ReplicaState::TemporaryUnavailable);
+    let there = listing.states.iter().filter(|(_, state)| counts(state));
+    let sites: BTreeSet<&str> = there.filter_map(|(rse, _)| offsite.site(rse)).collect();
+    u32::try_from(sites.len()).unwrap_or(u32::MAX)
+}
+
 /// A file that was detached from its dataset is asked for by its name before anything is said of it.
-async fn by_name(sources: &Sources, dataset: &Did, found: &mut BTreeMap<String, Facts>) -> Result<(), Error> {
+async fn by_name(
+    sources: &Sources,
+    background: &Background,
+    dataset: &Did,
+    found: &mut BTreeMap<String, Facts>,
+) -> Result<(), Error> {
+    let copies_missing = |facts: &Facts| {
+        let sites = facts.off_site.as_ref().map_or(0, |copies| copies.sites);
+        background.offsite.is_some() && sites < Copies::MIN.get()
+    };
     let unseen = found.values().filter(|facts| {
         let expected = match &facts.row {
-            Some(row) => matches!(row.state, State::Registered | State::Replicated | State::Confirmed),
-            None => facts.trigger.is_none(),
+            Some(row) => match row.state {
+                State::Registered | State::Replicated | State::Confirmed => facts.replica.is_none(),
+                State::Releasing | State::Released => copies_missing(facts),
+                _ => false,
+            },
+            None => facts.replica.is_none() && facts.trigger.is_none(),
         };
-        facts.replica.is_none() && expected && Lfn::try_from(facts.lfn.as_str()).is_ok()
+        expected && Lfn::try_from(facts.lfn.as_str()).is_ok()
     });
     let dids: Vec<Did> = unseen.map(|facts| Did::new(dataset.scope.clone(), facts.lfn.clone())).collect();
     if !dids.is_empty() {
-        let rse = Some(sources.config.onsite_rse.as_str());
-        let query = ReplicaQuery { dids: &dids, rse_expression: rse, all_states: true, schemes: &[] };
-        take_replicas(sources, found, sources.rucio.replicas(&query).await?);
+        let expression = background.expression(&sources.config);
+        let query = ReplicaQuery { dids: &dids, rse_expression: Some(&expression), all_states: true, schemes: &[] };
+        take_replicas(sources, background, found, sources.rucio.replicas(&query).await?);
+    }
+    if background.offsite.is_some() {
+        // of what Rucio does not even know there is no copy
+        for facts in found.values_mut() {
+            facts.off_site.get_or_insert_default();
+        }
     }
     Ok(())
 }

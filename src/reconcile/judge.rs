@@ -1,5 +1,8 @@
 //! One file's facts and what is wrong with them. Pure.
 
+#[cfg(test)]
+mod tests;
+
 use crate::custody::invariants::world::{FileFacts, OnSite, Protection};
 use crate::custody::{Copies, FileIdentity, State, UnixMillis};
 use crate::ledger::OnRecord;
@@ -44,6 +47,24 @@ pub(super) struct Facts {
     pub(super) replica: Option<Replica>,
     /// Rule C, if the ledger has one and it should stand.
     pub(super) protection: Option<Protection>,
+    /// What Rucio has off site, if it was asked.
+    pub(super) off_site: Option<OffSite>,
+}
+
+/// What Rucio has off site of one file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct OffSite {
+    pub(super) bytes: u64,
+    pub(super) adler32: Option<String>,
+    /// With a copy that is AVAILABLE, or whose storage is out of reach for now.
+    pub(super) sites: u32,
+}
+
+impl OffSite {
+    /// Sites that hold a copy of the file that was verified.
+    pub(super) fn good_sites(&self, row: &OnRecord) -> u32 {
+        if self.bytes == row.bytes && self.adler32 == row.adler32 { self.sites } else { 0 }
+    }
 }
 
 /// What is judged by.
@@ -107,7 +128,11 @@ fn unknown(facts: &Facts, yardstick: Yardstick) -> Vec<Finding> {
             vec![Finding { invariant: None, ..finding(facts, Code::Missing, message) }]
         }
         (Some(OnDisk::File(found, changed)), None) if facts.trigger.is_none() && yardstick.is_old(changed) => {
-            dark(facts, found, "neither the ledger nor Rucio knows it, and it has no trigger")
+            let why = match &facts.replica {
+                None => "neither the ledger nor Rucio knows it, and it has no trigger",
+                Some(_) => "Rucio is deleting it, the ledger does not know it, and it has no trigger",
+            };
+            dark(facts, found, why)
         }
         _ => Vec::new(),
     }
@@ -230,7 +255,7 @@ fn rejected(facts: &Facts, yardstick: Yardstick) -> Vec<Finding> {
 }
 
 fn held(facts: &Facts, row: &OnRecord) -> Vec<Finding> {
-    if facts.disk.is_some() || row.release_ordered_at.is_some() || row.has_evidence {
+    if facts.disk.is_some() || row.release_ordered_at.is_some() || row.proven.0.is_some() {
         return Vec::new();
     }
     vec![finding(facts, Code::Missing, "it is held, and it is not on disk")]
@@ -252,20 +277,23 @@ fn constitution(facts: &Facts, findings: &mut Vec<Finding>) {
     let world = FileFacts {
         lfn: facts.lfn.clone(),
         state: Some(row.state),
-        evidence_on_record: row.has_evidence,
+        evidence_on_record: row.proven.0.is_some(),
+        sites_on_record: row.proven.0,
         sentence_on_record: row.invalid_path.is_some(),
         on_site,
         set_aside: Some(false).filter(|_| row.invalid_path.is_none()),
         trigger: Some(facts.trigger.is_some()),
         protection: facts.protection,
-        // how many sites hold a right copy is what the daemon asks before each release
-        good_sites: None,
+        // what others have destroyed since is not known here, and told as well
+        good_sites: facts.off_site.as_ref().map(|copies| copies.good_sites(row)),
         destroyed_since: 0,
     };
     for violation in world.violations(Copies::MIN) {
         let code = match violation.invariant {
             "I1" => Code::Unannounced,
-            "I5" => Code::Unprotected,
+            "I2" => Code::TooFewCopies,
+            // what is given up needs no protection any more, but the evidence
+            "I5" if !matches!(row.state, State::Releasing | State::Released) => Code::Unprotected,
             // "neither on site nor in invalid/": what lies there instead was told
             "I3" if !findings.is_empty() => continue,
             _ => Code::BrokenInvariant,

@@ -1,7 +1,7 @@
 //! Disk, ledger and Rucio held against each other, and custody restored from what is left of them.
 //!
-//! Everything goes directory by directory. In memory are the names of the directories, 17 bytes for each rule that
-//! protects a file on site, 8 bytes for each suspicion, and the facts of the directory at hand.
+//! Everything goes directory by directory. In memory are the names of the directories, 16 bytes for each rule that
+//! protects a file on site, up to 20 for each suspicion, and the facts of the directory at hand.
 
 mod finding;
 mod gather;
@@ -23,13 +23,13 @@ use crate::ledger::{self, Ledger, now};
 use crate::names::Lfn;
 use crate::pipeline::blocking;
 use crate::pipeline::verify::{Reading, as_configured, contents, read_once};
-use crate::rucio::{self, Survey};
+use crate::rucio;
 
 pub use finding::{Code, Finding, Repair};
 pub use rebuild::{Rebuilt, rebuild};
 pub use repair::{Repaired, repair};
 
-use gather::Places;
+use gather::{Background, Places};
 use judge::{Facts, OnDisk, Yardstick, judge};
 
 /// Why disk, ledger and Rucio cannot be compared.
@@ -77,6 +77,8 @@ pub struct Options {
     pub settle: Duration,
     /// Read every file that is on site and compare its content.
     pub read: bool,
+    /// Ask Rucio how many sites hold a copy of what is gone on site.
+    pub copies: bool,
 }
 
 /// What an audit tells while it goes.
@@ -105,11 +107,11 @@ pub struct Audited {
 
 /// Compares everything and tells what is wrong, each thing only after a second look at it.
 pub async fn audit(sources: &Sources, options: Options, mut tell: impl FnMut(Progress)) -> Result<Audited, Error> {
-    let survey = sources.rucio.survey(&sources.config.onsite_rse).await?;
-    let places = Places::find(sources, &survey).await?;
+    let background = Background::ask(sources, options.copies).await?;
+    let places = Places::find(sources, &background.survey).await?;
     let mut audited = Audited { directories: (places.data.len() + places.invalid.len()) as u64, ..Audited::default() };
     tell(Progress::Directories(audited.directories));
-    let mut auditor = Auditor { sources, survey: &survey, options, audited: &mut audited };
+    let mut auditor = Auditor { sources, background: &background, options, audited: &mut audited };
     let mut suspicions = Suspicions::default();
     for (place, kind) in places.each() {
         for (finding, version) in auditor.look(place, kind, None).await? {
@@ -182,7 +184,7 @@ fn key(finding: &Finding, version: Version) -> u64 {
 
 struct Auditor<'a> {
     sources: &'a Sources,
-    survey: &'a Survey,
+    background: &'a Background,
     options: Options,
     audited: &'a mut Audited,
 }
@@ -199,7 +201,7 @@ impl Auditor<'_> {
             let findings = invalid::look(self.sources, place).await?;
             return Ok(findings.into_iter().map(|finding| (finding, None)).collect());
         };
-        let facts = gather::facts(self.sources, self.survey, place, listed).await?;
+        let facts = gather::facts(self.sources, self.background, place, listed).await?;
         if again.is_none() {
             self.audited.files += facts.len() as u64;
         }

@@ -17,7 +17,7 @@ use crate::pipeline::our_rules::{is_rule_a, is_rule_b, is_rule_c};
 use crate::pipeline::verify::{Reading, contents};
 use crate::rucio::{Kind, ReplicaState, Rule};
 
-use super::gather::{self, Places};
+use super::gather::{self, Background, Places};
 use super::invalid::{self, SetAside};
 use super::judge::{Facts, OnDisk, Replica};
 use super::{Error, Sources, examine};
@@ -70,17 +70,17 @@ pub(super) enum Restoration {
 /// Releases stay stopped afterwards by a hold on everything in the name of `operator`: what operators had held before is
 /// lost with the ledger.
 pub async fn rebuild(sources: &Sources, operator: &Operator, mut tell: impl FnMut(Rebuilt)) -> Result<(), Error> {
-    let survey = sources.rucio.survey(&sources.config.onsite_rse).await?;
+    let background = Background::ask(sources, false).await?;
     if let Some(ledger) = &sources.ledger {
         if !ledger.holds_only_restored().await? {
             return Err(Error::NotEmpty { path: ledger.path().to_owned() });
         }
         ledger.place_hold(&Target::All, operator).await?;
     }
-    let places = Places::find(sources, &survey).await?;
+    let places = Places::find(sources, &background.survey).await?;
     tell(Rebuilt::Directories((places.data.len() + places.invalid.len()) as u64));
     for (place, &listed) in &places.data {
-        let facts = gather::facts(sources, &survey, place, listed).await?;
+        let facts = gather::facts(sources, &background, place, listed).await?;
         let lost: Vec<Facts> = facts.into_iter().filter(|facts| facts.row.is_none()).collect();
         if lost.iter().any(|facts| facts.replica.is_some()) {
             remember_rule_a(sources, place).await?;

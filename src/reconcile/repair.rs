@@ -33,8 +33,8 @@ pub async fn repair(sources: &Sources, options: Options, finding: &Finding) -> R
     };
     let directory = name.relative().parent().unwrap_or(Path::new(""));
     // the rules are asked for one by one
-    let survey = crate::rucio::Survey::default();
-    let facts = gather::facts(sources, &survey, directory, false).await?;
+    let background = gather::Background::default();
+    let facts = gather::facts(sources, &background, directory, false).await?;
     let Some(facts) = facts.into_iter().find(|facts| facts.lfn == finding.file) else {
         return Ok(not("it is gone meanwhile"));
     };

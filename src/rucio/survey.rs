@@ -1,6 +1,6 @@
 //! All rules that protect files on site, in one list that may be long.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde::Deserialize;
@@ -11,11 +11,13 @@ use super::transport::Request;
 use super::{Client, Error};
 use crate::names::{Did, Lfn};
 
-/// What is kept of the rules on one RSE: 17 bytes a rule, and the names of the datasets.
+/// What is kept of the rules on one RSE: 16 bytes a rule, and the names of the datasets.
 #[derive(Debug, Default)]
 pub struct Survey {
-    /// By the number that the id is, whether the rule has no end.
-    rules: HashMap<u128, bool>,
+    /// Rules without an end, by the numbers that their ids are, sorted. A map would take two to five times as much.
+    standing: Vec<u128>,
+    /// Rules with an end, likewise.
+    ending: Vec<u128>,
     datasets: BTreeSet<Did>,
 }
 
@@ -31,7 +33,8 @@ impl Gather for Survey {
 
     fn take(&mut self, line: Line) {
         if let Ok(id) = u128::from_str_radix(&line.id, 16) {
-            self.rules.insert(id, line.expires_at.is_none());
+            let rules = if line.expires_at.is_none() { &mut self.standing } else { &mut self.ending };
+            rules.push(id);
         }
         // a rule on something that cannot be one of our files is not for us
         if let Ok(name) = Lfn::try_from(line.name.as_str()) {
@@ -43,7 +46,12 @@ impl Gather for Survey {
 impl Survey {
     /// Whether a rule stands without an end; `None`: it was not in the list.
     pub fn stands(&self, rule: &str) -> Option<bool> {
-        self.rules.get(&u128::from_str_radix(rule, 16).ok()?).copied()
+        let id = u128::from_str_radix(rule, 16).ok()?;
+        match (self.standing.binary_search(&id), self.ending.binary_search(&id)) {
+            (_, Ok(_)) => Some(false),
+            (Ok(_), _) => Some(true),
+            _ => None,
+        }
     }
 
     /// The datasets that the files belong to by their names.
@@ -59,7 +67,9 @@ impl Client {
         let request = Request::new("rules", format!("list our rules on {rse}"), Method::GET, "/rules/")
             .query("account", &self.inner.account)
             .query("rse_expression", rse);
-        let Gathered(survey) = self.call(Repeat::Safe, request).await?;
+        let Gathered(mut survey) = self.call::<Gathered<Survey>>(Repeat::Safe, request).await?;
+        survey.standing.sort_unstable();
+        survey.ending.sort_unstable();
         Ok(survey)
     }
 }

@@ -128,6 +128,8 @@ fn facts(file: &File) -> FileFacts {
         lfn: String::new(),
         state: file.row.map(|row| row.state),
         evidence_on_record: file.row.is_some_and(|row| row.evidence),
+        // the model's evidence is a fact, not a text
+        sites_on_record: None,
         sentence_on_record: file.row.is_some_and(|row| row.sentence),
         on_site: Some(match file.disk {
             None => OnSite::Absent,

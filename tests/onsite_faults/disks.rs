@@ -6,7 +6,7 @@ use dl0_ingest::custody::State;
 use dl0_ingest::embedded::{Daemon as RucioDaemon, Event};
 
 use crate::daemon_support::checker::ends_well;
-use crate::daemon_support::daemon::Daemon;
+use crate::daemon_support::daemon::{Daemon, End};
 use crate::daemon_support::site::{Delivery, Fate, Site, fixture};
 use crate::daemon_support::watcher::Watcher;
 use crate::mounts::{Disk, Mount};
@@ -152,4 +152,32 @@ async fn a_file_that_the_disk_cannot_read_waits_and_keeps_no_other_from_its_road
     lost.give_back();
     ends_well(&site, daemon).await;
     assert!(watcher.finish() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_that_reads_names_the_file_that_the_disk_cannot_read() {
+    let site = site().await;
+    let mut disk = Disk::new(&site.root().join("image"), &site.storage(1));
+    site.make_tree();
+    fs::write(site.kill_switch(), "until the disk was read").unwrap();
+    let files = ["fine", "damaged"].map(|name| good(&site, name));
+    let daemon = Daemon::start(&site, &[]);
+    for file in &files {
+        site.until_state(file, State::Confirmed).await;
+        site.until_trigger_gone(file).await;
+    }
+    assert_eq!(daemon.stop(&site).await, End::Stopped);
+    let lost = disk.damage(&files[1].path);
+    let audit = || site.say(&["audit", "--read", "--min-age", "0s", "--settle", "1ms", "--json"]);
+    let said = audit();
+    let found = said.json();
+    assert_eq!((said.code, found.len()), (1, 1), "{}{}", said.out, said.err);
+    assert_eq!((found[0]["code"].as_str(), found[0]["file"].as_str()), (Some("unreadable"), Some(&*files[1].lfn())));
+    assert!(found[0]["message"].as_str().unwrap().contains("Input/output error"), "{}", said.out);
+    lost.give_back();
+    let said = audit();
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    fs::remove_file(site.kill_switch()).unwrap();
+    let daemon = Daemon::start(&site, &[]);
+    ends_well(&site, daemon).await;
 }

@@ -6,26 +6,20 @@ use std::time::Duration;
 
 use dl0_ingest::custody::State;
 use dl0_ingest::custody::brakes::Target;
-use dl0_ingest::embedded::Daemon;
+use dl0_ingest::embedded::{Daemon, Event, ReplicaState};
 use dl0_ingest::ledger::{Ledger, Operator};
 use dl0_ingest::names::Did;
 use dl0_ingest::reconcile::{self, Error, Rebuilt};
 
-use crate::DELETION_ON;
-use crate::reconcile::sources;
+use crate::reconcile::{lose_ledger, register_by_hand, sources};
 use crate::site::{Site, fixture, lfn};
+use crate::{DELETION_ON, DRY_RUN};
 
 const SLOW: &str = "release: {deletion: on, poll: 50ms, poll_max: 200ms, max_files_per_hour: 5}\n\
                     confirm: {hold: 200ms, poll: 50ms, poll_max: 200ms}\n";
 
 fn operator() -> Operator {
     Operator { who: "ada".to_owned(), reason: "the ledger was lost".to_owned() }
-}
-
-fn lose_ledger(site: &Site) {
-    for file in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
-        let _ = fs::remove_file(site.state().join(file));
-    }
 }
 
 /// Runs a rebuild and returns (file, state or code).
@@ -123,7 +117,7 @@ async fn a_campaign_whose_ledger_is_lost_ends_with_two_copies_of_every_file_and_
 async fn what_contradicts_itself_is_held_and_what_goes_is_left_to_go() {
     let site = Site::new("confirm: {hold: 1h}\n").await;
     let daemon = site.start();
-    let names = ["sound", "gone", "cut", "other", "departing", "unprotected"];
+    let names = ["sound", "gone", "cut", "other", "departing"];
     for name in names {
         site.deliver(name, &fixture("SUBARRAY"));
     }
@@ -156,7 +150,6 @@ async fn what_contradicts_itself_is_held_and_what_goes_is_left_to_go() {
         ("gone", "held"),
         ("other", "held"),
         ("sound", "replicated"),
-        ("unprotected", "replicated"),
     ];
     assert_eq!(told, expected.into());
     assert_eq!(site.row(&lfn("other")).await.unwrap().reason_code.as_deref(), Some("other-content"));
@@ -165,6 +158,45 @@ async fn what_contradicts_itself_is_held_and_what_goes_is_left_to_go() {
     let row = site.row(&lfn("sound")).await.unwrap();
     assert_eq!(row.rule_c, Some(rule("sound")));
     assert!(row.blake3.is_some() && row.metadata.is_some() && row.first_look.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_no_rule_protects_any_more_is_protected_again_before_anything_else_or_told() {
+    let site = Site::new(DRY_RUN).await;
+    let daemon = site.start();
+    let bare = site.deliver("bare", &fixture("SUBARRAY"));
+    let before = site.until_row(&bare, |row| row.state == State::Confirmed && !row.trigger_pending).await;
+    daemon.stop().await;
+    let client = sources(&site, None).rucio;
+    // nothing that a daemon would accept today
+    fs::write(site.path("unsound"), "no FITS file").unwrap();
+    register_by_hand(&client, "unsound", b"no FITS file").await;
+    site.rucio.faults().pause(Daemon::Reaper);
+    let old = before.rule_c.unwrap();
+    client.end_rule(&old).await.unwrap();
+    let removed = |event: &Event| matches!(event, Event::RuleRemoved { id, .. } if *id == old);
+    site.rucio.until(|history| history.iter().any(|entry| removed(&entry.event))).await;
+    lose_ledger(&site);
+    let unsound = lfn("unsound");
+    let expected = [(bare.clone(), "verified".to_owned()), (unsound.clone(), "held".to_owned())];
+    assert_eq!(rebuild(&site).await.unwrap(), expected.into());
+    let row = site.row(&bare).await.unwrap();
+    assert!(row.rule_c.is_none() && row.first_look.is_none(), "{row:#?}");
+    let row = site.row(&unsound).await.unwrap();
+    assert_eq!(row.reason_code.as_deref(), Some("unprotected"));
+    assert!(row.reason.unwrap().contains("no rule of ours protects it, and it would be rejected today"));
+    let daemon = site.start();
+    // whatever state it is seen in next, a rule without an end stands
+    let row = site.until_row(&bare, |row| row.state != State::Verified).await;
+    let rule = client.rule(row.rule_c.as_ref().unwrap()).await.unwrap();
+    assert!(rule.id != old && rule.expires_at.is_none() && rule.rse_expression == "STORAGE-1", "{rule:#?}");
+    site.rucio.faults().resume(Daemon::Reaper);
+    site.until(&bare, State::Confirmed).await;
+    assert!(site.path("bare").exists() && site.path("unsound").exists());
+    let replicas = site.rucio.replicas(&Did::new("acada", &bare));
+    assert_eq!(replicas.get("STORAGE-1"), Some(&ReplicaState::Available));
+    assert_eq!(site.row(&unsound).await.unwrap().state, State::Held);
+    daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,19 +8,20 @@ use std::time::Duration;
 use dl0_ingest::custody::{FileIdentity, State};
 use dl0_ingest::daemon;
 use dl0_ingest::datadir::DataDir;
-use dl0_ingest::embedded::Daemon;
+use dl0_ingest::embedded::{Daemon, Endpoint};
 use dl0_ingest::ledger::{Delivery, Ledger};
 use dl0_ingest::names::{Did, Lfn};
 use dl0_ingest::reconcile::{self, Code, Finding, Options, Progress, Repair, Repaired, Sources};
-use dl0_ingest::rucio::{Attachment, Child};
+use dl0_ingest::rucio::{Attachment, Child, Client};
 use dl0_ingest::telemetry::Metrics;
 use sqlx::Connection as _;
 
-use crate::site::{DAY, Site, fixture, lfn};
+use crate::site::{self, DAY, Site, fixture, lfn};
 use crate::{DELETION_ON, DRY_RUN};
 
 /// Everything counts at once, and the second look comes soon: nothing moves in these tests.
-const AT_ONCE: Options = Options { min_age: Duration::ZERO, settle: Duration::from_millis(50), read: false };
+const AT_ONCE: Options =
+    Options { min_age: Duration::ZERO, settle: Duration::from_millis(50), read: false, copies: true };
 
 pub(crate) fn sources(site: &Site, ledger: Option<Ledger>) -> Sources {
     let config = Arc::new(site.config());
@@ -47,17 +48,38 @@ fn codes(found: &[Finding]) -> BTreeSet<(Code, &str)> {
 
 /// A site with files that are confirmed and stay on site, and no daemon.
 async fn settled(names: &[&str]) -> (Site, Sources) {
-    let site = Site::new(DRY_RUN).await;
+    at_rest(DRY_RUN, names, State::Confirmed).await
+}
+
+async fn at_rest(settings: &str, names: &[&str], state: State) -> (Site, Sources) {
+    let site = Site::new(settings).await;
     let daemon = site.start();
     for name in names {
         site.deliver(name, &fixture("SUBARRAY"));
     }
     for name in names {
-        site.until_row(&lfn(name), |row| row.state == State::Confirmed && !row.trigger_pending).await;
+        site.until_row(&lfn(name), |row| row.state == state && !row.trigger_pending).await;
     }
     daemon.stop().await;
     let sources = sources(&site, Some(site.operate().await));
     (site, sources)
+}
+
+/// Somebody registers a file on site, with a replica there and no rule.
+pub(crate) async fn register_by_hand(rucio: &Client, name: &str, content: &[u8]) {
+    let mut sum = simd_adler32::Adler32::new();
+    sum.write(content);
+    let adler32 = Some(format!("{:08x}", sum.finish()));
+    let (did, bytes) = (Did::new("acada", lfn(name)), Some(content.len() as u64));
+    let children = vec![Child { did, bytes, adler32, meta: serde_json::Map::new() }];
+    let parent = Did::new("acada", format!("/{DAY}"));
+    rucio.attach(&[Attachment { parent, rse: Some("STORAGE-1".to_owned()), children }]).await.unwrap();
+}
+
+pub(crate) fn lose_ledger(site: &Site) {
+    for file in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
+        let _ = fs::remove_file(site.state().join(file));
+    }
 }
 
 pub(crate) async fn change_ledger(site: &Site, statement: &'static str) {
@@ -75,7 +97,8 @@ async fn while_files_are_on_their_road_nothing_is_found() {
     let bad = site.deliver("bad.fits.fz", b"no FITS file");
     site.until_row(&lfns[0], |_| true).await;
     let sources = sources(&site, Some(site.operate().await));
-    let options = Options { min_age: Duration::from_secs(30), settle: Duration::from_millis(500), read: true };
+    let options =
+        Options { min_age: Duration::from_secs(30), settle: Duration::from_millis(500), read: true, copies: true };
     let mut on_the_road = true;
     while on_the_road {
         on_the_road = false;
@@ -146,13 +169,8 @@ async fn what_is_wrong_in_rucio_or_in_the_ledger_is_named() {
     let identity = FileIdentity { bytes: 1, mtime_ns: 0, inode: 1 };
     let ledger = sources.ledger.as_ref().unwrap();
     ledger.deliver(&[Delivery { lfn: unannounced, identity }]).await.unwrap();
-    for (name, bytes) in [("orphan", 1), ("nowhere", 2)] {
-        let did = Did::new("acada", lfn(name));
-        let child =
-            Child { did, bytes: Some(bytes), adler32: Some("00000001".to_owned()), meta: serde_json::Map::new() };
-        let parent = Did::new("acada", format!("/{DAY}"));
-        let attachment = Attachment { parent, rse: Some("STORAGE-1".to_owned()), children: vec![child] };
-        sources.rucio.attach(&[attachment]).await.unwrap();
+    for (name, content) in [("orphan", "o"), ("nowhere", "no")] {
+        register_by_hand(&sources.rucio, name, content.as_bytes()).await;
     }
     fs::write(site.path("orphan"), "x").unwrap();
     let found = audit(&sources, AT_ONCE).await;
@@ -173,6 +191,86 @@ async fn what_is_wrong_in_rucio_or_in_the_ledger_is_named() {
     assert_eq!(orphan.repair, Some(Repair::Restore));
     assert!(matches!(reconcile::repair(&sources, AT_ONCE, orphan).await.unwrap(), Repaired::Not(_)));
     assert!(ledger.by_lfn(&orphan.file).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_on_site_that_rucio_has_in_another_state_is_named() {
+    let (site, sources) = settled(&["sound", "condemned"]).await;
+    site.rucio.faults().pause(Daemon::Reaper);
+    site.rucio.condemn(&Did::new("acada", lfn("condemned")), "STORAGE-1");
+    let found = audit(&sources, AT_ONCE).await;
+    assert_eq!(codes(&found), [(Code::ReplicaState, "condemned")].into(), "{found:#?}");
+    assert!(found[0].message.contains("BeingDeleted"), "{found:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_released_is_held_against_its_evidence_and_the_copies_that_are_left() {
+    let names = ["sound", "unproven", "half-proven", "one-left", "none-left"];
+    let (site, sources) = at_rest(DELETION_ON, &names, State::Released).await;
+    let listings = || site.rucio.requests().get(&Endpoint::Replicas).copied().unwrap_or(0);
+    let before = listings();
+    assert_eq!(audit(&sources, AT_ONCE).await, []);
+    assert_eq!(listings() - before, 1, "one question for the whole dataset");
+    change_ledger(&site, "UPDATE files SET last_evidence = NULL WHERE lfn LIKE '%/unproven'").await;
+    change_ledger(
+        &site,
+        "UPDATE files SET last_evidence = json_remove(last_evidence, '$.evidence.copies[1]') WHERE lfn LIKE '%/half-proven'",
+    )
+    .await;
+    for daemon in [Daemon::Judge, Daemon::Conveyor] {
+        site.rucio.faults().pause(daemon);
+    }
+    for (name, rse) in [("one-left", "STORAGE-2"), ("none-left", "STORAGE-2"), ("none-left", "STORAGE-3")] {
+        site.rucio.lose_copy(&Did::new("acada", lfn(name)), rse).unwrap();
+    }
+    let on_record = BTreeSet::from([(Code::BrokenInvariant, "unproven"), (Code::TooFewCopies, "half-proven")]);
+    let found = audit(&sources, Options { copies: false, ..AT_ONCE }).await;
+    assert_eq!(codes(&found), on_record, "{found:#?}");
+    let found = audit(&sources, AT_ONCE).await;
+    let lost = BTreeSet::from([(Code::TooFewCopies, "one-left"), (Code::TooFewCopies, "none-left")]);
+    assert_eq!(codes(&found), &on_record | &lost, "{found:#?}");
+    for finding in &found {
+        let expected = if finding.code == Code::TooFewCopies { "I2" } else { "I5" };
+        assert_eq!((finding.invariant, finding.state, finding.repair), (Some(expected), Some(State::Released), None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orphan_that_is_what_rucio_says_is_taken_into_custody_and_goes_its_whole_road() {
+    let (site, sources) = settled(&["known"]).await;
+    // one was registered by a ledger that is lost, the other by other hands and without a rule
+    let contents = [("known", fixture("SUBARRAY")), ("strange", fixture("MUON"))];
+    fs::write(site.path("strange"), &contents[1].1).unwrap();
+    register_by_hand(&sources.rucio, "strange", &contents[1].1).await;
+    sources.ledger.unwrap().close().await;
+    lose_ledger(&site);
+    // as a daemon leaves it that was started too early
+    Ledger::open(&site.state().join("ledger.db")).await.unwrap().close().await;
+    let sources = self::sources(&site, Some(site.operate().await));
+    let found = audit(&sources, AT_ONCE).await;
+    assert_eq!(codes(&found), [(Code::Orphan, "known"), (Code::Orphan, "strange")].into(), "{found:#?}");
+    for finding in &found {
+        assert_eq!(reconcile::repair(&sources, AT_ONCE, finding).await.unwrap(), Repaired::Done, "{finding:?}");
+    }
+    let states = [State::Registered, State::Verified];
+    for ((name, _), state) in contents.iter().zip(states) {
+        assert_eq!(site.row(&lfn(name)).await.unwrap().state, state, "{name}");
+    }
+    let deletion_on = site.config_with(|text| text + "release: {deletion: on, poll: 50ms, poll_max: 200ms}\n");
+    let daemon = site::Daemon::start(deletion_on);
+    for (name, content) in &contents {
+        let row = site.until(&lfn(name), State::Released).await;
+        assert!(row.first_look.is_some() && row.attempts == 0, "{row:#?}");
+        assert!(!site.path(name).exists() && !site.has_trigger(name));
+        for number in [2, 3] {
+            assert_eq!(fs::read(site.storage(number).join(&lfn(name)[1..])).unwrap(), *content, "{name} at {number}");
+        }
+        // rule B and nothing else
+        let rules = sources.rucio.did_rules(&Did::new("acada", lfn(name))).await.unwrap();
+        assert_eq!(rules.len(), 1, "{name}: {rules:#?}");
+    }
+    daemon.stop().await;
+    assert_eq!(audit(&sources, AT_ONCE).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

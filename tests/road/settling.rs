@@ -12,11 +12,11 @@ use dl0_ingest::embedded::{Answer, Endpoint, ReplicaState, RseOptions};
 use dl0_ingest::ledger::Operator;
 use dl0_ingest::names::Did;
 use dl0_ingest::reconcile;
-use dl0_ingest::rucio::{Attachment, Child, Client, Grouping, LockState, NewRule, Rule, RuleState};
-use serde_json::{Map, Value};
+use dl0_ingest::rucio::{Client, Grouping, LockState, NewRule, Rule, RuleState};
+use serde_json::Value;
 
 use crate::DELETION_ON;
-use crate::reconcile::sources;
+use crate::reconcile::{register_by_hand, sources};
 use crate::rules::removed;
 use crate::site::{DAY, Daemon, Site, fixture, lfn};
 
@@ -116,7 +116,8 @@ async fn a_quiet_dataset_is_left_with_two_rules_and_again_after_a_late_file() {
     assert_eq!(settled[0]["rules"]["s"], first.rule_s.unwrap().as_str());
     // and all is well as an audit sees it
     let ledger = site.operate().await;
-    let options = reconcile::Options { min_age: Duration::ZERO, settle: Duration::from_millis(50), read: false };
+    let options =
+        reconcile::Options { min_age: Duration::ZERO, settle: Duration::from_millis(50), read: false, copies: true };
     assert_eq!(reconcile::audit(&sources(&site, Some(ledger)), options, |_| {}).await.unwrap().findings, 0);
 }
 
@@ -224,18 +225,8 @@ async fn a_dataset_with_a_file_that_the_ledger_does_not_know_stays_as_it_is() {
     let daemon = site.start();
     let names = names(2);
     released(&site, &names).await;
-    let strange = lfn("strange.fits.fz");
     fs::write(site.path("strange.fits.fz"), "from elsewhere").unwrap();
-    let mut sum = simd_adler32::Adler32::new();
-    sum.write(b"from elsewhere");
-    let child = Child {
-        did: Did::new("acada", strange.as_str()),
-        bytes: Some(14),
-        adler32: Some(format!("{:08x}", sum.finish())),
-        meta: Map::new(),
-    };
-    let attachment = Attachment { parent: dataset(), rse: Some("STORAGE-1".to_owned()), children: vec![child] };
-    rucio(&site).attach(&[attachment]).await.unwrap();
+    register_by_hand(&rucio(&site), "strange.fits.fz", b"from elsewhere").await;
     let known = site.until_settlement(&dataset(), |known| known.unsettled.is_some()).await;
     assert!(known.unsettled.unwrap().contains("strange.fits.fz"));
     assert_eq!((known.rule_s, known.settled_at), (None, None));

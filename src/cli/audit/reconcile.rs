@@ -24,6 +24,9 @@ pub(super) struct Arguments {
     /// Also read every file on site and compare its content with what was verified
     #[arg(long)]
     read: bool,
+    /// Also ask Rucio for the off-site copies of all that was ever released
+    #[arg(long)]
+    copies: bool,
     /// Leave alone what has changed on disk less long ago
     #[arg(long, value_name = "TIME", default_value = "10min", value_parser = duration)]
     min_age: Duration,
@@ -57,7 +60,8 @@ pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> 
 }
 
 async fn audit(arguments: &Arguments, sources: &Sources, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let options = Options { min_age: arguments.min_age, settle: arguments.settle, read: arguments.read };
+    let Arguments { min_age, settle, read, copies, .. } = *arguments;
+    let options = Options { min_age, settle, read, copies };
     let bar = bar();
     let mut printer = Printer { arguments, out, bar: &bar, counts: BTreeMap::new(), repairs: Vec::new(), told: Ok(()) };
     let audited = reconcile::audit(sources, options, |progress| match progress {

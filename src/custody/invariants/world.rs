@@ -35,6 +35,8 @@ pub struct FileFacts {
     pub state: Option<State>,
     /// The ledger holds the evidence of its release.
     pub evidence_on_record: bool,
+    /// Sites at which that evidence proves a copy.
+    pub sites_on_record: Option<u32>,
     /// The ledger holds a sentence: a place in `invalid/`.
     pub sentence_on_record: bool,
     /// What lies under its name.
@@ -87,7 +89,14 @@ impl World {
 impl FileFacts {
     /// What is broken about this file.
     pub fn violations(&self, required: Copies) -> Vec<Violation> {
-        let checks = [self.announced(), self.somewhere(), self.protected(), self.released_for_a_reason(required)];
+        let checks = [
+            self.announced(),
+            self.somewhere(),
+            self.protected(),
+            self.intended(),
+            self.proven(required),
+            self.released_for_a_reason(required),
+        ];
         checks.into_iter().flatten().collect()
     }
 
@@ -123,6 +132,25 @@ impl FileFacts {
         Some(Violation { invariant: "I5", why })
     }
 
+    /// I5: a release that was carried out has its evidence on record.
+    fn intended(&self) -> Option<Violation> {
+        let unproven = self.state == Some(State::Released) && !self.evidence_on_record;
+        unproven.then(|| Violation {
+            invariant: "I5",
+            why: "it was released, and the evidence of its release is not on record".to_owned(),
+        })
+    }
+
+    /// I2: the evidence that a release rests on proves enough copies.
+    fn proven(&self, required: Copies) -> Option<Violation> {
+        let given_up = matches!(self.state, Some(State::Releasing | State::Released));
+        let sites = self.sites_on_record.filter(|_| given_up && self.evidence_on_record)?;
+        (sites < required.get()).then(|| Violation {
+            invariant: "I2",
+            why: format!("the evidence of its release proves a copy at {sites} sites of {}", required.get()),
+        })
+    }
+
     /// I2: what is gone on site is right at enough sites, but for what others destroyed after the last look.
     fn released_for_a_reason(&self, required: Copies) -> Option<Violation> {
         let given_up = matches!(self.state, Some(State::Releasing | State::Released | State::Held));
@@ -154,6 +182,7 @@ mod tests {
             lfn: "/a".to_owned(),
             state: Some(State::Registered),
             evidence_on_record: false,
+            sites_on_record: None,
             sentence_on_record: false,
             on_site: Some(OnSite::Delivered),
             set_aside: Some(false),
@@ -209,6 +238,9 @@ mod tests {
             found(FileFacts { evidence_on_record: false, state: Some(State::Releasing), ..released(2, 0) }),
             ["I5"]
         );
+        assert_eq!(found(FileFacts { evidence_on_record: false, ..released(2, 0) }), ["I5"]);
+        assert_eq!(found(FileFacts { sites_on_record: Some(1), ..released(2, 0) }), ["I2"]);
+        assert!(found(FileFacts { sites_on_record: Some(2), ..released(2, 0) }).is_empty());
     }
 
     #[test]
