@@ -87,6 +87,7 @@ struct Knobs {
     corrupt_copies: u32,
     leave_files: bool,
     leave_these: BTreeSet<Did>,
+    slowness: Duration,
 }
 
 /// A handle on everything that can be made to go wrong; clones act on the same server.
@@ -129,6 +130,16 @@ impl Faults {
     pub fn answers_percent(&self, percent: u8, seed: u64, ways: &[Answer]) {
         let mix = Mix { percent, ways: ways.to_vec(), rng: StdRng::seed_from_u64(seed) };
         self.knobs().mix = (percent > 0).then_some(mix);
+    }
+
+    /// Each kilobyte of a request takes Rucio so long: more to do at once takes longer.
+    pub fn slow(&self, kilobyte: Duration) {
+        self.knobs().slowness = kilobyte;
+    }
+
+    /// How long a request of so many bytes takes.
+    pub(super) fn takes(&self, bytes: usize) -> Duration {
+        self.knobs().slowness.mul_f64(bytes as f64 / 1024.0)
     }
 
     /// How many answers have gone wrong so far, by endpoint; outages are not counted.

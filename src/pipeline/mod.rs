@@ -199,6 +199,11 @@ impl StageError {
         }
     }
 
+    /// Whether Rucio answered badly or too late, and may do better.
+    fn is_rucios_moment(&self) -> bool {
+        matches!(self, Self::Rucio(error) if error.is_transient())
+    }
+
     /// Whether the same work on fewer files may pass: the trouble may lie with some of them.
     fn may_concern_some(&self) -> bool {
         match self {

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt as _};
+
 use crate::config::Config;
 use crate::custody::{State, UnixMillis};
 use crate::ledger::{FileRow, Postpone};
@@ -25,6 +27,8 @@ pub struct Replicate {
 
 /// Rucio's judge-cleaner looks about once a minute.
 const ENDING: Duration = Duration::from_secs(5);
+/// Questions under way at once.
+const QUESTIONS: usize = 8;
 const COMMENT_B: &str = "dl0-ingest: further off-site copies, from the first";
 
 impl Stage for Replicate {
@@ -173,10 +177,17 @@ pub(super) async fn place_rule_b(
         Err(error) => return Err(error.into()),
     }
     // a stop came between placing rules and remembering them: find those that exist, place the others
-    let mut placed = Vec::new();
-    let mut missing = Vec::new();
-    for row in rows {
-        let rules = context.rucio.did_rules(&row.did()).await?;
+    let (mut placed, mut missing, mut trouble) = (Vec::new(), Vec::new(), None);
+    let asked = rows.into_iter().map(|row| async move { (context.rucio.did_rules(&row.did()).await, row) });
+    let mut asked = stream::iter(asked).buffered(QUESTIONS);
+    while let Some((rules, row)) = asked.next().await {
+        let rules = match rules {
+            Ok(rules) => rules,
+            Err(error) => {
+                trouble = Some(error);
+                break;
+            }
+        };
         match rules.into_iter().find(|rule| was_rule_b(&config, rule)) {
             // placed for an earlier delivery; the dataset was settled since, and Rucio is about to remove it
             Some(rule) if !is_rule_b(&config, &rule) || row.rule_b_ending.as_ref() == Some(&rule.id) => {
@@ -187,8 +198,14 @@ pub(super) async fn place_rule_b(
         }
     }
     if !missing.is_empty() {
-        let ids = context.rucio.add_rules(&rule(&missing)).await?;
-        placed.extend(missing.into_iter().zip(ids).map(|(row, id)| (row, source.to_owned(), id)));
+        match context.rucio.add_rules(&rule(&missing)).await {
+            Ok(ids) => placed.extend(missing.into_iter().zip(ids).map(|(row, id)| (row, source.to_owned(), id))),
+            Err(error) => trouble = Some(error),
+        }
     }
-    Ok(placed)
+    // what was found is remembered, or a large batch would never pass while some answers go wrong
+    match trouble {
+        Some(error) if placed.is_empty() => Err(error.into()),
+        _ => Ok(placed),
+    }
 }

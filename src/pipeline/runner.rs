@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -21,6 +22,7 @@ const LEAST_PAUSE: Duration = Duration::from_millis(50);
 pub async fn run<S: Stage>(stage: S, context: Context) {
     let stage = Arc::new(stage);
     let mut batches = JoinSet::new();
+    let bite = Arc::new(Bite::default());
     let mut trouble = Trouble::default();
     while !context.shutdown.is_cancelled() {
         context.health.heartbeat(S::NAME);
@@ -37,7 +39,7 @@ pub async fn run<S: Stage>(stage: S, context: Context) {
             }
             continue;
         }
-        let most = stage.batch(&config);
+        let most = bite.of(stage.batch(&config));
         let claim = match context.ledger.claim(S::STATE, most).await {
             Ok(claim) => claim,
             Err(error) => {
@@ -57,20 +59,27 @@ pub async fn run<S: Stage>(stage: S, context: Context) {
             continue;
         }
         context.metrics.taken(S::NAME, claim.rows.len() as u64);
-        batches.spawn(batch(Arc::clone(&stage), context.clone(), claim));
+        batches.spawn(batch(Arc::clone(&stage), context.clone(), claim, Arc::clone(&bite)));
     }
     context.health.retire(S::NAME);
     while batches.join_next().await.is_some() {}
 }
 
 /// Works on a claim. What fails as a whole is tried in halves, so that one file never keeps others from their road.
-async fn batch<S: Stage>(stage: Arc<S>, context: Context, mut claim: Claim) {
+async fn batch<S: Stage>(stage: Arc<S>, context: Context, mut claim: Claim, bite: Arc<Bite>) {
     let started = Instant::now();
     let files = claim.rows.len() as u64;
     let mut outcome = "done";
     let mut parts = vec![std::mem::take(&mut claim.rows)];
     while let Some(rows) = parts.pop() {
-        let Err(error) = attempt(&*stage, &context, rows.clone()).await else { continue };
+        let tried = rows.len();
+        let Err(error) = attempt(&*stage, &context, rows.clone()).await else {
+            bite.swallowed(tried);
+            continue;
+        };
+        if error.is_rucios_moment() && !context.rucio.breaker().is_open() {
+            bite.too_much(tried);
+        }
         outcome = if error.is_transient() { "waiting" } else { "failed" };
         let left = match context.ledger.unfinished(&claim, rows).await {
             Ok(left) => left,
@@ -93,6 +102,33 @@ async fn batch<S: Stage>(stage: Arc<S>, context: Context, mut claim: Claim) {
         pause(&context, POLL).await;
         if context.shutdown.is_cancelled() {
             break;
+        }
+    }
+}
+
+/// How many files a stage takes at once: fewer after a batch failed while Rucio was up, since as many again might never pass
+/// (too much for Rucio to do in time, or too many answers of which one goes wrong); then gradually more, up to the stage's
+/// own number.
+struct Bite(AtomicUsize);
+
+impl Default for Bite {
+    fn default() -> Self {
+        Self(AtomicUsize::new(usize::MAX))
+    }
+}
+
+impl Bite {
+    fn of(&self, wanted: usize) -> usize {
+        wanted.min(self.0.load(Ordering::Relaxed))
+    }
+
+    fn too_much(&self, files: usize) {
+        self.0.store((files / 2).max(1), Ordering::Relaxed);
+    }
+
+    fn swallowed(&self, files: usize) {
+        if files >= self.0.load(Ordering::Relaxed) {
+            self.0.store(files + files / 4 + 1, Ordering::Relaxed);
         }
     }
 }

@@ -15,6 +15,11 @@ fn wished(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
+/// A second is long for the embedded Rucio.
+fn impatient(text: &str) -> String {
+    text.replace("  account: ingest\n", "  account: ingest\n  timeout: 1s\n  connect_timeout: 1s\n")
+}
+
 /// The row is dropped, the file left: told as an error, and nothing is done without the operator's wish.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_the_reaper_left_on_disk_is_reported_until_somebody_removes_it() {
@@ -53,9 +58,7 @@ async fn while_a_fifth_of_all_answers_goes_wrong_every_file_of_a_stream_takes_it
         Answer::Delay(Duration::from_secs(2)),
     ];
     site.rucio.faults().answers_percent(20, seed, &ways);
-    let impatient =
-        |text: String| text.replace("  account: ingest\n", "  account: ingest\n  timeout: 1s\n  connect_timeout: 1s\n");
-    let daemon = site::Daemon::start(site.config_with(impatient));
+    let daemon = site::Daemon::start(site.config_with(|text| impatient(&text)));
     let contents = ["CAL", "MUON", "SUBARRAY"].map(fixture);
     let (mut lfns, end) = (Vec::new(), Instant::now() + lasts);
     while Instant::now() < end {
@@ -75,6 +78,21 @@ async fn while_a_fifth_of_all_answers_goes_wrong_every_file_of_a_stream_takes_it
     let spoilt: u64 = site.rucio.faults().spoilt().values().sum();
     println!("{} files, {spoilt} answers spoilt", lfns.len());
     assert!(spoilt > 10);
+}
+
+/// What takes Rucio too long at once is asked for in smaller parts: the same again would never pass.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rucio_that_is_too_slow_for_a_whole_batch_gets_smaller_ones() {
+    let site = Site::new(DELETION_ON).await;
+    site.rucio.faults().slow(Duration::from_millis(40));
+    let content = fixture("SUBARRAY");
+    // one takes a tenth of a second, all together more than two
+    let lfns: Vec<String> = (0..24).map(|n| site.deliver(&format!("{n}.fits.fz"), &content)).collect();
+    let daemon = site::Daemon::start(site.config_with(|text| impatient(&text)));
+    for lfn in &lfns {
+        site.until(lfn, State::Released).await;
+    }
+    daemon.stop().await;
 }
 
 /// By Rucio's own account: one rule B and one rule C for each file, and no file deleted before it had two copies.

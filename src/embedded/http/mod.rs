@@ -101,6 +101,7 @@ async fn work(shared: &Shared, route: &Route, request: Request) -> Reply {
     let endpoint = route.endpoint;
     let (head, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, BODY_MAX).await else { return Reply::proxy_error(413) };
+    tokio::time::sleep(shared.faults.takes(body.len())).await;
     let call = Call { route, query: head.uri.query().unwrap_or_default(), body: &body };
     let result = match endpoint {
         Endpoint::Ping => Ok(Reply::json(&serde_json::json!({"version": "embedded"}))),
