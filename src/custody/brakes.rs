@@ -96,7 +96,7 @@ pub struct Spent {
     pub files: u64,
     /// Their size in bytes.
     pub bytes: u64,
-    /// When the first of them was.
+    /// When the first of them was, at the latest.
     pub first: Option<UnixMillis>,
 }
 
@@ -145,7 +145,10 @@ pub enum Brake {
 }
 
 /// The window of the limits, in milliseconds.
-pub const HOUR: UnixMillis = 3_600_000;
+pub const HOUR: UnixMillis = 60 * MINUTE;
+
+/// What releases are counted by, in milliseconds.
+pub const MINUTE: UnixMillis = 60_000;
 
 impl Standing {
     /// Whether a file of that size may be released at `now`. A file larger than a whole hour's bytes goes alone.

@@ -3,7 +3,7 @@
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use crate::crash;
-use crate::custody::brakes::{Brake, HOUR, Hold, Limits, Spent, Standing, Target, Trip};
+use crate::custody::brakes::{Brake, HOUR, Hold, Limits, MINUTE, Spent, Standing, Target, Trip};
 use crate::custody::{State, UnixMillis};
 
 use super::{Error, FileRow, Ledger, now};
@@ -78,17 +78,33 @@ impl Ledger {
         Ok(Standing { kill_switch: None, breaker, hold, spent })
     }
 
-    /// Releases ordered within the last hour. A clock that was set back makes it a longer one.
+    /// Releases ordered within the last hour, the minute in which it began included. A clock that was set back makes it a
+    /// longer one.
     async fn spent_in(&self, connection: &mut SqliteConnection) -> Result<Spent, Error> {
         let (files, bytes, first): (i64, i64, Option<UnixMillis>) = sqlx::query_as(
-            "SELECT COUNT(*), CAST(COALESCE(SUM(files.bytes), 0) AS BIGINT), MIN(events.at) FROM events
-             JOIN files ON files.id = events.file_id WHERE events.kind = 'release-ordered' AND events.at > $1",
+            "SELECT CAST(COALESCE(SUM(files), 0) AS BIGINT), CAST(COALESCE(SUM(bytes), 0) AS BIGINT), MIN(minute) + $2
+             FROM releases WHERE minute > $1 - $2",
         )
         .bind(now() - HOUR)
+        .bind(MINUTE)
         .fetch_one(connection)
         .await
         .map_err(|e| self.database(e))?;
         Ok(Spent { files: files.cast_unsigned(), bytes: bytes.cast_unsigned(), first })
+    }
+
+    /// Counts a release that was ordered.
+    pub(super) async fn spend(&self, tx: &mut SqliteConnection, bytes: u64) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO releases (minute, files, bytes) VALUES ($1, 1, $2)
+             ON CONFLICT (minute) DO UPDATE SET files = files + 1, bytes = bytes + excluded.bytes",
+        )
+        .bind(now() / MINUTE * MINUTE)
+        .bind(bytes.cast_signed())
+        .execute(tx)
+        .await
+        .map(|_| ())
+        .map_err(|e| self.database(e))
     }
 
     /// Why the breaker is open, if it is.

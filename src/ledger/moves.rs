@@ -283,20 +283,29 @@ impl Ledger {
 
     /// Rule C was ended in Rucio; the file can be watched go from now on.
     pub async fn release_ordered(&self, row: &FileRow) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
         let update = "UPDATE files SET release_ordered_at = $1, next_attempt = $1 WHERE id = $2";
-        self.note(row, "release-ordered", update).await
+        self.note(&mut tx, row, "release-ordered", update).await?;
+        self.spend(&mut tx, row.bytes).await?;
+        self.commit(tx).await
     }
 
     /// Rucio has no on-site replica any more.
     pub async fn replica_gone(&self, row: &FileRow) -> Result<(), Error> {
-        self.note(row, "replica-gone", "UPDATE files SET replica_gone_at = $1 WHERE id = $2").await
+        let mut tx = self.begin().await?;
+        self.note(&mut tx, row, "replica-gone", "UPDATE files SET replica_gone_at = $1 WHERE id = $2").await?;
+        self.commit(tx).await
     }
 
-    async fn note(&self, row: &FileRow, kind: &str, update: &'static str) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
-        sqlx::query(update).bind(now()).bind(row.id).execute(&mut *tx).await.map_err(|e| self.database(e))?;
-        self.event(&mut tx, row.id, kind, None, None).await?;
-        self.commit(tx).await
+    async fn note(
+        &self,
+        tx: &mut Transaction<'static, Sqlite>,
+        row: &FileRow,
+        kind: &str,
+        update: &'static str,
+    ) -> Result<(), Error> {
+        sqlx::query(update).bind(now()).bind(row.id).execute(&mut **tx).await.map_err(|e| self.database(e))?;
+        self.event(tx, row.id, kind, None, None).await
     }
 
     /// Releasing → Released: replica and file are gone.

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::custody::brakes::{Brake, Limits, Target};
+use crate::custody::brakes::{Brake, Limits, MINUTE, Target};
 use crate::custody::invariants::{Standing, outage_is_nobodys_fault};
 use crate::custody::{Contents, FileIdentity};
 use crate::names::Lfn;
@@ -289,6 +289,12 @@ async fn an_intent_sees_every_brake_that_an_operator_or_a_contradiction_has_put_
     for intents in [true, false] {
         let spent = ledger.standing(None, intents).await.unwrap().spent;
         assert_eq!((spent.files, spent.bytes), (1, 10));
+    }
+    // an hour counts whole minutes, none too few
+    for (minutes, files) in [(60, 1), (62, 0)] {
+        let minute = (now() / MINUTE - minutes) * MINUTE;
+        sqlx::query("UPDATE releases SET minute = $1").bind(minute).execute(&ledger.writer).await.unwrap();
+        assert_eq!(ledger.standing(None, false).await.unwrap().spent.files, files, "{minutes} minutes ago");
     }
 }
 

@@ -28,6 +28,12 @@ const AGAIN: usize = 1000;
 async fn a_storm_of_triggers_is_taken_in_within_bounded_memory() {
     let files = std::env::var("DL0_INGEST_STORM").map_or(STORM, |text| text.parse().unwrap());
     let site = site().await;
+    // what goes through the whole ledger is done every ten minutes in production, not ten times a second
+    site.change("settle: {after: 500ms}", "settle: {after: 20s}");
+    site.change(
+        "confirm: {hold: 100ms, poll: 20ms, poll_max: 100ms}",
+        "confirm: {hold: 100ms, poll: 20ms, poll_max: 3s}",
+    );
     let content = fixture("SUBARRAY");
     let path = |number| format!("ctao/acada/dl0/LST/events/2026/01/{:02}/{number}.fits.fz", number / NIGHT + 1);
     let daemon = Daemon::start(&site, &[]);
