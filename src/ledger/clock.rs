@@ -2,6 +2,7 @@
 
 use super::{Error, Ledger, now};
 use crate::clock::{TOLERANCE, booted_at};
+use crate::custody::brakes::MINUTE;
 
 impl Ledger {
     /// Compares the clock of the last run with ours. If the machine was started anew or its clock was set in between, nobody
@@ -38,6 +39,16 @@ impl Ledger {
                 "UPDATE redeliveries SET next_attempt = $1 WHERE next_attempt > $1",
             ] {
                 sqlx::query(due).bind(now()).execute(&mut *tx).await.map_err(|e| self.database(e))?;
+            }
+            // nor when the latest releases were: they count for one hour from now, and not until a clock has caught up
+            let minute = now() / MINUTE * MINUTE;
+            for ahead in [
+                "INSERT INTO releases (minute, files, bytes)
+                 SELECT $1, SUM(files), SUM(bytes) FROM releases WHERE minute > $1 HAVING COUNT(*) > 0
+                 ON CONFLICT (minute) DO UPDATE SET files = files + excluded.files, bytes = bytes + excluded.bytes",
+                "DELETE FROM releases WHERE minute > $1",
+            ] {
+                sqlx::query(ahead).bind(minute).execute(&mut *tx).await.map_err(|e| self.database(e))?;
             }
         }
         sqlx::query(

@@ -299,6 +299,58 @@ async fn an_intent_sees_every_brake_that_an_operator_or_a_contradiction_has_put_
 }
 
 #[tokio::test]
+async fn releases_of_a_clock_that_was_ahead_count_for_one_hour() {
+    let (_directory, ledger) = ledger().await;
+    let this_minute = now() / MINUTE * MINUTE;
+    for (minutes, files) in [(-1, 1), (0, 2), (60, 4), (1440, 8)] {
+        sqlx::query("INSERT INTO releases (minute, files, bytes) VALUES ($1, $2, 10)")
+            .bind(this_minute + minutes * MINUTE)
+            .bind(files)
+            .execute(&ledger.writer)
+            .await
+            .unwrap();
+    }
+    let latest =
+        || async { sqlx::query_scalar::<_, i64>("SELECT MAX(minute) FROM releases").fetch_one(&ledger.writer).await };
+    // the same clock as in the last run: nothing is known to be wrong
+    ledger.take_over_clock().await.unwrap();
+    assert_eq!(latest().await.unwrap(), this_minute + 1440 * MINUTE);
+    sqlx::query("UPDATE clock SET booted_at = booted_at + 86400000").execute(&ledger.writer).await.unwrap();
+    ledger.take_over_clock().await.unwrap();
+    assert!(latest().await.unwrap() <= now() / MINUTE * MINUTE);
+    let spent = ledger.standing(None, false).await.unwrap().spent;
+    assert_eq!((spent.files, spent.bytes), (15, 40));
+}
+
+#[tokio::test]
+async fn datasets_are_watched_page_by_page_newest_first_and_none_twice() {
+    let (_directory, ledger) = ledger().await;
+    for n in 0..7 {
+        let dataset = Did::new("acada", format!("/ctao/acada/dl0/{n}"));
+        ledger.set_rule_s(&dataset, "f00d").await.unwrap();
+        // pairs that are known since the same moment
+        sqlx::query("UPDATE collections SET known_at = $1 WHERE name = $2")
+            .bind(n / 2)
+            .bind(&dataset.name)
+            .execute(&ledger.writer)
+            .await
+            .unwrap();
+    }
+    ledger.unsettled(&Did::new("acada", "/ctao/acada/dl0/without"), "no rule S", Duration::ZERO).await.unwrap();
+    let (mut names, mut last) = (Vec::new(), None);
+    loop {
+        let page = ledger.watched_datasets(last.as_ref(), 3).await.unwrap();
+        names.extend(page.iter().map(|known| known.name.clone()));
+        last = page.last().cloned();
+        if page.len() < 3 {
+            break;
+        }
+    }
+    let newest_first: Vec<String> = (0..7).rev().map(|n| format!("/ctao/acada/dl0/{n}")).collect();
+    assert_eq!(names, newest_first);
+}
+
+#[tokio::test]
 async fn a_contradiction_trips_the_breaker_and_another_reason_to_hold_does_not() {
     for (code, trips) in [("evidence", true), ("unknown-to-rucio", true), ("other-content", false)] {
         let (_directory, ledger) = ledger().await;
