@@ -6,7 +6,7 @@ use super::*;
 use crate::custody::brakes::{Brake, Limits, MINUTE, Target};
 use crate::custody::invariants::{Standing, outage_is_nobodys_fault};
 use crate::custody::{Contents, FileIdentity};
-use crate::names::Lfn;
+use crate::names::{Did, Lfn};
 
 const FILE: &str = "/ctao/acada/dl0/LST/a.fits.fz";
 
