@@ -231,7 +231,8 @@ impl DataDir {
         Ok((stat, entries))
     }
 
-    /// Removes a trigger; one that is gone already is fine. Refuses everything not named like a trigger.
+    /// Removes a trigger; one that is gone already is fine. Refuses everything not named like a trigger. A power cut may
+    /// bring it back until [`sync_beside`](Self::sync_beside), which does for all triggers of a directory at once.
     pub fn remove_trigger(&self, relative: &Path) -> Result<(), Error> {
         if !relative.as_os_str().as_encoded_bytes().ends_with(TRIGGER_SUFFIX.as_bytes()) {
             return Err(io_error("remove as a trigger", relative, Errno::INVAL));
@@ -247,6 +248,14 @@ impl DataDir {
         }
         crash::after("disk", "remove-trigger");
         Ok(())
+    }
+
+    /// Makes durable what was made, renamed and removed in the directory of `relative`.
+    pub fn sync_beside(&self, relative: &Path) -> Result<(), Error> {
+        match self.sync_directory(relative.parent().unwrap_or(Path::new(""))) {
+            Err(e) if e.is_missing() => Ok(()),
+            other => other,
+        }
     }
 
     /// Makes the trigger of the file beside it, a relative link; an existing one is left alone (`EEXIST`).

@@ -1,7 +1,7 @@
 //! One look at the off-site copies of some files: Rucio's word, the locks, and the storages' own word, all asked afresh.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 
@@ -23,6 +23,8 @@ use super::{Context, StageError};
 const STORAGE_QUESTIONS: usize = 16;
 /// Rules asked for at once; the client has a bound of its own.
 const RULE_QUESTIONS: usize = 8;
+/// After this long a bad answer ends the look, and the next one is of fewer files: it would be too old when it is complete.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// A file that has waited longer for its copies, in milliseconds, is looked at more closely.
 const OVERDUE_MS: i64 = 10_000;
 /// Protocols that a storage can be asked over.
@@ -52,7 +54,7 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
             present(listing, &offsite) >= config.offsite.copies.get() as usize || overdue.contains(did)
         })
         .collect();
-    let locks = locks(context, &offsite, rows, &hopeful).await?;
+    let (locks, unanswered) = locks(context, &offsite, rows, &hopeful).await?;
     let answers = ask_storages(context, &offsite, &hopeful).await;
     let mut looks = Vec::with_capacity(rows.len());
     let mut list_is_true = true;
@@ -68,6 +70,10 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
             }));
             continue;
         };
+        if let Some(why) = unanswered.get(&did) {
+            looks.push(Err(Doubt::Unknown(format!("an answer from Rucio: {why}"))));
+            continue;
+        }
         if !hopeful.contains_key(&did) && !listing_contradicts(listing, &contents) {
             looks.push(Err(not_enough(listing, &offsite)));
             continue;
@@ -171,29 +177,42 @@ fn policy(check: StorageCheck) -> StoragePolicy {
     }
 }
 
-/// The locks on these files by the rules we placed: rule A of each dataset, rule B of each file.
+/// The locks on these files by the rules we placed: rule A of each dataset, rule B of each file; and the files about whose
+/// rules Rucio gave no good answer, with what it said.
 async fn locks(
     context: &Context,
     offsite: &Offsite,
     rows: &[FileRow],
     hopeful: &HashMap<&Did, &ReplicaListing>,
-) -> Result<Locks, StageError> {
+) -> Result<(Locks, HashMap<Did, String>), StageError> {
     let rows: Vec<&FileRow> = rows.iter().filter(|row| hopeful.contains_key(&row.did())).collect();
-    let mut rules: BTreeSet<String> = rows.iter().filter_map(|row| row.rule_b.clone()).collect();
-    let datasets: BTreeSet<Did> = rows.iter().map(|row| row.dataset_did()).collect();
-    for dataset in &datasets {
-        rules.extend(context.ledger.rule_a(dataset).await?);
+    let mut rules_a: HashMap<Did, String> = HashMap::new();
+    for dataset in rows.iter().map(|row| row.dataset_did()).collect::<BTreeSet<Did>>() {
+        if let Some(rule) = context.ledger.rule_a(&dataset).await? {
+            rules_a.insert(dataset, rule);
+        }
     }
+    let rules_b = rows.iter().filter_map(|row| row.rule_b.clone());
+    let rules: BTreeSet<String> = rules_a.values().cloned().chain(rules_b).collect();
     let wanted: BTreeSet<Did> = rows.iter().map(|row| row.did()).collect();
     let mut found = Locks::new();
+    let begun = Instant::now();
     let mut asked = stream::iter(rules.into_iter().map(|id| async move {
-        let answer = rule_and_locks(context, id.clone()).await?;
-        Ok::<_, StageError>((id, answer))
+        let answer = rule_and_locks(context, id.clone()).await;
+        (id, answer.map_err(StageError::from))
     }))
     .buffer_unordered(RULE_QUESTIONS);
     let mut standings = BTreeMap::new();
-    while let Some(answer) = asked.next().await {
-        let (id, answer) = answer?;
+    let mut unanswered = BTreeMap::new();
+    while let Some((id, answer)) = asked.next().await {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) if context.may_answer_others(&error) && begun.elapsed() < PATIENCE => {
+                unanswered.insert(id, error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let standing = Standing::of(&context.config(), answer.as_ref().map(|(rule, _)| rule));
         standings.insert(id, standing);
         // a rule that is gone gives no locks; the files then say that they have none
@@ -214,7 +233,17 @@ async fn locks(
     }
     drop(asked);
     mend::off_site(context, offsite, &rows, &standings).await?;
-    Ok(found)
+    if standings.is_empty()
+        && let Some((_, error)) = unanswered.pop_first()
+    {
+        return Err(error);
+    }
+    let of = |row: &&FileRow| {
+        let rules = [row.rule_b.as_ref(), rules_a.get(&row.dataset_did())];
+        let error = rules.into_iter().flatten().find_map(|rule| unanswered.get(rule))?;
+        Some((row.did(), error.to_string()))
+    };
+    Ok((found, rows.iter().filter_map(of).collect()))
 }
 
 async fn rule_and_locks(

@@ -161,6 +161,22 @@ impl Context {
         Ok(self.ledger.postpone(&[wait]).await?)
     }
 
+    /// Whether Rucio, which answered badly, is up: another question may be answered well.
+    fn may_answer_others(&self, error: &StageError) -> bool {
+        error.is_rucios_moment() && !self.rucio.breaker().is_open()
+    }
+
+    /// Something went wrong about one file, which waits. The others go on if Rucio only answered badly; else the batch ends.
+    async fn set_back(&self, row: &FileRow, error: StageError) -> Result<(), StageError> {
+        let delay = backoff::after_failures(&self.config().retry, row.attempts);
+        self.wait(row, delay, &error.to_string()).await?;
+        if !self.may_answer_others(&error) {
+            return Err(error);
+        }
+        tracing::warn!(lfn = row.lfn, "{error}; trying again");
+        Ok(())
+    }
+
     async fn woken(&self, state: State) {
         self.wakes[state as usize].notified().await;
     }

@@ -5,6 +5,7 @@ mod collections;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -347,5 +348,17 @@ fn remove_from_disk(data: &DataDir, rows: &[FileRow]) -> Vec<(i64, String, Resul
             _ => data.remove_trigger(&trigger_path(&name)).map(|()| true),
         }
     };
-    rows.iter().map(|row| (row.id, row.lfn.clone(), remove(row))).collect()
+    let mut removed: Vec<_> = rows.iter().map(|row| (row.id, row.lfn.clone(), remove(row))).collect();
+    // once for each directory, or the first error of each file there
+    let mut synced = BTreeSet::new();
+    for (_, lfn, result) in &mut removed {
+        let path = Path::new(lfn.trim_start_matches('/'));
+        if matches!(result, Ok(true)) && !synced.contains(&path.parent()) {
+            match data.sync_beside(path) {
+                Ok(()) => drop(synced.insert(path.parent())),
+                Err(error) => *result = Err(error),
+            }
+        }
+    }
+    removed
 }

@@ -88,9 +88,7 @@ async fn release(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Resu
     }
     let releasing = FileRow { state: State::Releasing, ..row.clone() };
     if let Err(error) = give_up(context, &releasing, order).await {
-        let delay = backoff::after_failures(&context.config().retry, 0);
-        context.wait(&releasing, delay, &error.to_string()).await?;
-        return Err(error);
+        return context.set_back(&releasing, error).await;
     }
     context.wake(State::Releasing);
     Ok(())
@@ -122,6 +120,12 @@ async fn order(
     let Some(found) = on_site(context, row).await? else { return Ok(None) };
     let identities = (row.identity(), found);
     match ReleaseOrder::new(first_look, evidence, identities, config.offsite.copies, config.confirm.hold, now()) {
+        // decided already: what came since is compared when that is settled
+        Ok(order) if row.release_ordered_at.is_some() => Ok(Some(order)),
+        Ok(_) | Err(KeepReason::Changed { .. }) if delivered_again(context, row).await? => {
+            context.wait(row, config.confirm.poll, "a second delivery is being compared").await?;
+            Ok(None)
+        }
         Ok(order) => Ok(Some(order)),
         Err(KeepReason::TooSoon { apart, hold }) => {
             let reason = format!("the hold time: {apart:?} of {hold:?} have passed since the first look");
@@ -135,10 +139,6 @@ async fn order(
         Err(reason @ KeepReason::Undecided { .. }) => {
             let delay = backoff::patient(row.state_since, config.confirm.poll, config.confirm.poll_max);
             context.wait(row, delay, &reason.to_string()).await?;
-            Ok(None)
-        }
-        Err(KeepReason::Changed { .. }) if delivered_again(context, row).await? => {
-            context.wait(row, config.confirm.poll, "a second delivery is being compared").await?;
             Ok(None)
         }
         Err(reason) => {

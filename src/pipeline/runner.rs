@@ -77,7 +77,7 @@ async fn batch<S: Stage>(stage: Arc<S>, context: Context, mut claim: Claim, bite
             bite.swallowed(tried);
             continue;
         };
-        if error.is_rucios_moment() && !context.rucio.breaker().is_open() {
+        if context.may_answer_others(&error) {
             bite.too_much(tried);
         }
         outcome = if error.is_transient() { "waiting" } else { "failed" };

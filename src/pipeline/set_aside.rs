@@ -110,6 +110,7 @@ pub(super) async fn save_from_deletion(
         data.write_new(&reason_path(&place), text.as_bytes())?;
         data.move_aside(name.relative(), &place, found)?;
         data.remove_trigger(&trigger_path(&name))?;
+        data.sync_beside(name.relative())?;
         Ok::<_, datadir::Error>(place)
     })
     .await?;
@@ -210,7 +211,10 @@ fn move_with_reason(
 fn remove_trigger_of(data: &DataDir, name: &Lfn, rejected: FileIdentity) -> Result<(), datadir::Error> {
     match data.stat(name.relative())? {
         Some(stat) if datadir::identity(&stat) != rejected => Ok(()),
-        _ => data.remove_trigger(&trigger_path(name)),
+        _ => {
+            data.remove_trigger(&trigger_path(name))?;
+            data.sync_beside(name.relative())
+        }
     }
 }
 

@@ -56,6 +56,7 @@ fn remove_trigger(sources: &Sources, facts: &Facts, name: &Lfn) -> Result<Repair
         return Ok(not(violation.to_string()));
     }
     sources.data.remove_trigger(&trigger_path(name))?;
+    sources.data.sync_beside(name.relative())?;
     Ok(Repaired::Done)
 }
 

@@ -189,6 +189,9 @@ fn order<const N: usize>(file: &File, row: Row, look: &Look, variant: Variant, o
     let again = row.redelivered || file.trigger;
     let (look, leftover) = (*look, row.release_ordered);
     match proof::order(&look, evidence, first, (file.claimed, found)) {
+        Ok(_) | Err(KeepReason::Changed { .. }) if again && !leftover => {
+            out.fair("release waits for the second delivery", free);
+        }
         Ok(_) => out.fair("the order can be given", |file| {
             file.hands = match (leftover, state) {
                 (true, _) => Hands::MayRemove(look),

@@ -11,6 +11,7 @@ mod daemon_support;
 mod disks;
 mod files;
 mod mounts;
+mod power;
 mod processes;
 mod settings;
 mod storms;

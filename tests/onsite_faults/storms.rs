@@ -10,9 +10,9 @@ use dl0_ingest::embedded::Daemon as RucioDaemon;
 use rustix::process::Signal;
 
 use crate::daemon_support::checker::ends_well;
-use crate::daemon_support::daemon::Daemon;
+use crate::daemon_support::daemon::{Daemon, End};
 use crate::daemon_support::site::{Delivery, Fate, fixture};
-use crate::{named, site};
+use crate::{named, site, with_a_confirmed_file};
 
 /// Files of a storm, unless `DL0_INGEST_STORM` names another number.
 const STORM: usize = 2000;
@@ -95,5 +95,17 @@ async fn a_trigger_that_comes_while_the_first_is_being_removed_is_taken_too() {
     daemon.signal(Signal::CONT);
     site.until_trigger_gone(&file).await;
     site.rucio.faults().resume(RucioDaemon::Conveyor);
+    ends_well(&site, daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proven_file_that_is_triggered_while_the_daemon_is_away_is_compared_before_it_goes() {
+    let (site, daemon, file) = with_a_confirmed_file().await;
+    site.until_trigger_gone(&file).await;
+    assert_eq!(daemon.stop(&site).await, End::Stopped);
+    site.trigger(&file);
+    fs::remove_file(site.kill_switch()).unwrap();
+    let daemon = Daemon::start(&site, &[]);
+    daemon.until_said(&site, "delivered again with identical content").await;
     ends_well(&site, daemon).await;
 }

@@ -75,11 +75,14 @@ impl Stage for Departure {
 async fn resume(context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
     let mut undecided = Vec::new();
     for row in rows {
-        if rule_has_ended(context, &row).await? {
-            context.ledger.release_ordered(&row).await?;
-            context.wait(&row, Duration::ZERO, "Rucio to delete the on-site copy").await?;
-        } else if !stays(context, &row).await? {
-            undecided.push(row);
+        match rule_has_ended(context, &row).await {
+            Ok(true) => {
+                context.ledger.release_ordered(&row).await?;
+                context.wait(&row, Duration::ZERO, "Rucio to delete the on-site copy").await?;
+            }
+            Ok(false) if stays(context, &row).await? => {}
+            Ok(false) => undecided.push(row),
+            Err(error) => context.set_back(&row, error).await?,
         }
     }
     if undecided.is_empty() {
@@ -92,8 +95,10 @@ async fn resume(context: &Context, rows: Vec<FileRow>) -> Result<(), StageError>
         if stays(context, row).await? {
             continue;
         }
-        give_up(context, row, &order).await?;
-        context.wait(row, context.config().release.poll, "Rucio to delete the on-site copy").await?;
+        match give_up(context, row, &order).await {
+            Ok(()) => context.wait(row, context.config().release.poll, "Rucio to delete the on-site copy").await?,
+            Err(error) => context.set_back(row, error).await?,
+        }
     }
     Ok(())
 }
