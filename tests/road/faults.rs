@@ -95,6 +95,36 @@ async fn a_rucio_that_is_too_slow_for_a_whole_batch_gets_smaller_ones() {
     daemon.stop().await;
 }
 
+/// Rules on site are ended one by one; where that goes wrong, only that file is looked at anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_answer_about_one_file_sets_back_that_file_alone() {
+    const FILES: u64 = 20;
+    let site = Site::new(DELETION_ON).await;
+    let switch = site.state().join("stop-releases");
+    fs::write(&switch, "until all are proven").unwrap();
+    let content = fixture("SUBARRAY");
+    let lfns: Vec<String> = (0..FILES).map(|n| site.deliver(&format!("{n}.fits.fz"), &content)).collect();
+    let daemon = site.start_unlimited();
+    for lfn in &lfns {
+        site.until(lfn, State::Confirmed).await;
+    }
+    daemon.stop().await;
+    let asked = || site.rucio.requests()[&Endpoint::RuleLocks];
+    let before = asked();
+    // such as is not tried again within the call
+    let refusal = Answer::Refuse { status: 500, class: "Unheard", message: "of" };
+    site.rucio.faults().answer(Endpoint::UpdateRule, 3, &refusal);
+    fs::remove_file(&switch).unwrap();
+    let daemon = site.start_unlimited();
+    for lfn in &lfns {
+        site.until(lfn, State::Released).await;
+    }
+    // those of each file, and of the first copies' rule for each batch: twice for the three
+    let locks = asked() - before;
+    assert!(locks <= FILES + 3 + 8, "{locks} questions for locks");
+    daemon.stop().await;
+}
+
 /// By Rucio's own account: one rule B and one rule C for each file, and no file deleted before it had two copies.
 fn assert_in_order(site: &Site, lfns: &[String]) {
     let mut rules: BTreeMap<String, Vec<String>> = BTreeMap::new();
