@@ -22,6 +22,7 @@ async fn fill(config: &Path) -> Ledger {
     let deliveries = [(SOUND, 43_200), (BAD, 20_000), (HELD, 1)].map(|(lfn, bytes)| Delivery {
         lfn: Lfn::try_from(lfn).unwrap(),
         identity: FileIdentity { bytes, mtime_ns: 1_767_297_600_000_000_000, inode: bytes },
+        seen_at: 0,
     });
     ledger.deliver(&deliveries).await.unwrap();
     let claim = ledger.claim(State::Discovered, 10).await.unwrap();

@@ -21,6 +21,7 @@ async fn site() -> (Offline, Ledger) {
     let deliveries = [WAITING, HELD, BAD].map(|lfn| Delivery {
         lfn: Lfn::try_from(lfn).unwrap(),
         identity: FileIdentity { bytes: 1000, mtime_ns: 1, inode: 1 },
+        seen_at: 0,
     });
     ledger.deliver(&deliveries).await.unwrap();
     let claim = ledger.claim(State::Discovered, 10).await.unwrap();

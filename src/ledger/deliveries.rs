@@ -15,6 +15,8 @@ pub struct Delivery {
     pub lfn: Lfn,
     /// As found on disk.
     pub identity: FileIdentity,
+    /// Right before the disk was asked. What has been decided since may have removed it.
+    pub seen_at: UnixMillis,
 }
 
 /// What a delivery turned out to be.
@@ -24,7 +26,7 @@ pub enum Delivered {
     New,
     /// Recorded already; nothing to do.
     Known,
-    /// Recorded and registered already, and the trigger is being removed. One that is still there afterwards is another.
+    /// Registered or rejected already, and the trigger is being removed. One that is still there afterwards is another.
     Leaving,
     /// The file changed before it was registered; it is verified anew.
     Changed,
@@ -96,6 +98,10 @@ impl Ledger {
                 self.step(tx, &row, State::Discovered, "delivered-again", Some("changed before registration")).await?;
                 self.new_delivery(tx, row.id, delivery.identity).await?;
                 Ok(Delivered::Changed)
+            }
+            // moved to `invalid/` after it was seen; one that somebody has brought back from there is seen again
+            State::Rejected if row.identity() == delivery.identity && delivery.seen_at <= row.state_since => {
+                Ok(Delivered::Leaving)
             }
             State::Rejected => {
                 self.step(tx, &row, State::Discovered, "delivered-again", Some("in place of a rejected file")).await?;

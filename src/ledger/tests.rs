@@ -20,7 +20,7 @@ async fn ledger() -> (tempfile::TempDir, Ledger) {
 
 fn delivery(lfn: &str, inode: u64) -> Delivery {
     let identity = FileIdentity { bytes: 10, mtime_ns: 5, inode };
-    Delivery { lfn: Lfn::try_from(lfn).unwrap(), identity }
+    Delivery { lfn: Lfn::try_from(lfn).unwrap(), identity, seen_at: now() }
 }
 
 async fn deliver(ledger: &Ledger, lfn: &str, inode: u64) -> Delivered {
@@ -295,6 +295,27 @@ async fn an_intent_sees_every_brake_that_an_operator_or_a_contradiction_has_put_
         let minute = (now() / MINUTE - minutes) * MINUTE;
         sqlx::query("UPDATE releases SET minute = $1").bind(minute).execute(&ledger.writer).await.unwrap();
         assert_eq!(ledger.standing(None, false).await.unwrap().spent.files, files, "{minutes} minutes ago");
+    }
+}
+
+#[tokio::test]
+async fn a_rejected_file_that_was_seen_before_it_was_moved_is_no_new_one_and_one_brought_back_is() {
+    let (_directory, ledger) = ledger().await;
+    deliver(&ledger, FILE, 1).await;
+    let row = claim_one(&ledger, State::Discovered).await;
+    let sentence =
+        Sentence { code: "bad".to_owned(), reason: "bad".to_owned(), invalid_path: "ctao/acada/invalid/a".to_owned() };
+    assert!(ledger.rejecting(&row, &sentence).await.unwrap());
+    assert!(ledger.rejected(&row).await.unwrap());
+    let rejected_at = ledger.by_lfn(FILE).await.unwrap().unwrap().state_since;
+    for (seen_at, answer, state) in [
+        (rejected_at - 1, Delivered::Leaving, State::Rejected),
+        (rejected_at, Delivered::Leaving, State::Rejected),
+        (rejected_at + 1, Delivered::Replaced, State::Discovered),
+    ] {
+        let seen = Delivery { seen_at, ..delivery(FILE, 1) };
+        assert_eq!(ledger.deliver(&[seen]).await.unwrap(), [answer]);
+        assert_eq!(ledger.by_lfn(FILE).await.unwrap().unwrap().state, state);
     }
 }
 

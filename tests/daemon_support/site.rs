@@ -262,6 +262,37 @@ impl Site {
         .await;
     }
 
+    /// Files and datasets that are not where they should be in the end, and what is known of them.
+    async fn open_ends(&self) -> Vec<String> {
+        let mut open = Vec::new();
+        for delivery in self.deliveries() {
+            let row = self.row(&delivery).await;
+            let state = row.as_ref().map(|row| row.state);
+            let end = match delivery.fate {
+                Fate::Released => State::Released,
+                Fate::Rejected => State::Rejected,
+                Fate::Kept => State::Held,
+            };
+            let trigger = self.trigger_path(&delivery).symlink_metadata().is_ok();
+            if state != Some(end) || (trigger && delivery.fate != Fate::Kept) {
+                let there = self.storage(1).join(&delivery.path).exists();
+                let said = row.map(|row| (row.waits_for, row.reason, row.trigger_pending, row.delivery));
+                open.push(format!("{}: {state:?}, on site {there}, trigger {trigger}, {said:?}", delivery.lfn()));
+            }
+        }
+        if let Ok(ledger) = Ledger::open_read_only(&self.state().join("ledger.db")).await {
+            for dataset in self.quiet_datasets() {
+                match ledger.settlement(&dataset).await {
+                    Ok(known) if known.settled_at.is_some() => {}
+                    other => open.push(format!("{dataset}: {other:?}")),
+                }
+            }
+            ledger.close().await;
+        }
+        open.truncate(30);
+        open
+    }
+
     /// What the ledger says of a file.
     pub(crate) async fn row(&self, delivery: &Delivery) -> Option<FileRow> {
         let ledger = Ledger::open_read_only(&self.state().join("ledger.db")).await.ok()?;
@@ -306,7 +337,10 @@ impl Site {
             if begun.elapsed() > PATIENCE + PATIENCE_PER_FILE * files {
                 let log = fs::read_to_string(self.log()).unwrap_or_default();
                 let last: Vec<&str> = log.lines().rev().take(20).collect();
-                panic!("waiting in vain for {what}; the daemon's last words, latest first:\n{}", last.join("\n"));
+                let (open, last) = (self.open_ends().await.join("\n"), last.join("\n"));
+                panic!(
+                    "waiting in vain for {what}; not at their ends:\n{open}\nthe daemon's last words, latest first:\n{last}"
+                );
             }
             // a look at many files takes a share of the time only
             tokio::time::sleep(LOOK.max(look.elapsed() * 3)).await;

@@ -168,7 +168,7 @@ async fn what_is_wrong_in_rucio_or_in_the_ledger_is_named() {
     fs::write(site.path("unannounced"), "x").unwrap();
     let identity = FileIdentity { bytes: 1, mtime_ns: 0, inode: 1 };
     let ledger = sources.ledger.as_ref().unwrap();
-    ledger.deliver(&[Delivery { lfn: unannounced, identity }]).await.unwrap();
+    ledger.deliver(&[Delivery { lfn: unannounced, identity, seen_at: 0 }]).await.unwrap();
     for (name, content) in [("orphan", "o"), ("nowhere", "no")] {
         register_by_hand(&sources.rucio, name, content.as_bytes()).await;
     }

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::FileType;
 
 use crate::datadir::{self, DataDir, identity, mtime_ns};
-use crate::ledger::Delivery;
+use crate::ledger::{Delivery, now};
 use crate::names::{Lfn, NameError, TRIGGER_SUFFIX};
 
 /// What a trigger is.
@@ -150,13 +150,14 @@ fn verdict(
         check_target(data, trigger, &file, target)?;
     }
     let lfn = Lfn::from_relative(&file)?;
+    let seen_at = now();
     match data.stat(&file).map_err(Trouble::Disk)? {
         None => Ok(Verdict::Early),
         Some(stat) => match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
                 let identity = identity(&stat);
                 *signature = format!("{signature}/{}/{}/{}", identity.bytes, identity.mtime_ns, identity.inode);
-                Ok(Verdict::Sound(Delivery { lfn, identity }))
+                Ok(Verdict::Sound(Delivery { lfn, identity, seen_at }))
             }
             other => Err(Mistake::Data(format!(
                 "its data file '{}' is a {}, not a plain file; deliver the file itself",
