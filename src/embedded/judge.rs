@@ -1,15 +1,16 @@
 //! The judge: gives new files their locks, removes ended rules, tries stuck ones again.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
 use super::faults::Daemon;
-use super::shared::Shared;
+use super::shared::{RESTS, Shared};
 
 /// Works until stopped.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut took = Duration::ZERO;
     loop {
         let due = shared.catalog().next_judgement(shared.pace.repair);
         let wait = due.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
@@ -23,8 +24,11 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = shared.turn(Daemon::Judge, shared.pace.judge) => work(&shared),
+            () = shared.turn(Daemon::Judge, shared.pace.judge.max(took * RESTS)) => {}
         }
+        let begun = Instant::now();
+        work(&shared);
+        took = begun.elapsed();
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use super::faults::Daemon;
 use super::journal::Event;
-use super::shared::Shared;
+use super::shared::{RESTS, Shared};
 
 /// Works until stopped.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut faults = shared.faults.watch_changes();
+    let mut took = Duration::ZERO;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -20,12 +22,14 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = shared.turn(Daemon::Reaper, shared.pace.reaper) => {}
+            () = shared.turn(Daemon::Reaper, shared.pace.reaper.max(took * RESTS)) => {}
         }
         delete(&shared).await;
+        let begun = Instant::now();
         if condemn(&shared) > 0 {
             shared.reaper.notify_one();
         }
+        took = begun.elapsed();
     }
 }
 

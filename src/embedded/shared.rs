@@ -17,6 +17,10 @@ use super::journal::Journal;
 use super::options::{Options, Pace};
 use crate::names::Did;
 
+/// A daemon that goes through everything rests this many times as long as that took: with many files it has a share of the
+/// processor, and not all of it.
+pub(crate) const RESTS: u32 = 4;
+
 /// A token's owner and its end.
 #[derive(Debug)]
 struct Token {

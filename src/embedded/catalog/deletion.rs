@@ -60,10 +60,12 @@ impl Catalog {
         let mut condemned = Vec::new();
         for (did, at) in &self.replicas {
             for (rse, replica) in at {
-                let greedy = self.attributes.get(rse).is_some_and(|a| a.contains_key("greedyDeletion"));
-                let due = replica.tombstone.is_some_and(|at| at == OBSOLETE || (greedy && at <= now));
-                let idle = replica.locks == 0 && !self.is_source(did, rse);
-                if due && idle && matches!(replica.state, ReplicaState::Available | ReplicaState::Unavailable) {
+                // nearly all have none, and all are gone through
+                let Some(at) = replica.tombstone else { continue };
+                let greedy = || self.attributes.get(rse).is_some_and(|a| a.contains_key("greedyDeletion"));
+                let due = at == OBSOLETE || (at <= now && greedy());
+                let may_go = matches!(replica.state, ReplicaState::Available | ReplicaState::Unavailable);
+                if due && may_go && replica.locks == 0 && !self.is_source(did, rse) {
                     condemned.push((did.clone(), rse.clone()));
                 }
             }
