@@ -121,6 +121,7 @@ pub type Reload = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// Runs until SIGTERM or SIGINT, or until `stop` is cancelled.
 pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken) -> Result<(), Error> {
+    let hangup = signals::catch_hangups().map_err(Error::Signals)?;
     let shutdown = stop.child_token();
     let metrics = Arc::new(Metrics::new());
     let health = Arc::new(Health::new(&["data directory", "ledger", "rucio"]));
@@ -157,7 +158,7 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     if let Err(error) = announce::check(&context).await {
         tracing::error!("{error}");
     }
-    signals::listen(&context, settings, reload).map_err(Error::Signals)?;
+    signals::listen(&context, hangup, settings, reload).map_err(Error::Signals)?;
     let intake_context = context.clone();
     let intake = tokio::task::spawn_blocking(move || intake::run(&intake_context));
     let mut tasks = JoinSet::new();

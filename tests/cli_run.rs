@@ -13,6 +13,8 @@ use cli_support::site::Site;
 use cli_support::{configuration, say};
 use dl0_ingest::embedded::Outage;
 use dl0_ingest::ledger::Ledger;
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn check_config_online_tells_what_only_a_person_can_mend() {
@@ -143,6 +145,40 @@ async fn a_service_manager_hears_of_a_start_without_rucio_and_later_of_what_is_w
         daemon.ended()
     });
     assert_eq!(code.await.unwrap(), Some(3));
+    site.rucio.shutdown().await;
+}
+
+/// The start takes as long as somebody else's transaction on the ledger.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_asked_for_during_the_start_is_done_after_it_and_does_not_end_the_daemon() {
+    let site = Site::new().await;
+    let ledger = site.directory.path().join("state/ledger.db");
+    drop(Ledger::open(&ledger).await.unwrap());
+    let mut busy = SqliteConnectOptions::new().filename(&ledger).connect().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut busy).await.unwrap();
+    let mut daemon = site.run();
+    let status = format!("/proc/{}/status", daemon.pid());
+    let hears_hangups = || {
+        let status = std::fs::read_to_string(&status).unwrap();
+        assert!(!status.contains("(zombie)"), "{status}");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
+        u64::from_str_radix(&caught, 16).unwrap() & 1 != 0
+    };
+    let started = Instant::now();
+    while !hears_hangups() {
+        // the other's transaction is waited for 10 s
+        assert!(started.elapsed() < Duration::from_secs(5), "SIGHUP would end it");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    daemon.signal("-HUP");
+    sqlx::query("COMMIT").execute(&mut busy).await.unwrap();
+    let ended = tokio::task::spawn_blocking(move || {
+        daemon.until("configuration read again");
+        daemon.signal("-TERM");
+        daemon.until("stopped");
+        daemon.ended()
+    });
+    assert_eq!(ended.await.unwrap(), Some(0));
     site.rucio.shutdown().await;
 }
 

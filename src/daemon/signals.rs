@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use crate::config::{self, Config};
@@ -12,15 +12,21 @@ use crate::pipeline::Context;
 
 use super::Reload;
 
+/// From now on a SIGHUP does not end the process: one that comes during the start is heard when somebody listens.
+/// SIGTERM and SIGINT do until then, since nothing is under way and a disk may hang.
+pub(super) fn catch_hangups() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
+
 /// Listens until shutdown.
 pub(super) fn listen(
     context: &Context,
+    mut hangup: Signal,
     settings: watch::Sender<Arc<Config>>,
     reload: Option<Reload>,
 ) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
     let asked = Arc::new(Notify::new());
     tokio::spawn(read_when_asked(context.clone(), settings, reload.map(Arc::new), Arc::clone(&asked)));
     let context = context.clone();

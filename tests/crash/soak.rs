@@ -103,7 +103,10 @@ async fn one_fault(site: &Site, daemon: &AtomicI32, rng: &mut StdRng) -> &'stati
             "the daemon suspended"
         }
         _ => {
-            signal(daemon, Signal::HUP);
+            // before its first steps nobody reloads it: a process that does not know the signal is ended by it
+            if hears_hangups(daemon) {
+                signal(daemon, Signal::HUP);
+            }
             "a reload"
         }
     }
@@ -114,6 +117,16 @@ fn signal(daemon: &AtomicI32, signal: Signal) {
     if let Some(id) = Pid::from_raw(daemon.load(Ordering::SeqCst)) {
         let _ = kill_process(id, signal);
     }
+}
+
+/// Whether the daemon of the moment catches SIGHUP (proc(5), `SigCgt`).
+fn hears_hangups(daemon: &AtomicI32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.load(Ordering::SeqCst)));
+    let caught = status.ok().and_then(|status| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?.trim();
+        u64::from_str_radix(mask, 16).ok()
+    });
+    caught.is_some_and(|caught| caught & 1 << (Signal::HUP.as_raw() - 1) != 0)
 }
 
 async fn trouble(

@@ -209,13 +209,22 @@ impl Site {
     }
 
     pub(crate) async fn until_row(&self, lfn: &str, condition: impl Fn(&FileRow) -> bool) -> FileRow {
+        self.until_row_within(PATIENCE, lfn, condition).await
+    }
+
+    pub(crate) async fn until_row_within(
+        &self,
+        patience: Duration,
+        lfn: &str,
+        condition: impl Fn(&FileRow) -> bool,
+    ) -> FileRow {
         let started = Instant::now();
         loop {
             let row = self.row(lfn).await;
             if let Some(row) = row.clone().filter(&condition) {
                 return row;
             }
-            assert!(started.elapsed() < PATIENCE, "{lfn} is stuck: {row:#?}");
+            assert!(started.elapsed() < patience, "{lfn} is stuck: {row:#?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
