@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
+
 use crate::clock;
 use crate::config::{Config, Deletion};
 use crate::custody::brakes::Brake;
@@ -27,6 +29,9 @@ pub struct Release;
 
 /// A dry run has said what it would do; it says so again after this, or when the configuration changes.
 const SAID: Duration = Duration::from_hours(1);
+
+/// Files that are given up at once: a Rucio that is slow, or answers badly now and then, is waited for together.
+const AT_ONCE: usize = 8;
 
 /// How long, in milliseconds, an intent is left to whoever wrote it. After a restart nobody carries it out any more, and
 /// the file is due at once.
@@ -55,23 +60,32 @@ impl Stage for Release {
             return Ok(());
         }
         let looks = look(context, &rows).await?;
-        for (row, look) in rows.iter().zip(looks) {
-            let Some(order) = order(context, row, look).await? else { continue };
-            // the operator may have changed their mind during the look
-            if context.config().release.deletion != deletion {
-                context.wait(row, Duration::ZERO, "release.deletion has changed").await?;
-                continue;
-            }
-            if deletion == Deletion::DryRun {
-                tracing::info!(lfn = row.lfn, bytes = row.bytes, "dry run: the on-site copy would be released");
-                let why = "a dry run: the on-site copy would be released now (release.deletion)";
-                context.wait(row, SAID, why).await?;
-                continue;
-            }
-            release(context, row, &order).await?;
-        }
-        Ok(())
+        let decide = |(row, look)| async move { decide(context, &row, look, deletion).await };
+        // each to its end, whatever became of the others: an intent without its effect would wait for long
+        let decided: Vec<_> =
+            stream::iter(rows.into_iter().zip(looks).map(decide)).buffer_unordered(AT_ONCE).collect().await;
+        decided.into_iter().collect()
     }
+}
+
+/// What a look at a file leads to.
+async fn decide(
+    context: &Context,
+    row: &FileRow,
+    look: Result<Evidence, Doubt>,
+    deletion: Deletion,
+) -> Result<(), StageError> {
+    let Some(order) = order(context, row, look).await? else { return Ok(()) };
+    // the operator may have changed their mind during the look
+    if context.config().release.deletion != deletion {
+        return context.wait(row, Duration::ZERO, "release.deletion has changed").await;
+    }
+    if deletion == Deletion::DryRun {
+        tracing::info!(lfn = row.lfn, bytes = row.bytes, "dry run: the on-site copy would be released");
+        let why = "a dry run: the on-site copy would be released now (release.deletion)";
+        return context.wait(row, SAID, why).await;
+    }
+    release(context, row, &order).await
 }
 
 /// Brakes, intent, effect.

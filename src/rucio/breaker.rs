@@ -1,12 +1,13 @@
 //! Turns "Rucio is down" into one log line, a metric and waiting.
 //!
-//! A few failures in a row only raise the suspicion; a probe decides. So one poisonous request cannot shut out the
-//! others, and an outage is noticed within milliseconds rather than after everybody's patience. While the breaker is
-//! open, calls fail at once and a single probe asks until Rucio is back.
+//! A few failures in a row only raise the suspicion; a probe decides, unless somebody was answered well meanwhile. So
+//! neither a poisonous request nor bad answers here and there shut out the others, and an outage is noticed within a
+//! moment rather than after everybody's patience. While the breaker is open, calls fail at once and a single probe asks
+//! until Rucio is back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -27,16 +28,20 @@ enum State {
 pub struct Breaker {
     rucio: String,
     observer: Arc<dyn Observer>,
+    /// A suspicion becomes an outage no sooner: a probe alone may fail by chance.
+    moment: Duration,
     state: watch::Sender<State>,
+    /// Since the last good answer, over all callers.
     failures: AtomicU32,
     watched: AtomicBool,
 }
 
 impl Breaker {
-    pub(super) fn new(rucio: String, observer: Arc<dyn Observer>) -> Self {
+    pub(super) fn new(rucio: String, observer: Arc<dyn Observer>, moment: Duration) -> Self {
         Self {
             rucio,
             observer,
+            moment,
             state: watch::Sender::new(State::Closed),
             failures: AtomicU32::new(0),
             watched: AtomicBool::new(false),
@@ -86,7 +91,7 @@ impl Breaker {
         }
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let wanted = failures >= SUSPICIOUS && !self.watched.swap(true, Ordering::AcqRel);
-        wanted.then(|| Watch { breaker: Arc::clone(self) })
+        wanted.then(|| Watch { breaker: Arc::clone(self), begun: Instant::now() })
     }
 }
 
@@ -103,18 +108,26 @@ fn speaks_of_an_outage(error: &Error) -> bool {
 /// outlast it open.
 pub(super) struct Watch {
     breaker: Arc<Breaker>,
+    begun: Instant,
 }
 
 impl Watch {
     /// Takes what a probe found; true when the watch is over because Rucio answers.
     pub(super) fn report(&self, failure: Option<&Error>) -> bool {
-        if let Some(error) = failure.filter(|error| speaks_of_an_outage(error)) {
-            self.open(error);
-            false
-        } else {
+        let Some(error) = failure.filter(|error| speaks_of_an_outage(error)) else {
             self.close();
-            true
+            return true;
+        };
+        if !self.breaker.is_open() {
+            if self.breaker.failures.load(Ordering::Relaxed) == 0 {
+                return true;
+            }
+            if self.begun.elapsed() < self.breaker.moment {
+                return false;
+            }
         }
+        self.open(error);
+        false
     }
 
     fn open(&self, error: &Error) {

@@ -106,7 +106,7 @@ impl Client {
     pub fn new(settings: Settings, observer: Arc<dyn Observer>) -> Result<Self, Error> {
         let transport = Transport::new(&settings, Arc::clone(&observer))?;
         let session = Session::new(&settings.account, settings.auth)?;
-        let breaker = Arc::new(Breaker::new(transport.rucio().to_owned(), observer));
+        let breaker = Arc::new(Breaker::new(transport.rucio().to_owned(), observer, settings.retry.initial));
         let permits = Semaphore::new(settings.max_in_flight.clamp(1, Semaphore::MAX_PERMITS));
         let Settings { account, retry, .. } = settings;
         Ok(Self { inner: Arc::new(Inner { transport, session, breaker, permits, retry, account }) })
@@ -173,7 +173,7 @@ fn with(token: &Token) -> HeaderMap {
     HeaderMap::from_iter([(TOKEN, token.value.clone())])
 }
 
-/// Probes until Rucio answers or the client is gone.
+/// Probes until Rucio answers the probe, has answered somebody else before an outage was found, or the client is gone.
 async fn watch_for_the_end(watch: Watch, client: Weak<Inner>, retry: Retry) {
     let mut pause = retry.initial;
     while let Some(inner) = client.upgrade() {

@@ -99,6 +99,36 @@ async fn one_poisonous_request_shuts_nobody_out() {
 }
 
 #[tokio::test]
+async fn a_probe_that_fails_makes_no_outage_while_others_are_answered() {
+    let server = MockServer::start(|seen: &Seen| match seen.target.as_str() {
+        "/auth/userpass" => token("token-1"),
+        "/dids/attachments" | "/accounts/ingest/attr/" => exception(500, "DatabaseException", "away"),
+        _ => Reply::new(200, did_answer().to_string()),
+    })
+    .await;
+    let mut settings = settings(&server.url);
+    settings.retry =
+        Retry { initial: Duration::from_millis(200), max: Duration::from_millis(200), budget: Duration::ZERO };
+    let (client, told) = client(settings);
+    for _ in 0..3 {
+        client.attach(&one_file()).await.unwrap_err();
+    }
+    client.did(&file("a.fits")).await.unwrap();
+    let probes = || told.requests.lock().unwrap().iter().filter(|(endpoint, _)| *endpoint == "probe").count();
+    while probes() < 2 {
+        tokio::task::yield_now().await;
+    }
+    // whoever has been answered badly again and again starts a watch of its own
+    for _ in 0..3 {
+        client.attach(&one_file()).await.unwrap_err();
+    }
+    assert!(told.breaker.lock().unwrap().is_empty());
+    while !client.breaker().is_open() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn the_breaker_notices_a_database_that_is_down() {
     let server = MockServer::start(|seen: &Seen| match seen.target.as_str() {
         "/auth/userpass" => token("token-1"),
