@@ -14,6 +14,7 @@ use dl0_ingest::names::Did;
 use dl0_ingest::reconcile;
 use dl0_ingest::rucio::{Client, Grouping, LockState, NewRule, Rule, RuleState};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::DELETION_ON;
 use crate::reconcile::{register_by_hand, sources};
@@ -371,4 +372,50 @@ async fn an_empty_list_of_rules_is_not_believed_of_a_settled_dataset() {
     let same: Vec<String> = rucio(&site).did_rules(&dataset()).await.unwrap().into_iter().map(|rule| rule.id).collect();
     assert!(rules.iter().all(|rule| same.contains(&rule.id)), "{rules:#?} {same:?}");
     assert_eq!(site.until_settlement(&dataset(), |_| true).await, first);
+}
+
+/// The copies are there all the while: suspended, the rule is left to whoever did that; stuck, it is boosted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_rule_of_a_settled_dataset_is_told_and_a_stuck_one_boosted() {
+    // Rucio by itself would not try again in the time of this test
+    let site = Site::with(&quiet_after("400ms"), |options| options.pace.repair = Duration::from_hours(1)).await;
+    let (daemon, names, rules) = settled(&site).await;
+    daemon.stop().await;
+    let s = &rules[1].id;
+    site.rucio.suspend_rule(s, true);
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let daemon = Daemon::start(site.config_with(|text| text.replace("listen: null", &format!("listen: {address}"))));
+    until_measured(address, "dl0_ingest_rule_troubles_total{trouble=\"suspended\"} 1").await;
+    assert_eq!(rucio(&site).rule(s).await.unwrap().state, RuleState::Suspended);
+    site.rucio.suspend_rule(s, false);
+    until_measured(address, "dl0_ingest_boosted_rules_total 1").await;
+    let begun = std::time::Instant::now();
+    while rucio(&site).rule(s).await.unwrap().state != RuleState::Ok {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    two_rules_hold(&site, &names).await;
+    let known = site.until_settlement(&dataset(), |known| known.settled_at.is_some()).await;
+    assert_eq!(known.rule_s.as_ref(), Some(s));
+    daemon.stop().await;
+}
+
+async fn metrics(address: std::net::SocketAddr) -> std::io::Result<String> {
+    let mut connection = tokio::net::TcpStream::connect(address).await?;
+    connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: it\r\nConnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+async fn until_measured(address: std::net::SocketAddr, line: &str) {
+    let begun = std::time::Instant::now();
+    loop {
+        let metrics = metrics(address).await.unwrap_or_default();
+        if metrics.lines().any(|found| found == line) {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "no '{line}' in\n{metrics}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
