@@ -66,9 +66,13 @@ impl Rucio {
         &self,
         lfns: &[String],
     ) -> Result<BTreeMap<String, BTreeMap<String, String>>, Refused> {
-        let dids: Vec<Value> = lfns.iter().map(|lfn| json!({"scope": "acada", "name": lfn})).collect();
-        let body = json!({"dids": dids, "all_states": true});
-        let lines = self.call(reqwest::Method::POST, "/replicas/list", Some(&body)).await?;
+        let mut lines = Vec::new();
+        // Rucio takes a thousand DIDs at once
+        for lfns in lfns.chunks(1000) {
+            let dids: Vec<Value> = lfns.iter().map(|lfn| json!({"scope": "acada", "name": lfn})).collect();
+            let body = json!({"dids": dids, "all_states": true});
+            lines.extend(self.call(reqwest::Method::POST, "/replicas/list", Some(&body)).await?);
+        }
         Ok(lines
             .into_iter()
             .map(|line| {
