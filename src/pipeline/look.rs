@@ -1,8 +1,10 @@
 //! One look at the off-site copies of some files: Rucio's word, the locks, and the storages' own word, all asked afresh.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 
 use crate::config::StorageCheck;
@@ -19,8 +21,10 @@ use super::offsite::Offsite;
 use super::our_rules::Standing;
 use super::{Context, StageError};
 
-/// Questions under way at once to all storages together.
-const STORAGE_QUESTIONS: usize = 16;
+/// Questions to one storage at a time that are prepared; the client has a bound of its own.
+const STORAGE_QUESTIONS: usize = 4;
+/// A storage that was silent so many times in a row is asked no more in the same look.
+const SILENT: usize = 3;
 /// Rules asked for at once; the client has a bound of its own.
 const RULE_QUESTIONS: usize = 8;
 /// After this long a bad answer ends the look, and the next one is of fewer files: it would be too old when it is complete.
@@ -261,22 +265,46 @@ async fn rule_and_locks(
 /// The storages' own word for every AVAILABLE copy, unless the operator said not to ask.
 async fn ask_storages(context: &Context, offsite: &Offsite, listings: &HashMap<&Did, &ReplicaListing>) -> Answers {
     let config = context.config();
-    let mut questions = Vec::new();
+    let mut questions: BTreeMap<String, Vec<(Did, Option<String>)>> = BTreeMap::new();
     for listing in listings.values() {
         for (rse, state) in &listing.states {
             let asked = config.offsite.storage_check_of(rse) != StorageCheck::Off;
             if offsite.contains(rse) && asked && *state == ReplicaState::Available {
                 let pfn = listing.pfns.get(rse).and_then(|pfns| pfns.first()).cloned();
-                questions.push((listing.did.clone(), rse.clone(), pfn));
+                questions.entry(rse.clone()).or_default().push((listing.did.clone(), pfn));
             }
         }
     }
-    stream::iter(questions.into_iter().map(|(did, rse, pfn)| async move {
+    let asked = questions.into_iter().map(|(rse, questions)| ask_storage(context, rse, questions));
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// All questions to one storage. If it does not answer, waiting for each would make the look too old, and a storage that is
+/// unwell should not be pressed.
+async fn ask_storage(
+    context: &Context,
+    rse: String,
+    questions: Vec<(Did, Option<String>)>,
+) -> Vec<((Did, String), StorageAnswer)> {
+    let silent = AtomicUsize::new(0);
+    let (silent, rse) = (&silent, &rse);
+    stream::iter(questions.into_iter().map(|(did, pfn)| async move {
         let answer = match pfn {
-            Some(pfn) => ask(context, &pfn).await,
             None => StorageAnswer::Silent("its RSE has no protocol davs, https, dav or http".to_owned()),
+            Some(_) if silent.load(Ordering::Relaxed) >= SILENT => {
+                StorageAnswer::Silent("it was silent several times in a row, and is asked again later".to_owned())
+            }
+            Some(pfn) => {
+                let answer = ask(context, &pfn).await;
+                if matches!(answer, StorageAnswer::Silent(_)) {
+                    silent.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    silent.store(0, Ordering::Relaxed);
+                }
+                answer
+            }
         };
-        ((did, rse), answer)
+        ((did, rse.clone()), answer)
     }))
     .buffer_unordered(STORAGE_QUESTIONS)
     .collect()

@@ -1,10 +1,14 @@
 //! Asks one storage about one file.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, LOCATION};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use url::Position;
 
 use super::digest::{Algorithm, Said, find};
 use super::{Error, digest};
@@ -15,6 +19,10 @@ const DIGEST: HeaderName = HeaderName::from_static("digest");
 
 /// Redirects followed for one question; a storage sends from its door to the server that has the file.
 const REDIRECTS_MAX: usize = 5;
+
+/// Questions that one storage is asked at once. XRootD computes a few digests at a time (`xrootd.chksum max`); measured on
+/// 5.5.3, a question over HTTP beyond that is never answered, and now and then ends the server.
+const QUESTIONS: usize = 2;
 
 /// Connections to one host that are kept for the next questions, and for how long. A busy moment opens more; they must not
 /// all stay.
@@ -58,6 +66,8 @@ pub struct ReadBack {
 pub struct Client {
     http: reqwest::Client,
     timeout: Duration,
+    /// Of each storage that was asked, by its door's host and port.
+    turns: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
 }
 
 impl Client {
@@ -83,13 +93,15 @@ impl Client {
             .pool_idle_timeout(IDLE)
             .build()
             .map_err(|error| useless(format!("the HTTP client cannot be set up: {error}")))?;
-        Ok(Self { http, timeout: settings.timeout })
+        Ok(Self { http, timeout: settings.timeout, turns: Arc::default() })
     }
 
     /// Asks for size and digest of the file with this physical name (`HEAD` with `Want-Digest`), for one algorithm
-    /// after the other until the answer has that algorithm's own name in it. Nothing is repeated here.
+    /// after the other until the answer has that algorithm's own name in it. Nothing is repeated here. A storage is asked
+    /// two questions at once; more wait for their turn.
     pub async fn examine(&self, pfn: &str, prefer: &[Algorithm]) -> Result<Found, Error> {
         let url = http_url(pfn)?;
+        let _turn = self.turn(&url).await;
         let mut bytes = None;
         for &algorithm in prefer {
             let headers = self.head(&url, Some(algorithm)).await?;
@@ -124,6 +136,16 @@ impl Client {
             }
         }
         Ok(ReadBack { bytes: blake3.count(), blake3: blake3.finalize().to_hex().to_string() })
+    }
+
+    async fn turn(&self, url: &Url) -> Option<OwnedSemaphorePermit> {
+        let turns = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            let door = url[Position::BeforeHost..Position::AfterPort].to_owned();
+            Arc::clone(turns.entry(door).or_insert_with(|| Arc::new(Semaphore::new(QUESTIONS))))
+        };
+        // never closed
+        turns.acquire_owned().await.ok()
     }
 
     async fn head(&self, url: &Url, want: Option<Algorithm>) -> Result<HeaderMap, Error> {

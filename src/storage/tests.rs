@@ -210,3 +210,17 @@ fn a_useless_ca_file_is_told_at_once() {
     let error = Client::new(&settings).err().unwrap();
     assert!(error.to_string().contains("/nonexistent/ca.pem cannot be read"), "{error}");
 }
+
+#[tokio::test]
+async fn a_storage_is_asked_two_questions_at_once_and_another_is_not_kept_waiting_by_it() {
+    let silent = MockServer::start(queue(vec![Reply::Hang; 10])).await;
+    let well = MockServer::start(queue([answer("crc32c=ktmoWg==")])).await;
+    let client = client();
+    let ask = async |server: &MockServer| client.examine(&format!("{}f.fits", server.url), ALL).await;
+    let all = futures_util::future::join_all((0..3).map(|_| ask(&silent)));
+    // the third has to wait for one of the first two to time out
+    let (all, found) = tokio::join!(tokio::time::timeout(Duration::from_millis(200), all), ask(&well));
+    assert!(all.is_err());
+    assert_eq!(silent.seen().len(), 2);
+    assert_eq!(found.unwrap().bytes, 1_000_000);
+}
