@@ -22,7 +22,9 @@ use super::our_rules::Standing;
 use super::{Context, StageError};
 
 /// Questions to one storage at a time that are prepared; the client has a bound of its own.
-const STORAGE_QUESTIONS: usize = 4;
+const STORAGE_QUESTIONS: usize = 2;
+/// No question to a storage begins later in a look, or the look would be too old when it is complete.
+const STORAGE_TIME: Duration = Duration::from_mins(1);
 /// A storage that was silent so many times in a row is asked no more in the same look.
 const SILENT: usize = 3;
 /// Rules asked for at once; the client has a bound of its own.
@@ -58,8 +60,15 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
             present(listing, &offsite) >= config.offsite.copies.get() as usize || overdue.contains(did)
         })
         .collect();
-    let (locks, unanswered) = locks(context, &offsite, rows, &hopeful).await?;
-    let answers = ask_storages(context, &offsite, &hopeful).await;
+    let (locks, mut unanswered) = locks(context, &offsite, rows, &hopeful).await?;
+    let mut answers = Answers::new();
+    for ((did, rse), answer) in ask_storages(context, &offsite, &hopeful).await {
+        match answer {
+            Some(answer) => drop(answers.insert((did, rse), answer)),
+            // whatever the policy: it has not been silent
+            None => drop(unanswered.insert(did, format!("an answer from the storage of {rse}, which is slow"))),
+        }
+    }
     let mut looks = Vec::with_capacity(rows.len());
     let mut list_is_true = true;
     for row in rows {
@@ -74,18 +83,24 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
             }));
             continue;
         };
-        if let Some(why) = unanswered.get(&did) {
-            looks.push(Err(Doubt::Unknown(format!("an answer from Rucio: {why}"))));
-            continue;
-        }
         if !hopeful.contains_key(&did) && !listing_contradicts(listing, &contents) {
             looks.push(Err(not_enough(listing, &offsite)));
             continue;
         }
         let judged = judge(listing, &contents, &offsite, context, &locks, &answers);
-        looks.push(Evidence::assemble(at, judged, config.offsite.copies));
+        let evidence = Evidence::assemble(at, judged, config.offsite.copies);
+        looks.push(unless_unanswered(unanswered.get(&did), evidence));
     }
     Ok(looks)
+}
+
+/// What a look says of a file about which not everybody answered. A contradiction stands, whatever the others would say.
+fn unless_unanswered(waits_for: Option<&String>, evidence: Result<Evidence, Doubt>) -> Result<Evidence, Doubt> {
+    match (waits_for, evidence) {
+        (Some(_), Err(contradiction @ Doubt::Contradiction(_))) => Err(contradiction),
+        (Some(waits_for), _) => Err(Doubt::Unknown(waits_for.clone())),
+        (None, evidence) => evidence,
+    }
 }
 
 /// What a file waits for when Rucio contradicts itself.
@@ -182,7 +197,7 @@ fn policy(check: StorageCheck) -> StoragePolicy {
 }
 
 /// The locks on these files by the rules we placed: rule A of each dataset, rule B of each file; and the files about whose
-/// rules Rucio gave no good answer, with what it said.
+/// rules Rucio gave no good answer, with what they wait for.
 async fn locks(
     context: &Context,
     offsite: &Offsite,
@@ -245,7 +260,7 @@ async fn locks(
     let of = |row: &&FileRow| {
         let rules = [row.rule_b.as_ref(), rules_a.get(&row.dataset_did())];
         let error = rules.into_iter().flatten().find_map(|rule| unanswered.get(rule))?;
-        Some((row.did(), error.to_string()))
+        Some((row.did(), format!("an answer from Rucio: {error}")))
     };
     Ok((found, rows.iter().filter_map(of).collect()))
 }
@@ -263,7 +278,7 @@ async fn rule_and_locks(
 }
 
 /// The storages' own word for every AVAILABLE copy, unless the operator said not to ask.
-async fn ask_storages(context: &Context, offsite: &Offsite, listings: &HashMap<&Did, &ReplicaListing>) -> Answers {
+async fn ask_storages(context: &Context, offsite: &Offsite, listings: &HashMap<&Did, &ReplicaListing>) -> Asked {
     let config = context.config();
     let mut questions: BTreeMap<String, Vec<(Did, Option<String>)>> = BTreeMap::new();
     for listing in listings.values() {
@@ -279,21 +294,22 @@ async fn ask_storages(context: &Context, offsite: &Offsite, listings: &HashMap<&
     join_all(asked).await.into_iter().flatten().collect()
 }
 
+/// By file and RSE; `None` if there was no time to ask.
+type Asked = Vec<((Did, String), Option<StorageAnswer>)>;
+
 /// All questions to one storage. If it does not answer, waiting for each would make the look too old, and a storage that is
 /// unwell should not be pressed.
-async fn ask_storage(
-    context: &Context,
-    rse: String,
-    questions: Vec<(Did, Option<String>)>,
-) -> Vec<((Did, String), StorageAnswer)> {
-    let silent = AtomicUsize::new(0);
+async fn ask_storage(context: &Context, rse: String, questions: Vec<(Did, Option<String>)>) -> Asked {
+    let (begun, silent) = (Instant::now(), AtomicUsize::new(0));
     let (silent, rse) = (&silent, &rse);
     stream::iter(questions.into_iter().map(|(did, pfn)| async move {
         let answer = match pfn {
-            None => StorageAnswer::Silent("its RSE has no protocol davs, https, dav or http".to_owned()),
+            None => Some(StorageAnswer::Silent("its RSE has no protocol davs, https, dav or http".to_owned())),
             Some(_) if silent.load(Ordering::Relaxed) >= SILENT => {
-                StorageAnswer::Silent("it was silent several times in a row, and is asked again later".to_owned())
+                let why = "it was silent several times in a row, and is asked again later";
+                Some(StorageAnswer::Silent(why.to_owned()))
             }
+            Some(_) if begun.elapsed() > STORAGE_TIME => None,
             Some(pfn) => {
                 let answer = ask(context, &pfn).await;
                 if matches!(answer, StorageAnswer::Silent(_)) {
@@ -301,7 +317,7 @@ async fn ask_storage(
                 } else {
                     silent.store(0, Ordering::Relaxed);
                 }
-                answer
+                Some(answer)
             }
         };
         ((did, rse.clone()), answer)
@@ -330,4 +346,26 @@ async fn ask(context: &Context, pfn: &str) -> StorageAnswer {
     };
     context.metrics.storage_request(outcome, started.elapsed().as_secs_f64());
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_missing_makes_a_file_wait_and_hides_no_contradiction() {
+        let waits_for = "an answer".to_owned();
+        let unknown = || Err(Doubt::Unknown("an answer".to_owned()));
+        let contradiction = || Err(Doubt::Contradiction("another digest".to_owned()));
+        // without the missing answer, a file that has its copies seems to have lost one
+        let not_yet = || Err(Doubt::NotYet("no lock".to_owned()));
+        for (missing, evidence, said) in [
+            (true, contradiction(), contradiction()),
+            (true, not_yet(), unknown()),
+            (false, contradiction(), contradiction()),
+            (false, not_yet(), not_yet()),
+        ] {
+            assert_eq!(unless_unanswered(missing.then_some(&waits_for), evidence), said);
+        }
+    }
 }

@@ -169,7 +169,9 @@ impl Context {
     /// Something went wrong about one file, which waits. The others go on if Rucio only answered badly; else the batch ends.
     async fn set_back(&self, row: &FileRow, error: StageError) -> Result<(), StageError> {
         let delay = backoff::after_failures(&self.config().retry, row.attempts);
-        self.wait(row, delay, &error.to_string()).await?;
+        let failed = !self.rucio.breaker().is_open();
+        let wait = ledger::Postpone { id: row.id, delay, waits_for: error.to_string(), failed };
+        self.ledger.postpone(&[wait]).await?;
         if !self.may_answer_others(&error) {
             return Err(error);
         }

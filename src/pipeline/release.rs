@@ -3,6 +3,7 @@
 //! Fresh evidence, the on-site file as verified, a durable intent, only then the end of rule C; afterwards the disk itself
 //! is looked at, because "gone in Rucio" is not "gone from disk". In doubt the file stays.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
@@ -60,8 +61,17 @@ impl Stage for Release {
             return Ok(());
         }
         let looks = look(context, &rows).await?;
-        let decide = |(row, look)| async move { decide(context, &row, look, deletion).await };
-        // each to its end, whatever became of the others: an intent without its effect would wait for long
+        let stopped = &AtomicBool::new(false);
+        let decide = |(row, look)| async move {
+            // what stops one stops all: the others are left as they are
+            if stopped.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let decided = decide(context, &row, look, deletion).await;
+            stopped.fetch_or(decided.is_err(), Ordering::Relaxed);
+            decided
+        };
+        // those under way each to their end: an intent without its effect would wait for long
         let decided: Vec<_> =
             stream::iter(rows.into_iter().zip(looks).map(decide)).buffer_unordered(AT_ONCE).collect().await;
         decided.into_iter().collect()

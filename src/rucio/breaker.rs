@@ -33,6 +33,8 @@ pub struct Breaker {
     state: watch::Sender<State>,
     /// Since the last good answer, over all callers.
     failures: AtomicU32,
+    /// Good answers, over all callers.
+    answers: AtomicU32,
     watched: AtomicBool,
 }
 
@@ -44,6 +46,7 @@ impl Breaker {
             moment,
             state: watch::Sender::new(State::Closed),
             failures: AtomicU32::new(0),
+            answers: AtomicU32::new(0),
             watched: AtomicBool::new(false),
         }
     }
@@ -87,11 +90,16 @@ impl Breaker {
     pub(super) fn note(self: &Arc<Self>, failure: Option<&Error>) -> Option<Watch> {
         if !failure.is_some_and(speaks_of_an_outage) {
             self.failures.store(0, Ordering::Relaxed);
+            self.answers.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let wanted = failures >= SUSPICIOUS && !self.watched.swap(true, Ordering::AcqRel);
-        wanted.then(|| Watch { breaker: Arc::clone(self), begun: Instant::now() })
+        wanted.then(|| Watch {
+            breaker: Arc::clone(self),
+            begun: Instant::now(),
+            answers: self.answers.load(Ordering::Relaxed),
+        })
     }
 }
 
@@ -109,6 +117,8 @@ fn speaks_of_an_outage(error: &Error) -> bool {
 pub(super) struct Watch {
     breaker: Arc<Breaker>,
     begun: Instant,
+    /// Good answers until it began.
+    answers: u32,
 }
 
 impl Watch {
@@ -119,7 +129,7 @@ impl Watch {
             return true;
         };
         if !self.breaker.is_open() {
-            if self.breaker.failures.load(Ordering::Relaxed) == 0 {
+            if self.breaker.answers.load(Ordering::Relaxed) != self.answers {
                 return true;
             }
             if self.begun.elapsed() < self.breaker.moment {
