@@ -21,8 +21,6 @@ use super::offsite::Offsite;
 use super::our_rules::Standing;
 use super::{Context, StageError};
 
-/// Questions to one storage at a time that are prepared; the client has a bound of its own.
-const STORAGE_QUESTIONS: usize = 2;
 /// No question to a storage begins later in a look, or the look would be too old when it is complete.
 const STORAGE_TIME: Duration = Duration::from_mins(1);
 /// A storage that was silent so many times in a row is asked no more in the same look.
@@ -322,7 +320,7 @@ async fn ask_storage(context: &Context, rse: String, questions: Vec<(Did, Option
         };
         ((did, rse.clone()), answer)
     }))
-    .buffer_unordered(STORAGE_QUESTIONS)
+    .buffer_unordered(storage::QUESTIONS)
     .collect()
     .await
 }

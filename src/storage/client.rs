@@ -22,7 +22,7 @@ const REDIRECTS_MAX: usize = 5;
 
 /// Questions that one storage is asked at once. XRootD computes a few digests at a time (`xrootd.chksum max`); measured on
 /// 5.5.3, a question over HTTP beyond that is never answered, and now and then ends the server.
-const QUESTIONS: usize = 2;
+pub const QUESTIONS: usize = 2;
 
 /// Connections to one host that are kept for the next questions, and for how long. A busy moment opens more; they must not
 /// all stay.

@@ -6,7 +6,7 @@
 mod client;
 mod digest;
 
-pub use client::{Client, Found, ReadBack, Settings};
+pub use client::{Client, Found, QUESTIONS, ReadBack, Settings};
 pub use digest::Algorithm;
 
 #[cfg(test)]
