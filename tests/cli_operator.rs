@@ -3,9 +3,12 @@
 
 mod cli_support;
 
+use std::time::Duration;
+
 use cli_support::{Offline, say};
+use dl0_ingest::custody::brakes::Limits;
 use dl0_ingest::custody::{Contents, FileIdentity, State};
-use dl0_ingest::ledger::{Delivery, Ledger, Sentence, Verified};
+use dl0_ingest::ledger::{Delivery, Intent, Ledger, Operator, Registration, Sentence, Verified};
 use dl0_ingest::names::Lfn;
 use insta::assert_snapshot;
 
@@ -194,6 +197,36 @@ async fn holds_are_placed_shown_and_lifted_beside_the_daemon() {
       [moment]  discovered
       [moment]  verified
       [moment]  hold-placed: [user]: compared by hand
+    --- err
+    ");
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn a_hold_on_a_file_that_is_being_released_does_not_promise_to_be_in_time() {
+    let (site, ledger) = site().await;
+    let row = async || ledger.by_lfn(WAITING).await.unwrap().unwrap();
+    let registration = Registration { row: row().await, rule_c: "c".to_owned() };
+    ledger.registered(&[registration], Duration::ZERO).await.unwrap();
+    ledger.replicated(&[(row().await, "STORAGE-2".to_owned(), "b".to_owned())]).await.unwrap();
+    ledger.confirmed(&row().await, "{}").await.unwrap();
+    let operator = Operator { who: "ada (uid 1000)".to_owned(), reason: "the link was a mistake".to_owned() };
+    ledger.reset_breaker(&operator).await.unwrap();
+    assert_eq!(ledger.releasing(&row().await, "{}", 0, Limits::NONE).await.unwrap(), Intent::Written);
+    let hold = ["hold", WAITING, "--reason", "compared by hand"];
+    assert_snapshot!(told(&site, &hold), @"
+    code: 1
+    --- out
+    /ctao/acada/dl0/LSTN-01/events/2026/01/01/waiting.fits.fz: held, the on-site copies stay until release-hold
+      perhaps too late for 1 file on the way out just now: dl0-ingest list --state releasing
+    --- err
+    ");
+    ledger.release_ordered(&row().await).await.unwrap();
+    assert_snapshot!(told(&site, &hold), @"
+    code: 1
+    --- out
+    /ctao/acada/dl0/LSTN-01/events/2026/01/01/waiting.fits.fz: held, the on-site copies stay until release-hold
+      too late for 1 file, whose release is ordered already
     --- err
     ");
     ledger.close().await;

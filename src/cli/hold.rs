@@ -36,15 +36,24 @@ pub(super) fn place(arguments: &Arguments, config: &Path, out: &mut dyn Write) -
         Ok(placed)
     })?;
     let mut exit = Exit::Good;
-    for (target, TooLate(late)) in placed {
+    for (target, TooLate { ordered, perhaps }) in placed {
         writeln!(out, "{target}: held, the on-site copies stay until release-hold")?;
-        if late > 0 {
-            let files = if late == 1 { "1 file".to_owned() } else { format!("{late} files") };
-            writeln!(out, "  too late for {files}, whose release is ordered already")?;
+        if ordered > 0 {
+            writeln!(out, "  too late for {}, whose release is ordered already", files(ordered))?;
+        }
+        if perhaps > 0 {
+            let see = "dl0-ingest list --state releasing";
+            writeln!(out, "  perhaps too late for {} on the way out just now: {see}", files(perhaps))?;
+        }
+        if ordered + perhaps > 0 {
             exit = Exit::Bad;
         }
     }
     Ok(exit)
+}
+
+fn files(count: u64) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
 /// Lifts holds.

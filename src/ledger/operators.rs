@@ -16,9 +16,14 @@ pub struct Operator {
     pub reason: String,
 }
 
-/// Files that a hold comes too late for: their release is ordered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooLate(pub u64);
+/// Files that a hold comes too late for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TooLate {
+    /// Their release is ordered.
+    pub ordered: u64,
+    /// Their release is decided: the request to Rucio may be under way, or a stop came between.
+    pub perhaps: u64,
+}
 
 /// What became of a file that was to go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,9 +81,9 @@ impl Ledger {
         .map_err(|e| self.database(e))?;
         self.act(&mut tx, operator, "hold", &target.to_string()).await?;
         self.tell_file(&mut tx, target, "hold-placed", operator).await?;
-        let late: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM files WHERE state = 'releasing' AND release_ordered_at IS NOT NULL
-                 AND ($1 = 'all' OR ($1 = 'file' AND lfn = $2) OR ($1 = 'dataset' AND scope || ':' || dataset = $2))",
+        let (ordered, perhaps): (i64, i64) = sqlx::query_as(
+            "SELECT COUNT(release_ordered_at), COUNT(*) - COUNT(release_ordered_at) FROM files
+             WHERE state = 'releasing' AND ($1 = 'all' OR ($1 = 'file' AND lfn = $2) OR ($1 = 'dataset' AND scope || ':' || dataset = $2))",
         )
         .bind(kind)
         .bind(name)
@@ -86,7 +91,7 @@ impl Ledger {
         .await
         .map_err(|e| self.database(e))?;
         self.commit(tx).await?;
-        Ok(TooLate(late.cast_unsigned()))
+        Ok(TooLate { ordered: ordered.cast_unsigned(), perhaps: perhaps.cast_unsigned() })
     }
 
     /// Lifts a hold. `false`: there is none on exactly that.

@@ -282,10 +282,14 @@ async fn an_intent_sees_every_brake_that_an_operator_or_a_contradiction_has_put_
     assert_eq!(ledger.by_lfn(FILE).await.unwrap().unwrap().state, State::Confirmed);
     assert_eq!(intent(NO_LIMITS).await, Intent::Written);
     assert_eq!(intent(NO_LIMITS).await, Intent::Moved);
+    // a hold that comes now may be too late, and later certainly is
+    let hold = async || beside.place_hold(&Target::All, &operator()).await.unwrap();
+    assert_eq!(hold().await, TooLate { ordered: 0, perhaps: 1 });
     // decided counts before it is carried out, and once when it is
     assert_eq!(ledger.standing(None, true).await.unwrap().spent.files, 1);
     assert_eq!(ledger.standing(None, false).await.unwrap().spent.files, 0);
     ledger.release_ordered(&row).await.unwrap();
+    assert_eq!(hold().await, TooLate { ordered: 1, perhaps: 0 });
     for intents in [true, false] {
         let spent = ledger.standing(None, intents).await.unwrap().spent;
         assert_eq!((spent.files, spent.bytes), (1, 10));

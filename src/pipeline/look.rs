@@ -1,10 +1,8 @@
 //! One look at the off-site copies of some files: Rucio's word, the locks, and the storages' own word, all asked afresh.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 
 use crate::config::StorageCheck;
@@ -14,17 +12,14 @@ use crate::custody::{
 use crate::ledger::{FileRow, now};
 use crate::names::Did;
 use crate::rucio::{Kind, LockState, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleState};
-use crate::storage::{self, Algorithm};
 
 use super::mend;
 use super::offsite::Offsite;
 use super::our_rules::Standing;
 use super::{Context, StageError};
 
-/// No question to a storage begins later in a look, or the look would be too old when it is complete.
-const STORAGE_TIME: Duration = Duration::from_mins(1);
-/// A storage that was silent so many times in a row is asked no more in the same look.
-const SILENT: usize = 3;
+mod storages;
+
 /// Rules asked for at once; the client has a bound of its own.
 const RULE_QUESTIONS: usize = 8;
 /// After this long a bad answer ends the look, and the next one is of fewer files: it would be too old when it is complete.
@@ -60,7 +55,7 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
         .collect();
     let (locks, mut unanswered) = locks(context, &offsite, rows, &hopeful).await?;
     let mut answers = Answers::new();
-    for ((did, rse), answer) in ask_storages(context, &offsite, &hopeful).await {
+    for ((did, rse), answer) in storages::ask_all(context, &offsite, &hopeful).await {
         match answer {
             Some(answer) => drop(answers.insert((did, rse), answer)),
             // whatever the policy: it has not been silent
@@ -273,77 +268,6 @@ async fn rule_and_locks(
         Err(error) if crate::rucio::Error::kind(&error) == Kind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// The storages' own word for every AVAILABLE copy, unless the operator said not to ask.
-async fn ask_storages(context: &Context, offsite: &Offsite, listings: &HashMap<&Did, &ReplicaListing>) -> Asked {
-    let config = context.config();
-    let mut questions: BTreeMap<String, Vec<(Did, Option<String>)>> = BTreeMap::new();
-    for listing in listings.values() {
-        for (rse, state) in &listing.states {
-            let asked = config.offsite.storage_check_of(rse) != StorageCheck::Off;
-            if offsite.contains(rse) && asked && *state == ReplicaState::Available {
-                let pfn = listing.pfns.get(rse).and_then(|pfns| pfns.first()).cloned();
-                questions.entry(rse.clone()).or_default().push((listing.did.clone(), pfn));
-            }
-        }
-    }
-    let asked = questions.into_iter().map(|(rse, questions)| ask_storage(context, rse, questions));
-    join_all(asked).await.into_iter().flatten().collect()
-}
-
-/// By file and RSE; `None` if there was no time to ask.
-type Asked = Vec<((Did, String), Option<StorageAnswer>)>;
-
-/// All questions to one storage. If it does not answer, waiting for each would make the look too old, and a storage that is
-/// unwell should not be pressed.
-async fn ask_storage(context: &Context, rse: String, questions: Vec<(Did, Option<String>)>) -> Asked {
-    let (begun, silent) = (Instant::now(), AtomicUsize::new(0));
-    let (silent, rse) = (&silent, &rse);
-    stream::iter(questions.into_iter().map(|(did, pfn)| async move {
-        let answer = match pfn {
-            None => Some(StorageAnswer::Silent("its RSE has no protocol davs, https, dav or http".to_owned())),
-            Some(_) if silent.load(Ordering::Relaxed) >= SILENT => {
-                let why = "it was silent several times in a row, and is asked again later";
-                Some(StorageAnswer::Silent(why.to_owned()))
-            }
-            Some(_) if begun.elapsed() > STORAGE_TIME => None,
-            Some(pfn) => {
-                let answer = ask(context, &pfn).await;
-                if matches!(answer, StorageAnswer::Silent(_)) {
-                    silent.fetch_add(1, Ordering::Relaxed);
-                } else {
-                    silent.store(0, Ordering::Relaxed);
-                }
-                Some(answer)
-            }
-        };
-        ((did, rse.clone()), answer)
-    }))
-    .buffer_unordered(storage::QUESTIONS)
-    .collect()
-    .await
-}
-
-/// crc32c first: a transfer has verified adler32 and so filled the storage's cache with it, while an algorithm that was
-/// not asked before is computed from the bytes.
-async fn ask(context: &Context, pfn: &str) -> StorageAnswer {
-    let started = Instant::now();
-    let answer = context.storage.examine(pfn, &[Algorithm::Crc32c, Algorithm::Adler32]).await;
-    let (outcome, answer) = match answer {
-        Ok(found) => {
-            let digest = found.digest.and_then(|(algorithm, value)| match algorithm {
-                Algorithm::Crc32c => Some(("crc32c", value)),
-                Algorithm::Adler32 => Some(("adler32", value)),
-                Algorithm::Md5 => None,
-            });
-            ("ok", StorageAnswer::Stated { bytes: found.bytes, digest })
-        }
-        Err(storage::Error::NotFound { .. }) => ("not_found", StorageAnswer::Missing),
-        Err(error) => ("silent", StorageAnswer::Silent(error.to_string())),
-    };
-    context.metrics.storage_request(outcome, started.elapsed().as_secs_f64());
-    answer
 }
 
 #[cfg(test)]

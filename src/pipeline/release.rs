@@ -3,10 +3,7 @@
 //! Fresh evidence, the on-site file as verified, a durable intent, only then the end of rule C; afterwards the disk itself
 //! is looked at, because "gone in Rucio" is not "gone from disk". In doubt the file stays.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-use futures_util::stream::{self, StreamExt};
 
 use crate::clock;
 use crate::config::{Config, Deletion};
@@ -21,8 +18,10 @@ use super::look::{look, remember_first};
 use super::on_site::{delivered_again, on_site};
 use super::{Context, Stage, StageError, backoff, brakes};
 
+mod at_once;
 mod departure;
 
+use at_once::at_once;
 pub use departure::Departure;
 
 /// Decides about confirmed files.
@@ -30,9 +29,6 @@ pub struct Release;
 
 /// A dry run has said what it would do; it says so again after this, or when the configuration changes.
 const SAID: Duration = Duration::from_hours(1);
-
-/// Files that are given up at once: a Rucio that is slow, or answers badly now and then, is waited for together.
-const AT_ONCE: usize = 8;
 
 /// How long, in milliseconds, an intent is left to whoever wrote it. After a restart nobody carries it out any more, and
 /// the file is due at once.
@@ -61,41 +57,29 @@ impl Stage for Release {
             return Ok(());
         }
         let looks = look(context, &rows).await?;
-        let stopped = &AtomicBool::new(false);
-        let decide = |(row, look)| async move {
-            // what stops one stops all: the others are left as they are
-            if stopped.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-            let decided = decide(context, &row, look, deletion).await;
-            stopped.fetch_or(decided.is_err(), Ordering::Relaxed);
-            decided
-        };
-        // those under way each to their end: an intent without its effect would wait for long
-        let decided: Vec<_> =
-            stream::iter(rows.into_iter().zip(looks).map(decide)).buffer_unordered(AT_ONCE).collect().await;
-        decided.into_iter().collect()
+        let looked_at = rows.into_iter().zip(looks).collect();
+        at_once(looked_at, |(row, look)| decide(context, row, look, deletion)).await.map(drop)
     }
 }
 
 /// What a look at a file leads to.
 async fn decide(
     context: &Context,
-    row: &FileRow,
+    row: FileRow,
     look: Result<Evidence, Doubt>,
     deletion: Deletion,
 ) -> Result<(), StageError> {
-    let Some(order) = order(context, row, look).await? else { return Ok(()) };
+    let Some(order) = order(context, &row, look).await? else { return Ok(()) };
     // the operator may have changed their mind during the look
     if context.config().release.deletion != deletion {
-        return context.wait(row, Duration::ZERO, "release.deletion has changed").await;
+        return context.wait(&row, Duration::ZERO, "release.deletion has changed").await;
     }
     if deletion == Deletion::DryRun {
         tracing::info!(lfn = row.lfn, bytes = row.bytes, "dry run: the on-site copy would be released");
         let why = "a dry run: the on-site copy would be released now (release.deletion)";
-        return context.wait(row, SAID, why).await;
+        return context.wait(&row, SAID, why).await;
     }
-    release(context, row, &order).await
+    release(context, &row, &order).await
 }
 
 /// Brakes, intent, effect.
@@ -147,7 +131,13 @@ async fn order(
         // decided already: what came since is compared when that is settled
         Ok(order) if row.release_ordered_at.is_some() => Ok(Some(order)),
         Ok(_) | Err(KeepReason::Changed { .. }) if delivered_again(context, row).await? => {
-            context.wait(row, config.confirm.poll, "a second delivery is being compared").await?;
+            let why = if context.ledger.is_redelivered(row).await? {
+                "a second delivery is being compared"
+            } else {
+                "the trigger that lies beside it to be taken in, or removed if it is wrong (dl0-ingest status)"
+            };
+            let delay = backoff::patient(row.state_since, config.confirm.poll, config.confirm.poll_max);
+            context.wait(row, delay, why).await?;
             Ok(None)
         }
         Ok(order) => Ok(Some(order)),

@@ -1,6 +1,7 @@
 //! Each brake: what waits, what the operator reads, and that files flow again without a restart.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use dl0_ingest::custody::State;
@@ -184,7 +185,7 @@ async fn what_an_operator_holds_stays_and_everything_else_goes() {
         Target::File(one.clone()),
         Target::Dataset(ledger.by_lfn(&one).await.unwrap().unwrap().dataset_did().to_string()),
     );
-    assert_eq!(ledger.place_hold(&file, &ada()).await.unwrap(), TooLate(0));
+    assert_eq!(ledger.place_hold(&file, &ada()).await.unwrap(), TooLate::default());
     fs::remove_file(&switch).unwrap();
     site.until(&two, State::Released).await;
     kept(&site, &one, "ada (uid 1000) holds").await;
@@ -210,7 +211,28 @@ async fn a_hold_on_a_file_whose_release_is_ordered_is_said_to_be_too_late() {
     site.deliver("a.fits.fz", &fixture("SUBARRAY"));
     site.until_row(&lfn("a.fits.fz"), |row| row.release_ordered_at.is_some()).await;
     let ledger = site.operate().await;
-    assert_eq!(ledger.place_hold(&Target::File(lfn("a.fits.fz")), &ada()).await.unwrap(), TooLate(1));
+    assert_eq!(
+        ledger.place_hold(&Target::File(lfn("a.fits.fz")), &ada()).await.unwrap(),
+        TooLate { ordered: 1, perhaps: 0 }
+    );
     ledger.close().await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_trigger_beside_a_proven_file_keeps_it_and_says_why_until_it_is_removed() {
+    let site = Site::new(DELETION_ON).await;
+    let switch = site.state().join("stop-releases");
+    fs::write(&switch, "until the trigger lies there").unwrap();
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    kept(&site, &lfn, "until the trigger lies there").await;
+    assert!(!site.has_trigger("a.fits.fz"));
+    let trigger = site.path("a.fits.fz.trigger");
+    symlink("another.fits.fz", &trigger).unwrap();
+    fs::remove_file(&switch).unwrap();
+    kept(&site, &lfn, "removed if it is wrong (dl0-ingest status)").await;
+    fs::remove_file(&trigger).unwrap();
+    site.until(&lfn, State::Released).await;
     daemon.stop().await;
 }

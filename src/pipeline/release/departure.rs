@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::config::{Config, Deletion, Leftover};
-use crate::custody::{Doubt, State};
+use crate::custody::{Doubt, Evidence, State};
 use crate::datadir;
 use crate::ledger::{FileRow, now};
 use crate::names::Did;
@@ -14,7 +14,7 @@ use super::super::announce::{Effect, announce};
 use super::super::look::{UNTRUE_LIST, is_known, look};
 use super::super::on_site::{delivered_again, on_disk, rule_has_ended};
 use super::super::{Context, Stage, StageError, backoff, blocking, brakes};
-use super::{SAID, give_up, order, permitted, still_fresh};
+use super::{SAID, at_once, give_up, order, permitted, still_fresh};
 
 /// Watches files go whose release is decided.
 pub struct Departure;
@@ -73,34 +73,40 @@ impl Stage for Departure {
 /// A stop came between the intent and its record. Unless rule C has ended already, everything is asked afresh, as if for
 /// the first time.
 async fn resume(context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
-    let mut undecided = Vec::new();
-    for row in rows {
-        match rule_has_ended(context, &row).await {
-            Ok(true) => {
-                context.ledger.release_ordered(&row).await?;
-                context.wait(&row, Duration::ZERO, "Rucio to delete the on-site copy").await?;
-            }
-            Ok(false) if stays(context, &row).await? => {}
-            Ok(false) => undecided.push(row),
-            Err(error) => context.set_back(&row, error).await?,
-        }
-    }
+    let undecided = at_once(rows, |row| undecided(context, row)).await?;
+    let undecided: Vec<FileRow> = undecided.into_iter().flatten().collect();
     if undecided.is_empty() {
         return Ok(());
     }
     let looks = look(context, &undecided).await?;
-    for (row, look) in undecided.iter().zip(looks) {
-        let Some(order) = order(context, row, look).await? else { continue };
-        // right before the effect, the operator may have changed their mind during the look
-        if stays(context, row).await? {
-            continue;
+    let looked_at = undecided.into_iter().zip(looks).collect();
+    at_once(looked_at, |(row, look)| go_on(context, row, look)).await.map(drop)
+}
+
+/// The file, if the end of its rule C is still to be asked for.
+async fn undecided(context: &Context, row: FileRow) -> Result<Option<FileRow>, StageError> {
+    match rule_has_ended(context, &row).await {
+        Ok(true) => {
+            context.ledger.release_ordered(&row).await?;
+            context.wait(&row, Duration::ZERO, "Rucio to delete the on-site copy").await?;
         }
-        match give_up(context, row, &order).await {
-            Ok(()) => context.wait(row, context.config().release.poll, "Rucio to delete the on-site copy").await?,
-            Err(error) => context.set_back(row, error).await?,
-        }
+        Ok(false) if stays(context, &row).await? => {}
+        Ok(false) => return Ok(Some(row)),
+        Err(error) => context.set_back(&row, error).await?,
     }
-    Ok(())
+    Ok(None)
+}
+
+async fn go_on(context: &Context, row: FileRow, look: Result<Evidence, Doubt>) -> Result<(), StageError> {
+    let Some(order) = order(context, &row, look).await? else { return Ok(()) };
+    // right before the effect, the operator may have changed their mind during the look
+    if stays(context, &row).await? {
+        return Ok(());
+    }
+    match give_up(context, &row, &order).await {
+        Ok(()) => context.wait(&row, context.config().release.poll, "Rucio to delete the on-site copy").await,
+        Err(error) => context.set_back(&row, error).await,
+    }
 }
 
 /// Whether the operator's settings or a brake keep a file whose release is decided; it waits then.
