@@ -39,6 +39,7 @@ impl Load {
         let lasts = Duration::from_secs(wished(name, "SECONDS").unwrap_or(seconds));
         eprintln!("DL0_INGEST_{name}_SEED={seed}, for {} s", lasts.as_secs());
         let site = Arc::new(Site::new().await);
+        site.lift_limits_of_an_hour();
         let watcher = Watcher::start(&site);
         let end = Instant::now() + lasts;
         let mut rng = StdRng::seed_from_u64(seed);

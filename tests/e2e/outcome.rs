@@ -42,22 +42,25 @@ pub(crate) async fn wait_for_release(stack: &Stack, rucio: &Rucio, daemon: &mut 
         rucio.replica_states(&lfns).await.is_ok_and(|files| files.values().all(|states| !states.contains_key(onsite)))
     })
     .await;
-    for lfn in &lfns {
-        wait_for_state(daemon, lfn, "released").await;
-    }
+    wait_for_states(daemon, &lfns, "released").await;
 }
 
 /// Waits until the daemon itself says that a file is in a state.
 pub(crate) async fn wait_for_state(daemon: &Daemon, lfn: &str, expected: &str) {
+    wait_for_states(daemon, std::slice::from_ref(&lfn), expected).await;
+}
+
+/// The same for many, which are asked for at once.
+async fn wait_for_states(daemon: &Daemon, lfns: &[impl AsRef<str>], expected: &str) {
     let started = Instant::now();
     loop {
-        let found = daemon.states().remove(lfn);
-        if found.as_deref() == Some(expected) {
-            return;
-        }
+        let found = daemon.states();
+        let state = |lfn: &str| found.get(lfn).map(String::as_str);
+        let Some(other) = lfns.iter().map(AsRef::as_ref).find(|lfn| state(lfn) != Some(expected)) else { return };
         assert!(
             started.elapsed() < Duration::from_mins(1),
-            "{lfn} is {found:?}, not {expected}\n{}",
+            "{other} is {:?}, not {expected}\n{}",
+            state(other),
             daemon.last_words()
         );
         tokio::time::sleep(Duration::from_millis(300)).await;

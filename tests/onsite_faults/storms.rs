@@ -34,6 +34,7 @@ async fn a_storm_of_triggers_is_taken_in_within_bounded_memory() {
         "confirm: {hold: 100ms, poll: 20ms, poll_max: 100ms}",
         "confirm: {hold: 100ms, poll: 20ms, poll_max: 3s}",
     );
+    site.lift_limits_of_an_hour();
     let content = fixture("SUBARRAY");
     let path = |number| format!("ctao/acada/dl0/LST/events/2026/01/{:02}/{number}.fits.fz", number / NIGHT + 1);
     let daemon = Daemon::start(&site, &[]);
