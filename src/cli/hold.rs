@@ -11,6 +11,7 @@ use super::operator::{Reason, change};
 use super::why::unknown;
 use crate::custody::brakes::Target;
 use crate::ledger::TooLate;
+use crate::telemetry::human;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -39,21 +40,17 @@ pub(super) fn place(arguments: &Arguments, config: &Path, out: &mut dyn Write) -
     for (target, TooLate { ordered, perhaps }) in placed {
         writeln!(out, "{target}: held, the on-site copies stay until release-hold")?;
         if ordered > 0 {
-            writeln!(out, "  too late for {}, whose release is ordered already", files(ordered))?;
+            writeln!(out, "  too late for {}, whose release is ordered already", human::count(ordered, "file"))?;
         }
         if perhaps > 0 {
             let see = "dl0-ingest list --state releasing";
-            writeln!(out, "  perhaps too late for {} on the way out just now: {see}", files(perhaps))?;
+            writeln!(out, "  perhaps too late for {} on the way out just now: {see}", human::count(perhaps, "file"))?;
         }
         if ordered + perhaps > 0 {
             exit = Exit::Bad;
         }
     }
     Ok(exit)
-}
-
-fn files(count: u64) -> String {
-    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
 /// Lifts holds.

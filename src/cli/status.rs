@@ -17,6 +17,7 @@ use crate::custody::brakes::{Hold, Trip};
 use crate::kill_switch;
 use crate::ledger::{StateSummary, WrongTrigger, now};
 use crate::names::Did;
+use crate::telemetry::human;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -133,7 +134,7 @@ fn tell_triggers(triggers: &[WrongTrigger], out: &mut dyn Write) -> Result<(), F
         return Ok(());
     }
     let now = now();
-    writeln!(out, "\n{} that cannot be taken:", plural(triggers.len(), "trigger"))?;
+    writeln!(out, "\n{} that cannot be taken:", human::count(triggers.len() as u64, "trigger"))?;
     for trigger in triggers.iter().take(MOST_TOLD) {
         writeln!(out, "  {} (for {}): {}", trigger.path, age(now, trigger.since), trigger.message)?;
     }
@@ -145,7 +146,7 @@ fn tell_unsettled(unsettled: &[(Did, String)], out: &mut dyn Write) -> Result<()
     if unsettled.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n{} that cannot be settled:", plural(unsettled.len(), "dataset"))?;
+    writeln!(out, "\n{} that cannot be settled:", human::count(unsettled.len() as u64, "dataset"))?;
     for (dataset, why) in unsettled.iter().take(MOST_TOLD) {
         writeln!(out, "  {dataset}: {why}")?;
     }
@@ -157,10 +158,6 @@ fn more(of: usize, out: &mut dyn Write) -> Result<(), Failure> {
         writeln!(out, "  and {} more, see --json", of - MOST_TOLD)?;
     }
     Ok(())
-}
-
-fn plural(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Whether a daemon holds the ledger's lock. Asks the kernel's list of locks: to try the lock would get in the way of a

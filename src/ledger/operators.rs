@@ -83,7 +83,8 @@ impl Ledger {
         self.tell_file(&mut tx, target, "hold-placed", operator).await?;
         let (ordered, perhaps): (i64, i64) = sqlx::query_as(
             "SELECT COUNT(release_ordered_at), COUNT(*) - COUNT(release_ordered_at) FROM files
-             WHERE state = 'releasing' AND ($1 = 'all' OR ($1 = 'file' AND lfn = $2) OR ($1 = 'dataset' AND scope || ':' || dataset = $2))",
+             WHERE state = 'releasing' AND ($1 = 'all' OR ($1 = 'file' AND lfn = $2)
+                 OR ($1 = 'dataset' AND scope || ':' || dataset = $2))",
         )
         .bind(kind)
         .bind(name)

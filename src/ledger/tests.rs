@@ -10,8 +10,6 @@ use crate::names::{Did, Lfn};
 
 const FILE: &str = "/ctao/acada/dl0/LST/a.fits.fz";
 
-const NO_LIMITS: Limits = Limits { files: u64::MAX, bytes: u64::MAX };
-
 async fn ledger() -> (tempfile::TempDir, Ledger) {
     let directory = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(&directory.path().join("ledger.db")).await.unwrap();
@@ -113,7 +111,7 @@ async fn work_on_a_file_that_was_delivered_anew_meanwhile_is_void() {
 async fn a_move_that_the_road_does_not_have_is_refused() {
     let (_directory, ledger) = ledger().await;
     let row = register(&ledger).await;
-    assert!(matches!(ledger.releasing(&row, "{}", 0, NO_LIMITS).await, Err(Error::Illegal(_))));
+    assert!(matches!(ledger.releasing(&row, "{}", 0, Limits::NONE).await, Err(Error::Illegal(_))));
     assert!(matches!(ledger.released(&row).await, Err(Error::Illegal(_))));
     assert_eq!(ledger.by_lfn(FILE).await.unwrap().unwrap().state, State::Registered);
 }
@@ -234,7 +232,7 @@ async fn a_release_that_was_stopped_before_its_effect_and_an_identical_delivery_
     let row = claim_one(&ledger, State::Replicated).await;
     ledger.confirmed(&row, "{}").await.unwrap();
     let row = claim_one(&ledger, State::Confirmed).await;
-    ledger.releasing(&row, "{}", now(), NO_LIMITS).await.unwrap();
+    ledger.releasing(&row, "{}", now(), Limits::NONE).await.unwrap();
     assert_eq!(deliver(&ledger, FILE, 2).await, Delivered::Again);
     let redelivery = ledger.redeliveries(1).await.unwrap().remove(0);
     assert!(ledger.redelivery_identical(&redelivery).await.unwrap());
@@ -269,19 +267,19 @@ async fn an_intent_sees_every_brake_that_an_operator_or_a_contradiction_has_put_
     let dataset = Target::Dataset(row.dataset_did().to_string());
     for target in [Target::All, dataset, Target::File(FILE.to_owned())] {
         beside.place_hold(&target, &operator()).await.unwrap();
-        assert!(matches!(intent(NO_LIMITS).await, Intent::Braked(Brake::Hold { .. })), "{target}");
+        assert!(matches!(intent(Limits::NONE).await, Intent::Braked(Brake::Hold { .. })), "{target}");
         assert!(beside.lift_hold(&target, &operator()).await.unwrap());
     }
     beside.place_hold(&Target::File("/ctao/acada/dl0/other".to_owned()), &operator()).await.unwrap();
     ledger.trip("evidence", "first", Some(FILE)).await.unwrap();
     ledger.trip("evidence", "second", None).await.unwrap();
-    assert_eq!(intent(NO_LIMITS).await, Intent::Braked(Brake::Breaker("first".to_owned())));
+    assert_eq!(intent(Limits::NONE).await, Intent::Braked(Brake::Breaker("first".to_owned())));
     assert_eq!(beside.reset_breaker(&operator()).await.unwrap().unwrap().reason, "first");
     assert_eq!(beside.reset_breaker(&operator()).await.unwrap(), None);
-    assert!(matches!(intent(Limits { files: 0, ..NO_LIMITS }).await, Intent::Braked(Brake::Spent { .. })));
+    assert!(matches!(intent(Limits { files: 0, ..Limits::NONE }).await, Intent::Braked(Brake::Spent { .. })));
     assert_eq!(ledger.by_lfn(FILE).await.unwrap().unwrap().state, State::Confirmed);
-    assert_eq!(intent(NO_LIMITS).await, Intent::Written);
-    assert_eq!(intent(NO_LIMITS).await, Intent::Moved);
+    assert_eq!(intent(Limits::NONE).await, Intent::Written);
+    assert_eq!(intent(Limits::NONE).await, Intent::Moved);
     // a hold that comes now may be too late, and later certainly is
     let hold = async || beside.place_hold(&Target::All, &operator()).await.unwrap();
     assert_eq!(hold().await, TooLate { ordered: 0, perhaps: 1 });

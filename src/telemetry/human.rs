@@ -1,4 +1,4 @@
-//! Sizes and ages as people write them.
+//! Sizes, ages and counts as people write them.
 
 /// A size with three digits at most and a decimal unit, as disks are sold.
 pub fn size(bytes: u64) -> String {
@@ -26,12 +26,17 @@ pub fn age(seconds: u64) -> String {
     }
 }
 
+/// So many of something: "1 file", "2 files".
+pub fn count(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_ages_are_short() {
+    fn sizes_ages_and_counts_are_short() {
         assert_eq!(size(0), "0 B");
         assert_eq!(size(999), "999 B");
         assert_eq!(size(1_500), "1.5 kB");
@@ -41,5 +46,6 @@ mod tests {
         assert_eq!(age(90), "90 s");
         assert_eq!(age(7_300), "2 h");
         assert_eq!(age(200_000), "2 d");
+        assert_eq!((count(0, "file"), count(1, "file")), ("0 files".into(), "1 file".into()));
     }
 }

@@ -56,10 +56,9 @@ impl Summary {
     /// The same for people.
     pub(super) fn block(&self, out: &mut dyn Write) -> Result<(), Failure> {
         let Self { files, accepted, rejected, unread, bytes, seconds, .. } = self;
-        let plural = if *files == 1 { "file" } else { "files" };
         let rate = *bytes as f64 / seconds.max(1e-3) / 1e9;
         let size = human::size(*bytes);
-        writeln!(out, "{files} {plural}: {accepted} accepted, {rejected} rejected, {unread} not read")?;
+        writeln!(out, "{}: {accepted} accepted, {rejected} rejected, {unread} not read", human::count(*files, "file"))?;
         for (kind, codes) in [("reason", &self.reasons), ("warning", &self.warnings)] {
             for (code, files) in codes {
                 writeln!(out, "  {kind:<9}{code}: {files}")?;
