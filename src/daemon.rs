@@ -7,6 +7,7 @@ mod signals;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -72,8 +73,16 @@ pub enum Error {
     Preflight(Vec<preflight::Problem>),
 }
 
+/// No core dump and no look through `/proc` or a debugger: from now on the memory holds the password and the token.
+fn keep_memory_private() {
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "core dumps cannot be switched off; a crash may leave the password in one");
+    }
+}
+
 /// The clients the configuration asks for.
 pub fn clients(config: &Config, metrics: &Arc<Metrics>) -> Result<(rucio::Client, storage::Client), Error> {
+    keep_memory_private();
     let Auth::Userpass { username, .. } = &config.rucio.auth;
     let password = rucio::Secret::new(config.rucio.auth.read_password()?);
     let settings = rucio::Settings {

@@ -19,6 +19,7 @@ pub mod kill_switch;
 pub mod ledger;
 pub mod names;
 pub mod pipeline;
+mod printable;
 pub mod product;
 pub mod reconcile;
 pub mod rucio;

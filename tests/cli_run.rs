@@ -3,14 +3,13 @@
 
 mod cli_support;
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cli_support::site::Site;
-use cli_support::{configuration, say};
+use cli_support::{ask, configuration, say};
 use dl0_ingest::embedded::Outage;
 use dl0_ingest::ledger::Ledger;
 use sqlx::ConnectOptions as _;
@@ -66,15 +65,6 @@ async fn the_daemon_starts_reloads_and_stops_when_asked() {
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(10), "{took:?}");
     site.rucio.shutdown().await;
-}
-
-/// What the daemon's own endpoint answers.
-fn ask(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 #[tokio::test(flavor = "multi_thread")]

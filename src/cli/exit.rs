@@ -4,6 +4,8 @@ use std::fmt::{self, Debug, Display};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::printable::written_out;
+
 /// The exit codes, the same for all commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
@@ -86,5 +88,5 @@ impl From<serde_json::Error> for Failure {
 /// One line on standard error.
 pub(super) fn complain(message: &dyn Display) {
     // with standard error gone too there is nobody left to tell
-    let _ = writeln!(io::stderr(), "dl0-ingest: {message}");
+    let _ = writeln!(io::stderr(), "dl0-ingest: {}", written_out(&message.to_string()));
 }

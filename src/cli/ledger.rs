@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::custody::UnixMillis;
 use crate::ledger::{Error, Ledger};
 use crate::names::{INVALID_DIRECTORY, Lfn, NameError, TRIGGER_SUFFIX};
+use crate::printable::one_line;
 use crate::telemetry::human;
 
 use super::exit::Failure;
@@ -57,6 +58,7 @@ pub(super) fn lfn_of(config: &Config, given: &str) -> Result<Lfn, Failure> {
         Err(_) => path.to_owned(),
     });
     let refusal = |error: NameError| {
+        let given = one_line(given);
         Failure::usage(format!("'{given}' is neither an LFN nor a file below {}: {error}", config.data_path.display()))
     };
     Lfn::from_relative(&delivered(&relative)).map_err(refusal)

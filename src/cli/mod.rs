@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
+use crate::printable::Printable;
 use exit::Failure;
 
 /// From ACADA's trigger to a freed buffer: verifies, registers, replicates and, once two off-site copies are proven,
@@ -80,7 +81,7 @@ enum Command {
 /// Parses the command line, does what it says, and turns the result into an exit code.
 pub fn main() -> ExitCode {
     let Cli { config, command } = Cli::parse();
-    let out = &mut BufWriter::new(io::stdout());
+    let out = &mut Printable(BufWriter::new(io::stdout()));
     let result = match command {
         Command::Run(arguments) => run::run(&arguments, &config),
         Command::CheckConfig(arguments) => check_config::run(&arguments, &config, out),

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Failure};
@@ -22,7 +21,6 @@ pub(super) fn run(_arguments: &Arguments, path: &Path) -> Result<Exit, Failure> 
     let loaded = Config::load(path).map_err(Failure::usage)?;
     let logs = logs::init(&loaded.config.log).map_err(Failure::environment)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "starting");
-    keep_memory_private();
     warn(path, &loaded.warnings);
     let reload: Reload = {
         let path = path.to_owned();
@@ -44,13 +42,6 @@ pub(super) fn run(_arguments: &Arguments, path: &Path) -> Result<Exit, Failure> 
             exit_of(&error)
         }
     })
-}
-
-/// No core dump and no look through `/proc` or a debugger: the memory holds the password and the token.
-fn keep_memory_private() {
-    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "core dumps cannot be switched off; a crash may leave the password in one");
-    }
 }
 
 fn exit_of(error: &Error) -> Exit {

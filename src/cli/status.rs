@@ -17,6 +17,7 @@ use crate::custody::brakes::{Hold, Trip};
 use crate::kill_switch;
 use crate::ledger::{StateSummary, WrongTrigger, now};
 use crate::names::Did;
+use crate::printable::one_line;
 use crate::telemetry::human;
 
 #[derive(Debug, Args)]
@@ -136,7 +137,7 @@ fn tell_triggers(triggers: &[WrongTrigger], out: &mut dyn Write) -> Result<(), F
     let now = now();
     writeln!(out, "\n{} that cannot be taken:", human::count(triggers.len() as u64, "trigger"))?;
     for trigger in triggers.iter().take(MOST_TOLD) {
-        writeln!(out, "  {} (for {}): {}", trigger.path, age(now, trigger.since), trigger.message)?;
+        writeln!(out, "  {} (for {}): {}", one_line(&trigger.path), age(now, trigger.since), trigger.message)?;
     }
     more(triggers.len(), out)
 }

@@ -24,6 +24,7 @@ use self::read::Unread;
 use self::summary::Summary;
 use super::exit::{Exit, Failure, complain};
 use crate::fixity::{Depth, Options, Report};
+use crate::printable::one_line;
 
 /// How often the progress bar moves.
 const TICK: Duration = Duration::from_millis(100);
@@ -178,7 +179,7 @@ impl Printer<'_> {
                 Ok(report) if arguments.summary && report.accepted() && !disagrees(report) => {}
                 Ok(report) => report::block(path, report, out)?,
                 Err(error) => {
-                    complain(&format_args!("{}: {}", path.display(), error.message));
+                    complain(&format_args!("{}: {}", one_line(&path.to_string_lossy()), error.message));
                     if arguments.json {
                         report::unread_line(path, error, out)?;
                     }

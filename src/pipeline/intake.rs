@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crate::custody::State;
 use crate::datadir;
 use crate::ledger::{Delivered, Delivery, WrongTrigger, now};
+use crate::printable::one_line;
 
 use self::hints::{AFTER_LOSS, Hints};
 use self::judge::{Mistake, Verdict, announced, is_trigger, judge};
@@ -253,7 +254,7 @@ impl<'c> Intake<'c> {
         let wrong = WrongTrigger {
             path: trigger.to_string_lossy().into_owned(),
             reason: mistake.code().to_owned(),
-            message: mistake.to_string(),
+            message: one_line(&mistake.to_string()),
             signature: signature.to_owned(),
             since: now(),
         };
@@ -262,7 +263,8 @@ impl<'c> Intake<'c> {
                 self.wrong.insert(trigger.to_owned(), reported);
                 if new {
                     self.context.metrics.trigger_judged(mistake.code());
-                    tracing::warn!(trigger = %trigger.display(), reason = mistake.code(), "wrong trigger: {mistake}");
+                    let name = one_line(&wrong.path);
+                    tracing::warn!(trigger = name, reason = wrong.reason, "wrong trigger: {}", wrong.message);
                 }
             }
             Err(error) => {
@@ -279,7 +281,7 @@ impl<'c> Intake<'c> {
                 Ok(known) => {
                     self.wrong.remove(trigger);
                     if known {
-                        tracing::info!(trigger = %path, "wrong trigger was mended or removed");
+                        tracing::info!(trigger = one_line(&path), "wrong trigger was mended or removed");
                     }
                 }
                 // the next scan looks at all wrong ones again

@@ -84,19 +84,23 @@ impl<T: DeserializeOwned> Answer for Lines<T> {
 
 /// What is kept of a list that is too long to be kept.
 pub(super) trait Gather: Default {
+    /// Most bytes of an answer.
+    const MAX: u64;
     /// One line of the list.
     type Line: DeserializeOwned;
     /// Takes what matters of a line.
     fn take(&mut self, line: Self::Line);
 }
 
-/// A list of any length, of which no more than a chunk is in memory.
+/// A long list, of which no more than a chunk is in memory.
 pub(super) struct Gathered<G>(pub(super) G);
 
 impl<G: Gather> Answer for Gathered<G> {
     async fn read(mut response: Response) -> Result<Self, BodyError> {
         let (mut parser, mut items, mut gathered) = (LineParser::default(), Vec::new(), G::default());
+        let mut left = G::MAX;
         while let Some(chunk) = response.chunk().await? {
+            left = left.checked_sub(chunk.len() as u64).ok_or(BodyError::TooLong(G::MAX))?;
             parser.push(&chunk, &mut items)?;
             for line in items.drain(..) {
                 gathered.take(line);

@@ -29,6 +29,8 @@ pub(super) struct Line {
 }
 
 impl Gather for Survey {
+    /// Four million rules of about a kilobyte, of which 64 MB are kept.
+    const MAX: u64 = 4 << 30;
     type Line = Line;
 
     fn take(&mut self, line: Line) {

@@ -18,6 +18,8 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
+use crate::printable::Printable;
+
 /// Name under which `journalctl -t` finds the daemon.
 pub const IDENTIFIER: &str = "dl0-ingest";
 
@@ -185,15 +187,19 @@ fn journald() -> io::Result<Lines> {
     Ok(layer.boxed())
 }
 
+fn stdout() -> Printable<io::Stdout> {
+    Printable(io::stdout())
+}
+
 fn json() -> Lines {
-    tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false).boxed()
+    tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false).with_writer(stdout).boxed()
 }
 
 fn text(prefixed: bool) -> Lines {
     if prefixed {
-        return tracing_subscriber::fmt::layer().with_ansi(false).event_format(Prefixed).boxed();
+        return tracing_subscriber::fmt::layer().with_ansi(false).event_format(Prefixed).with_writer(stdout).boxed();
     }
-    tracing_subscriber::fmt::layer().with_ansi(io::stdout().is_terminal()).with_target(false).boxed()
+    tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(stdout).boxed()
 }
 
 /// `<4>message field=value`, as sd-daemon(3) wants it; the journal adds the time itself.

@@ -10,6 +10,7 @@ mod clocks;
 mod daemon_support;
 mod disks;
 mod files;
+mod hostile;
 mod mounts;
 mod power;
 mod processes;

@@ -14,6 +14,7 @@ use super::super::ledger::open;
 use super::super::sources::{bar, sources, with};
 use crate::config::parse_duration;
 use crate::ledger::Ledger;
+use crate::printable::one_line;
 use crate::reconcile::{self, Audited, Code, Finding, Options, Progress, Repaired, Sources};
 use crate::telemetry::human;
 
@@ -99,6 +100,7 @@ impl Printer<'_> {
                     writeln!(self.out, "{}", finding.json())?;
                 } else {
                     let Finding { code, file, message, .. } = &finding;
+                    let file = one_line(file);
                     writeln!(self.out, "{code}: {file}\n  {message}\n  {}", code.remedy())?;
                 }
                 Ok(self.out.flush()?)

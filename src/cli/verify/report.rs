@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::Failure;
 use super::read::Unread;
 use crate::fixity::{Checksum, Finding, HduReport, Report};
+use crate::printable::one_line;
 use crate::telemetry::human;
 
 /// The object of `--json`; its keys and their order are a promise.
@@ -61,7 +62,7 @@ pub(super) fn unread_line(path: &Path, error: &Unread, out: &mut dyn Write) -> R
 }
 
 pub(super) fn block(path: &Path, report: &Report, out: &mut dyn Write) -> Result<(), Failure> {
-    writeln!(out, "{}: {}", path.display(), verdict(report))?;
+    writeln!(out, "{}: {}", one_line(&path.to_string_lossy()), verdict(report))?;
     for (kind, findings) in [("reason", &report.reasons), ("warning", &report.warnings)] {
         for Finding { code, message } in findings {
             writeln!(out, "  {kind:<9}{code}: {message}")?;

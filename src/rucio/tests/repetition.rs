@@ -1,6 +1,10 @@
 //! What is made again, and what never is.
 
+use super::super::answer::{Gather, Gathered};
+use super::super::retry::Repeat;
+use super::super::transport::Request;
 use super::*;
+use reqwest::Method;
 
 async fn against(replies: Vec<Reply>, change: impl FnOnce(&mut Settings)) -> (MockServer, Client, Arc<Told>) {
     let server = MockServer::start(rucio(replies)).await;
@@ -85,13 +89,14 @@ async fn even_a_rule_is_tried_again_when_nothing_was_sent() {
 
     // however long a try takes: it ends by the second one, not by a time
     let (client, told) = client(settings);
+    let rule = one_rule();
     let tried_twice = async {
         while told.requests.lock().unwrap().len() < 2 {
             tokio::task::yield_now().await;
         }
     };
     tokio::select! {
-        end = client.add_rules(&one_rule()) => panic!("ended after one try: {end:?}"),
+        end = client.add_rules(&rule) => panic!("ended after one try: {end:?}"),
         () = tried_twice => {}
     }
 }
@@ -130,6 +135,31 @@ async fn a_list_is_bounded_line_by_line() {
     let error = client.content(&file("d")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Protocol);
     assert!(error.to_string().contains("line 1 is longer than"), "{error}");
+}
+
+/// Of which only this is kept.
+#[derive(Default)]
+struct Count(usize);
+
+impl Gather for Count {
+    const MAX: u64 = 1000;
+    type Line = u32;
+
+    fn take(&mut self, _: u32) {
+        self.0 += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_is_not_kept_is_bounded_too() {
+    let short = Reply::new(200, "12345678\n".repeat(100));
+    let (_server, client, _) =
+        against(vec![short, Reply::Endless("12345678\n")], |settings| settings.retry.budget = Duration::ZERO).await;
+    let list = || client.call::<Gathered<Count>>(Repeat::Safe, Request::new("rules", "list", Method::GET, "/rules/"));
+    assert_eq!(list().await.unwrap().0.0, 100);
+    let error = list().await.err().unwrap();
+    assert_eq!(error.kind(), Kind::Protocol);
+    assert!(error.to_string().contains("longer than 1000 bytes"), "{error}");
 }
 
 #[tokio::test]
