@@ -89,7 +89,7 @@ async fn people_and_programs_are_told_where_the_chain_is_broken() {
     --- err
     ");
     let head = log(&state);
-    ledger.audited(head.seq, &head.hash).await.unwrap();
+    ledger.audited(head.seq, &head.hash, None).await.unwrap();
     assert_snapshot!(told(&[]).replace(&head.hash, "[hash]"), @"
     code: 0
     --- out

@@ -127,7 +127,9 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::State;
     use super::super::evidence::tests::evidence;
+    use super::super::invariants::on_site_copy_may_go;
     use super::*;
 
     const IDENTITY: FileIdentity = FileIdentity { bytes: 10, mtime_ns: 1, inode: 7 };
@@ -178,7 +180,13 @@ mod tests {
                     let first_look = FirstLook { at: first, rses: found.as_first_look().rses };
                     let hold = Duration::from_secs(hold);
                     let order = ReleaseOrder::new(first_look, found, (IDENTITY, IDENTITY), Copies::MIN, hold, now);
-                    if order.is_ok() {
+                    if let Ok(order) = order {
+                        let lawful = |on_site: &str, state| {
+                            on_site_copy_may_go(state, order.evidence(), on_site, Copies::MIN)
+                        };
+                        prop_assert!(lawful("ON-SITE", State::Confirmed).is_ok());
+                        prop_assert!(lawful("ON-SITE", State::Registered).is_err());
+                        prop_assert!(lawful("R0", State::Confirmed).is_err(), "the on-site storage vouches for itself");
                         prop_assert!(now >= last && now - last <= 300_000);
                         prop_assert!(u128::try_from(last - first).unwrap_or(0) >= hold.as_millis());
                     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::pipeline::Context;
-use crate::pipeline::offsite::Offsite;
+use crate::pipeline::offsite::{Offsite, no_site};
 use crate::rucio::{self, Kind};
 
 /// Something a person must mend, in words: what, where, and the remedy.
@@ -118,11 +118,23 @@ async fn off_site(rucio: &rucio::Client, config: &Config, problems: &mut Vec<Pro
              without a copy elsewhere; exclude it, e.g. '{whole}\\{rse}'"
         ));
     }
+    let attribute = &config.offsite.distinct_by;
+    match &offsite.on_site {
+        None => problems.push(no_site(config)),
+        Some(site) => {
+            for rse in &offsite.on_the_mountain {
+                problems.push(format!(
+                    "offsite.expression '{expression}' also matches {rse}, which is at the site of the on-site RSE {} \
+                     ({attribute}={site}): a copy there is none off the mountain; exclude it",
+                    config.onsite_rse
+                ));
+            }
+        }
+    }
     for rse in offsite.without_site() {
         problems.push(format!(
-            "the off-site RSE {rse} has no attribute '{}', so its site is unknown; set it, or choose another \
-             offsite.distinct_by",
-            config.offsite.distinct_by
+            "the off-site RSE {rse} has no attribute '{attribute}', so its site is unknown; set it, or choose another \
+             offsite.distinct_by"
         ));
     }
     let sites = offsite.distinct_sites();

@@ -183,15 +183,30 @@ impl Ledger {
         Ok(head.map(|(seq, hash)| (seq.cast_unsigned(), hash)))
     }
 
-    /// An audit record is on disk.
-    pub async fn audited(&self, seq: u64, hash: &str) -> Result<(), Error> {
-        let write = sqlx::query(
+    /// An audit record is on disk. `released`: the file the end of whose rule C it announces.
+    pub async fn audited(&self, seq: u64, hash: &str, released: Option<&FileRow>) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        crash::note("audited");
+        sqlx::query(
             "INSERT INTO audit_head (id, seq, hash) VALUES (1, $1, $2)
              ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
         )
         .bind(seq.cast_signed())
         .bind(hash)
-        .execute(&self.writer);
-        crash::around("ledger", "audited", write).await.map(|_| ()).map_err(|e| self.database(e))
+        .execute(&mut *tx)
+        .await
+        .map_err(|e| self.database(e))?;
+        if let Some(row) = released {
+            sqlx::query(
+                "UPDATE files SET release_announced_at = $1 WHERE id = $2 AND state = 'releasing' AND delivery = $3",
+            )
+            .bind(now())
+            .bind(row.id)
+            .bind(row.delivery)
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| self.database(e))?;
+        }
+        self.commit(tx).await
     }
 }

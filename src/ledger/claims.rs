@@ -161,6 +161,21 @@ impl Ledger {
             .map_err(|e| self.database(e))
     }
 
+    /// Makes a file due whose interrupted release waits for something. `false`: it does not, or is being carried out.
+    pub async fn hasten_interrupted(&self, row: &FileRow) -> Result<bool, Error> {
+        sqlx::query(
+            "UPDATE files SET next_attempt = $1 WHERE id = $2 AND delivery = $3 AND state = 'releasing'
+                 AND release_ordered_at IS NULL AND waits_for IS NOT NULL AND next_attempt > $1",
+        )
+        .bind(now())
+        .bind(row.id)
+        .bind(row.delivery)
+        .execute(&self.writer)
+        .await
+        .map(|done| done.rows_affected() > 0)
+        .map_err(|e| self.database(e))
+    }
+
     /// Forgets the claims of a daemon that is gone. Only with the lock held.
     pub(super) async fn drop_claims(&self) -> Result<(), Error> {
         sqlx::query("UPDATE files SET claimed_by = NULL, claimed_until = NULL WHERE claimed_until IS NOT NULL")

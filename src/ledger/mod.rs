@@ -34,7 +34,7 @@ pub use moves::{Registration, Sentence, Verified};
 pub use operators::{Operator, Retried, TooLate};
 pub use queries::{Filter, StateSummary};
 pub use rows::{EventRow, FileRow, iso};
-pub use settling::{Ending, Resting, Settlement, Watched};
+pub use settling::{Ending, OwnRule, Resting, Settlement, Watched};
 pub use survey::{OnRecord, Proven, Restored};
 
 pub use crate::clock::now;

@@ -206,23 +206,28 @@ impl Ledger {
         Ok(moved)
     }
 
-    /// The rule for the further copies was placed again.
-    pub async fn set_rule_b(&self, row: &FileRow, rule: &str) -> Result<(), Error> {
-        self.new_rule(row, "rule-b-replaced", "UPDATE files SET rule_b = $1 WHERE id = $2 AND delivery = $3", rule)
+    /// The rule of the file's further copies was placed again, with this RSE as its source.
+    pub async fn set_rule_b(&self, row: &FileRow, rule: &str, source: &str) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        sqlx::query("UPDATE files SET rule_b = $1, first_rse = $2 WHERE id = $3 AND delivery = $4")
+            .bind(rule)
+            .bind(source)
+            .bind(row.id)
+            .bind(row.delivery)
+            .execute(&mut *tx)
             .await
+            .map_err(|e| self.database(e))?;
+        self.event(&mut tx, row.id, "rule-b-replaced", None, Some(rule)).await?;
+        self.commit(tx).await
     }
 
     /// The rule that protects the on-site copy was placed again.
     pub async fn set_rule_c(&self, row: &FileRow, rule: &str) -> Result<(), Error> {
-        self.new_rule(row, "rule-c-replaced", "UPDATE files SET rule_c = $1 WHERE id = $2 AND delivery = $3", rule)
-            .await
-    }
-
-    async fn new_rule(&self, row: &FileRow, kind: &str, update: &'static str, rule: &str) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        let change = sqlx::query(update).bind(rule).bind(row.id).bind(row.delivery);
+        let change = sqlx::query("UPDATE files SET rule_c = $1 WHERE id = $2 AND delivery = $3");
+        let change = change.bind(rule).bind(row.id).bind(row.delivery);
         change.execute(&mut *tx).await.map_err(|e| self.database(e))?;
-        self.event(&mut tx, row.id, kind, None, Some(rule)).await?;
+        self.event(&mut tx, row.id, "rule-c-replaced", None, Some(rule)).await?;
         self.commit(tx).await
     }
 
@@ -270,7 +275,9 @@ impl Ledger {
     ) -> Result<bool, Error> {
         let moved = self.step(tx, row, to, to.as_str(), Some(evidence)).await?;
         if moved {
-            sqlx::query("UPDATE files SET last_evidence = $1, next_attempt = $2 WHERE id = $3")
+            let update =
+                "UPDATE files SET last_evidence = $1, next_attempt = $2, release_announced_at = NULL WHERE id = $3";
+            sqlx::query(update)
                 .bind(evidence)
                 .bind(due)
                 .bind(row.id)

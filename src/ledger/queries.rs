@@ -37,6 +37,14 @@ pub struct Filter {
     pub limit: Option<u32>,
 }
 
+/// Files whose rule C must stand: it has not been given up.
+macro_rules! protected {
+    () => {
+        "rule_c IS NOT NULL AND (state IN ('registered', 'replicated', 'confirmed')
+             OR (state IN ('releasing', 'held') AND release_ordered_at IS NULL))"
+    };
+}
+
 impl Ledger {
     /// Files, bytes and age per state; states without files are absent.
     pub async fn summary(&self) -> Result<Vec<StateSummary>, Error> {
@@ -101,30 +109,28 @@ impl Ledger {
 
     /// Whether any file is on site that a rule must protect there.
     pub async fn any_protected(&self) -> Result<bool, Error> {
-        sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM files WHERE state IN ('registered', 'replicated', 'confirmed'))",
-        )
-        .fetch_one(&self.reader)
-        .await
-        .map_err(|e| self.database(e))
+        sqlx::query_scalar(concat!("SELECT EXISTS (SELECT 1 FROM files WHERE ", protected!(), ")"))
+            .fetch_one(&self.reader)
+            .await
+            .map_err(|e| self.database(e))
     }
 
     /// The files on site that a rule must protect there, each with the rule: the row's key and the rule's id.
     pub async fn protected(&self) -> Result<Vec<(i64, String)>, Error> {
-        sqlx::query_as(
-            "SELECT id, rule_c FROM files WHERE state IN ('registered', 'replicated', 'confirmed')
-                 AND rule_c IS NOT NULL ORDER BY id",
-        )
-        .fetch_all(&self.reader)
-        .await
-        .map_err(|e| self.database(e))
+        sqlx::query_as(concat!("SELECT id, rule_c FROM files WHERE ", protected!(), " ORDER BY id"))
+            .fetch_all(&self.reader)
+            .await
+            .map_err(|e| self.database(e))
     }
 
     /// The file, if that rule still has to protect it on site.
     pub async fn protected_by(&self, id: i64, rule: &str) -> Result<Option<FileRow>, Error> {
-        let row = self.by_id(id).await?;
-        let expected = |state| matches!(state, State::Registered | State::Replicated | State::Confirmed);
-        Ok(row.filter(|row| expected(row.state) && row.rule_c.as_deref() == Some(rule)))
+        sqlx::query_as(concat!("SELECT * FROM files WHERE id = $1 AND rule_c = $2 AND ", protected!()))
+            .bind(id)
+            .bind(rule)
+            .fetch_optional(&self.reader)
+            .await
+            .map_err(|e| self.database(e))
     }
 
     /// Registered files whose trigger is still to be removed.

@@ -62,6 +62,8 @@ pub struct FileRow {
     pub first_look: Option<String>,
     /// The last complete evidence, as JSON.
     pub last_evidence: Option<String>,
+    /// When the end of rule C was announced.
+    pub release_announced_at: Option<UnixMillis>,
     /// When rule C was ended.
     pub release_ordered_at: Option<UnixMillis>,
     /// When Rucio had no on-site replica any more.

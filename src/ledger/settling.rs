@@ -11,7 +11,7 @@ use crate::custody::UnixMillis;
 use crate::custody::brakes::{Limits, Standing, Target};
 use crate::names::Did;
 
-use super::{Error, Intent, Ledger, after, now};
+use super::{Error, FileRow, Intent, Ledger, after, now};
 
 /// A released file of a dataset, as far as settling needs it.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -29,6 +29,21 @@ pub struct Resting {
     pub adler32: Option<String>,
     /// Its own rule for the further copies, unless that has gone.
     pub rule_b: Option<String>,
+}
+
+/// A released file's own rule for the further copies.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct OwnRule {
+    /// Key of the row.
+    pub id: i64,
+    /// Counts the deliveries of this LFN.
+    pub delivery: i64,
+    /// Logical file name.
+    pub lfn: String,
+    /// The rule.
+    pub rule_b: String,
+    /// Where its first copy was when the rule was placed, which is its source.
+    pub first_rse: String,
 }
 
 /// A rule that was to be ended when the daemon stopped.
@@ -51,7 +66,7 @@ pub struct Settlement {
     pub unsettled: Option<String>,
 }
 
-/// A dataset whose rules hold the copies of released files that have no rule of their own.
+/// A dataset with released files, whose rules hold their copies, or some of them.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Watched {
     /// Scope of the dataset.
@@ -62,8 +77,8 @@ pub struct Watched {
     pub known_at: UnixMillis,
     /// Its rule for the first copies.
     pub rule_a: Option<String>,
-    /// Its rule for the further copies.
-    pub rule_s: String,
+    /// Its rule for the further copies; `None`: it was never settled.
+    pub rule_s: Option<String>,
     /// Since when both were seen to hold all copies of all released files; `None`: that is to be seen.
     pub settled_at: Option<UnixMillis>,
     /// Why they do not.
@@ -237,12 +252,15 @@ impl Ledger {
         Ok(found.unwrap_or_default())
     }
 
-    /// Datasets with a rule for the further copies, newest first, after (older than) `after`. At most `most`.
+    /// Datasets with a rule for the further copies, or with a released file that has one of its own, newest first, after
+    /// (older than) `after`. At most `most`.
     pub async fn watched_datasets(&self, after: Option<&Watched>, most: i64) -> Result<Vec<Watched>, Error> {
         let (known_at, did) = after.map_or((i64::MAX, Did::new("", "")), |last| (last.known_at, last.did()));
         sqlx::query_as(
             "SELECT scope, name, known_at, rule_a, rule_s, settled_at, unsettled FROM collections
-             WHERE rule_s IS NOT NULL AND (known_at, scope, name) < ($1, $2, $3)
+             WHERE (rule_s IS NOT NULL OR EXISTS (SELECT 1 FROM files WHERE files.scope = collections.scope
+                     AND files.dataset = collections.name AND rule_b IS NOT NULL AND state = 'released'))
+                 AND (known_at, scope, name) < ($1, $2, $3)
              ORDER BY known_at DESC, scope DESC, name DESC LIMIT $4",
         )
         .bind(known_at)
@@ -252,6 +270,30 @@ impl Ledger {
         .fetch_all(&self.reader)
         .await
         .map_err(|e| self.database(e))
+    }
+
+    /// The released files of a dataset that have a rule of their own for the further copies.
+    pub async fn own_rules(&self, dataset: &Did) -> Result<Vec<OwnRule>, Error> {
+        sqlx::query_as(
+            "SELECT id, delivery, lfn, rule_b, COALESCE(first_rse, '') AS first_rse FROM files
+             WHERE scope = $1 AND dataset = $2 AND rule_b IS NOT NULL AND state = 'released' ORDER BY id",
+        )
+        .bind(&dataset.scope)
+        .bind(&dataset.name)
+        .fetch_all(&self.reader)
+        .await
+        .map_err(|e| self.database(e))
+    }
+
+    /// The file, if it is still released and that rule still its own.
+    pub async fn still_own(&self, own: &OwnRule) -> Result<Option<FileRow>, Error> {
+        sqlx::query_as("SELECT * FROM files WHERE id = $1 AND delivery = $2 AND rule_b = $3 AND state = 'released'")
+            .bind(own.id)
+            .bind(own.delivery)
+            .bind(&own.rule_b)
+            .fetch_optional(&self.reader)
+            .await
+            .map_err(|e| self.database(e))
     }
 
     /// Datasets that cannot be settled or whose rules do not hold all copies, with the reason, by name.

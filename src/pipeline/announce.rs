@@ -12,9 +12,12 @@ use crate::names::Did;
 
 use super::{Context, StageError, blocking};
 
+/// The end of rule C.
+pub(super) const RELEASE: &str = "release";
+
 /// What is about to be done to a file, and what justifies it.
 pub(super) struct Effect {
-    /// `release`, `remove-leftover` or `set-aside`.
+    /// [`RELEASE`], `remove-leftover` or `set-aside`.
     pub(super) name: &'static str,
     /// The file on disk that it is done to.
     pub(super) identity: FileIdentity,
@@ -25,8 +28,9 @@ pub(super) struct Effect {
 /// Writes the audit record of an effect. After an error the effect must not happen. After a stop the same effect may be
 /// announced again.
 pub(super) async fn announce(context: &Context, row: &FileRow, effect: Effect) -> Result<(), StageError> {
+    let release = (effect.name == RELEASE).then_some(row);
     let record = record(context, row, effect).await?;
-    write(context, record).await
+    write(context, record, release).await
 }
 
 /// Writes the record of rules of a dataset that are about to end. `rules`: A and S, which take over; `files`: each with
@@ -46,10 +50,10 @@ pub(super) async fn announce_settling(
         ("account", json!(config.rucio.account)),
         ("onsite_rse", json!(config.onsite_rse)),
     ];
-    write(context, record.map(|(key, value)| (key.to_owned(), value)).into_iter().collect()).await
+    write(context, record.map(|(key, value)| (key.to_owned(), value)).into_iter().collect(), None).await
 }
 
-async fn write(context: &Context, record: Map<String, Value>) -> Result<(), StageError> {
+async fn write(context: &Context, record: Map<String, Value>, release: Option<&FileRow>) -> Result<(), StageError> {
     let mut log = lock(context).await;
     let known = known(context).await?;
     let last = known.clone();
@@ -59,7 +63,7 @@ async fn write(context: &Context, record: Map<String, Value>) -> Result<(), Stag
     })
     .await;
     match written {
-        Ok(head) => Ok(context.ledger.audited(head.seq, &head.hash).await?),
+        Ok(head) => Ok(context.ledger.audited(head.seq, &head.hash, release).await?),
         Err(error @ audit_log::Error::Broken { .. }) => {
             begin_anew(context, log, known, &error).await?;
             Err(error.into())
@@ -82,7 +86,7 @@ pub async fn check(context: &Context) -> Result<(), StageError> {
     match checked {
         // written before a stop, and not known yet; or the ledger is a new one
         Ok(head) if head.seq > 0 && known.as_ref() != Some(&head) => {
-            Ok(context.ledger.audited(head.seq, &head.hash).await?)
+            Ok(context.ledger.audited(head.seq, &head.hash, None).await?)
         }
         Ok(_) => Ok(()),
         Err(error @ audit_log::Error::Broken { .. }) => begin_anew(context, log, known, &error).await,
@@ -99,7 +103,7 @@ async fn begin_anew(
     let why = error.to_string();
     context.ledger.trip("audit-record", &why, None).await?;
     let head = blocking(move || log.restart(known.as_ref(), &why)).await?;
-    Ok(context.ledger.audited(head.seq, &head.hash).await?)
+    Ok(context.ledger.audited(head.seq, &head.hash, None).await?)
 }
 
 async fn lock(context: &Context) -> OwnedMutexGuard<AuditLog> {

@@ -7,7 +7,8 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::config::StorageCheck;
 use crate::custody::{
-    Availability, Contents, CopyFacts, CopyProof, Doubt, Evidence, LockFacts, StorageAnswer, StoragePolicy, in_millis,
+    Availability, Contents, Copies, CopyFacts, CopyProof, Doubt, Evidence, LockFacts, StorageAnswer, StoragePolicy,
+    in_millis,
 };
 use crate::ledger::{FileRow, now};
 use crate::names::Did;
@@ -77,7 +78,7 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
             continue;
         };
         if !hopeful.contains_key(&did) && !listing_contradicts(listing, &contents) {
-            looks.push(Err(not_enough(listing, &offsite)));
+            looks.push(Err(not_enough(listing, &offsite, config.offsite.copies)));
             continue;
         }
         let judged = judge(listing, &contents, &offsite, context, &locks, &answers);
@@ -126,18 +127,24 @@ fn listing_contradicts(listing: &ReplicaListing, contents: &Contents) -> bool {
     listing.bytes != contents.bytes || listing.adler32.as_ref().is_some_and(|adler32| *adler32 != contents.adler32)
 }
 
-fn not_enough(listing: &ReplicaListing, offsite: &Offsite) -> Doubt {
-    let states: Vec<String> = listing
-        .states
-        .iter()
-        .filter(|(rse, _)| offsite.contains(rse))
-        .map(|(rse, state)| match availability(*state) {
+fn not_enough(listing: &ReplicaListing, offsite: &Offsite, required: Copies) -> Doubt {
+    let near =
+        listing.states.keys().filter(|rse| offsite.on_the_mountain.contains(*rse)).map(|rse| on_the_mountain(rse));
+    let far =
+        listing.states.iter().filter(|(rse, _)| offsite.contains(rse)).map(|(rse, state)| match availability(*state) {
             Availability::Available => format!("{rse} has it"),
             Availability::OutOfReach => format!("{rse} is out of reach"),
             Availability::Not(word) => format!("the replica at {rse} is {word}"),
-        })
-        .collect();
-    Doubt::NotYet(if states.is_empty() { "no off-site copy".to_owned() } else { states.join(", ") })
+        });
+    let states: Vec<String> = far.chain(near).collect();
+    if states.is_empty() {
+        return Doubt::NotYet("no off-site copy".to_owned());
+    }
+    Doubt::NotYet(format!("{} of {} off-site copies: {}", present(listing, offsite), required.get(), states.join(", ")))
+}
+
+fn on_the_mountain(rse: &str) -> String {
+    format!("{rse} is at the site of the on-site RSE")
 }
 
 type Locks = HashMap<(Did, String), Vec<LockFacts>>;
@@ -166,6 +173,8 @@ fn judge(
         };
         judged.push(CopyProof::from_facts(&facts, contents, policy(config.offsite.storage_check_of(rse))));
     }
+    let near = listing.states.keys().filter(|rse| offsite.on_the_mountain.contains(*rse));
+    judged.extend(near.map(|rse| Err(Doubt::NotYet(on_the_mountain(rse)))));
     judged
 }
 
@@ -207,7 +216,7 @@ async fn locks(
     let rules_b = rows.iter().filter_map(|row| row.rule_b.clone());
     let rules: BTreeSet<String> = rules_a.values().cloned().chain(rules_b).collect();
     let wanted: BTreeSet<Did> = rows.iter().map(|row| row.did()).collect();
-    let mut found = Locks::new();
+    let (mut found, mut held) = (Locks::new(), mend::Held::default());
     let begun = Instant::now();
     let mut asked = stream::iter(rules.into_iter().map(|id| async move {
         let answer = rule_and_locks(context, id.clone()).await;
@@ -239,12 +248,17 @@ async fn locks(
         for lock in locks.into_iter().filter(|lock| wanted.contains(&lock.did)) {
             let ok = lock.state == LockState::Ok;
             let (expires, suspended) = (rule.expires_at.is_some(), rule.state == RuleState::Suspended);
+            if ok && rules_a.values().any(|a| *a == rule.id) {
+                held.first.insert(lock.did.clone(), lock.rse.clone());
+            } else if ok {
+                held.further.entry((lock.did.clone(), rule.id.clone())).or_default().insert(lock.rse.clone());
+            }
             let fact = LockFacts { rule: rule.id.clone(), ours, ok, expires, suspended };
             found.entry((lock.did, lock.rse)).or_default().push(fact);
         }
     }
     drop(asked);
-    mend::off_site(context, offsite, &rows, &standings).await?;
+    mend::off_site(context, offsite, &rows, &standings, &held).await?;
     if standings.is_empty()
         && let Some((_, error)) = unanswered.pop_first()
     {

@@ -39,6 +39,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn note(said: &mut HashMap<String, &'static str>, of: &str, what: &'static str) -> bool {
+    if said.len() >= REMEMBERED {
+        said.clear();
+    }
+    said.insert(of.to_owned(), what) != Some(what)
+}
+
 impl Troubles {
     /// Whether this trouble with the rule is new.
     fn is_new(&self, rule: &str, standing: Standing) -> bool {
@@ -47,10 +54,12 @@ impl Troubles {
             said.remove(rule);
             return false;
         }
-        if said.len() >= REMEMBERED {
-            said.clear();
-        }
-        said.insert(rule.to_owned(), standing.as_str()) != Some(standing.as_str())
+        note(&mut said, rule, standing.as_str())
+    }
+
+    /// Whether this was not yet said of the file.
+    pub(super) fn is_news(&self, lfn: &str, what: &'static str) -> bool {
+        note(&mut lock(&self.said), lfn, what)
     }
 
     /// Whether the rule may be boosted now; counts as done.
@@ -63,7 +72,7 @@ impl Troubles {
 }
 
 /// Says what was found, the first time.
-fn notice(context: &Context, what: &str, rule: &str, name: &str, standing: Standing) {
+pub(super) fn notice(context: &Context, what: &str, rule: &str, name: &str, standing: Standing) {
     if !context.troubles.is_new(rule, standing) {
         return;
     }
@@ -86,6 +95,7 @@ pub(super) async fn off_site(
     offsite: &Offsite,
     rows: &[&FileRow],
     standings: &BTreeMap<String, Standing>,
+    held: &Held,
 ) -> Result<(), StageError> {
     let datasets: BTreeSet<Did> = rows.iter().map(|row| row.dataset_did()).collect();
     for dataset in datasets {
@@ -101,14 +111,53 @@ pub(super) async fn off_site(
         notice(context, "further copies", rule, &row.lfn, *standing);
         if is_gone(context, rule, *standing).await? {
             gone.entry(source.clone()).or_default().push((*row).clone());
+        } else if let Some(first) = held.at_one_site(offsite, &row.did(), rule) {
+            tracing::warn!(
+                lfn = row.lfn,
+                rse = first,
+                "the rules of the first and of the further copies hold the same one; another is asked for"
+            );
+            gone.entry(first.to_owned()).or_default().push((*row).clone());
         }
     }
     for (source, rows) in gone {
-        for (row, _, rule) in place_rule_b(context, offsite, &source, rows).await? {
-            context.ledger.set_rule_b(&row, &rule).await?;
-        }
+        further_copies_again(context, offsite, &source, rows).await?;
     }
     Ok(())
+}
+
+/// Places rule B of these files again, whose first copy is at `source`.
+pub(super) async fn further_copies_again(
+    context: &Context,
+    offsite: &Offsite,
+    source: &str,
+    rows: Vec<FileRow>,
+) -> Result<(), StageError> {
+    for (row, source, rule) in place_rule_b(context, offsite, source, rows).await? {
+        context.ledger.set_rule_b(&row, &rule, &source).await?;
+    }
+    Ok(())
+}
+
+/// Where rules A and B hold files with an OK lock.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// The RSE of rule A.
+    pub(super) first: HashMap<Did, String>,
+    /// By file and rule B.
+    pub(super) further: HashMap<(Did, String), BTreeSet<String>>,
+}
+
+impl Held {
+    /// The RSE of the first copy, if everything that rule B holds of the file lies at its site too, and there is another one.
+    /// A rule A that was placed again goes where a copy lies, and that may be the one of rule B.
+    pub(super) fn at_one_site(&self, offsite: &Offsite, did: &Did, rule_b: &str) -> Option<&str> {
+        let first = self.first.get(did)?;
+        let further = self.further.get(&(did.clone(), rule_b.to_owned()))?;
+        let near =
+            |rse: &String| rse == first || (offsite.site(rse).is_some() && offsite.site(rse) == offsite.site(first));
+        (!further.is_empty() && further.iter().all(near) && offsite.is_elsewhere(first)).then_some(first)
+    }
 }
 
 /// Rule A of a dataset as it was found.
@@ -158,7 +207,7 @@ pub(super) async fn on_site(
     standing: Standing,
 ) -> Result<bool, StageError> {
     // its lock holds whatever its state
-    if !matches!(standing, Standing::Ending | Standing::Gone) {
+    if !standing.is_ending() {
         return Ok(false);
     }
     notice(context, "the on-site copy", rule, &row.lfn, standing);

@@ -19,6 +19,7 @@ pub mod redelivery;
 pub mod register;
 pub mod release;
 pub mod replicate;
+mod rescue;
 mod runner;
 pub(crate) mod set_aside;
 pub mod settle;
@@ -153,6 +154,13 @@ impl Context {
     async fn stop(&self, row: &FileRow, violation: &Violation) -> Result<(), StageError> {
         self.metrics.invariant_violation(violation.invariant);
         self.hold(row, "invariant", &violation.to_string()).await
+    }
+
+    /// A violated invariant stops the releases of all files; whoever found it leaves out the effect.
+    async fn trip(&self, lfn: Option<&str>, violation: &Violation) -> Result<(), StageError> {
+        self.metrics.invariant_violation(violation.invariant);
+        self.ledger.trip("invariant", &violation.to_string(), lfn).await?;
+        Ok(())
     }
 
     /// Looks at a file again later; nothing is wrong with it.

@@ -1,16 +1,20 @@
 //! The data centres as Rucio knows them now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Config;
 use crate::rucio;
 
-use super::Context;
+use super::{Context, StageError};
 
-/// The RSEs of the off-site expression, without the on-site one, and the site of each.
+/// The RSEs of the off-site expression that are not on the mountain, and the site of each.
 #[derive(Clone, Debug)]
 pub struct Offsite {
     sites: BTreeMap<String, Option<String>>,
+    /// The site of the on-site RSE, if it says one.
+    pub on_site: Option<String>,
+    /// RSEs of the expression at that site: nothing there is a copy off the mountain.
+    pub on_the_mountain: BTreeSet<String>,
     /// Whether the expression also matches the on-site RSE: the rule for the first copy could then be satisfied by
     /// the file that is to go.
     pub matches_on_site: bool,
@@ -21,25 +25,30 @@ pub struct Offsite {
 impl Offsite {
     /// Asks Rucio, every time: an expression that matches other RSEs than yesterday must be noticed.
     pub async fn ask(rucio: &rucio::Client, config: &Config) -> Result<Self, rucio::Error> {
-        let (mut sites, mut matches_on_site) = (BTreeMap::new(), false);
+        let on_site = site_of(rucio, config, &config.onsite_rse).await?;
+        let (mut sites, mut on_the_mountain, mut matches_on_site) = (BTreeMap::new(), BTreeSet::new(), false);
         for rse in rucio.list_rses(&config.offsite.expression).await? {
             if rse == config.onsite_rse {
                 matches_on_site = true;
-            } else {
-                let attributes = rucio.rse_attributes(&rse).await?;
-                let site = attributes.get(&config.offsite.distinct_by).map(|value| match value {
-                    serde_json::Value::String(text) => text.clone(),
-                    other => other.to_string(),
-                });
-                sites.insert(rse, site);
+                continue;
+            }
+            match site_of(rucio, config, &rse).await? {
+                Some(site) if Some(&site) == on_site.as_ref() => drop(on_the_mountain.insert(rse)),
+                site => drop(sites.insert(rse, site)),
             }
         }
         let (expression, distinct_by) = (config.offsite.expression.clone(), config.offsite.distinct_by.clone());
-        Ok(Self { sites, matches_on_site, expression, distinct_by })
+        Ok(Self { sites, on_site, on_the_mountain, matches_on_site, expression, distinct_by })
     }
 
-    pub(super) async fn now(context: &Context) -> Result<Self, rucio::Error> {
-        Self::ask(&context.rucio, &context.config()).await
+    /// For what rests on copies being off the mountain: that is known only if the on-site RSE says where it is.
+    pub(super) async fn now(context: &Context) -> Result<Self, StageError> {
+        let config = context.config();
+        let offsite = Self::ask(&context.rucio, &config).await?;
+        match offsite.on_site {
+            Some(_) => Ok(offsite),
+            None => Err(StageError::Wait(no_site(&config))),
+        }
     }
 
     /// Whether an RSE is one of them.
@@ -69,8 +78,14 @@ impl Offsite {
 
     /// How many sites there are.
     pub fn distinct_sites(&self) -> usize {
-        let sites: std::collections::BTreeSet<&str> = self.sites.values().flatten().map(String::as_str).collect();
+        let sites: BTreeSet<&str> = self.sites.values().flatten().map(String::as_str).collect();
         sites.len()
+    }
+
+    /// Whether there is any RSE where the copies after the first may go.
+    pub(super) fn is_elsewhere(&self, first: &str) -> bool {
+        let near = self.site(first);
+        self.sites.iter().any(|(rse, site)| rse != first && (near.is_none() || site.as_deref() != near))
     }
 
     /// Where the copies after the first may go: anywhere off site but at the first one's RSE and site.
@@ -81,4 +96,21 @@ impl Offsite {
             None => base,
         }
     }
+}
+
+/// What is wrong when the on-site RSE does not say its site.
+pub fn no_site(config: &Config) -> String {
+    let (rse, attribute) = (&config.onsite_rse, &config.offsite.distinct_by);
+    format!(
+        "the on-site RSE {rse} has no attribute '{attribute}': a copy elsewhere cannot be told from one on the mountain; \
+         set it (rucio rse attribute add)"
+    )
+}
+
+async fn site_of(rucio: &rucio::Client, config: &Config, rse: &str) -> Result<Option<String>, rucio::Error> {
+    let attributes = rucio.rse_attributes(rse).await?;
+    Ok(attributes.get(&config.offsite.distinct_by).filter(|value| !value.is_null()).map(|value| match value {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }))
 }

@@ -7,7 +7,7 @@ use crate::custody::{FileIdentity, State, in_millis};
 use crate::datadir;
 use crate::ledger::{FileRow, now};
 
-use super::our_rules::stands;
+use super::our_rules::find;
 use super::set_aside::trigger_path;
 use super::{Context, StageError, blocking};
 
@@ -26,7 +26,7 @@ pub(super) async fn on_site(context: &Context, row: &FileRow) -> Result<Option<F
     match on_disk(context, row).await {
         Ok(Some(found)) => Ok(Some(found)),
         // Rucio has carried out what was asked before a stop or a time-out, after it was asked whether it had
-        Ok(None) if row.state == State::Releasing && rule_has_ended(context, row).await? => {
+        Ok(None) if row.state == State::Releasing && rule_c(context, row).await? == RuleC::GivenUp => {
             context.ledger.release_ordered(row).await?;
             context.wait(row, Duration::ZERO, "Rucio to delete the on-site copy").await.map(|()| None)
         }
@@ -67,10 +67,24 @@ pub(super) async fn delivered_again(context: &Context, row: &FileRow) -> Result<
     Ok(blocking(move || data.stat(&trigger)).await?.is_some())
 }
 
-/// Whether rule C has ended in Rucio.
-pub(super) async fn rule_has_ended(context: &Context, row: &FileRow) -> Result<bool, StageError> {
-    match &row.rule_c {
-        Some(rule) => Ok(!stands(context, rule).await?),
-        None => Ok(false),
-    }
+/// What became in Rucio of rule C of a file whose release is decided and not on record as ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RuleC {
+    /// It has no end, or there is none on record.
+    Stands,
+    /// We have ended it, and a stop or a time-out came before that was on record.
+    GivenUp,
+    /// Somebody else has ended it, or given it an end.
+    EndedByOthers,
+}
+
+/// Asks Rucio. We end a rule at once, and never before that is announced.
+pub(super) async fn rule_c(context: &Context, row: &FileRow) -> Result<RuleC, StageError> {
+    let Some(rule) = &row.rule_c else { return Ok(RuleC::Stands) };
+    Ok(match find(context, rule).await? {
+        Some(rule) if rule.expires_at.is_none() => RuleC::Stands,
+        Some(rule) if rule.ends_later() => RuleC::EndedByOthers,
+        _ if row.release_announced_at.is_some() => RuleC::GivenUp,
+        _ => RuleC::EndedByOthers,
+    })
 }

@@ -70,6 +70,11 @@ impl Standing {
         }
     }
 
+    /// Whether it holds nothing any more, or soon will not.
+    pub(super) const fn is_ending(self) -> bool {
+        matches!(self, Self::Ending | Self::Gone)
+    }
+
     /// Asks Rucio.
     pub(super) async fn ask(context: &Context, rule: &str) -> Result<Self, StageError> {
         Ok(Self::of(&context.config(), find(context, rule).await?.as_ref()))
@@ -92,7 +97,7 @@ pub(super) async fn stands(context: &Context, rule: &str) -> Result<bool, StageE
     Ok(find(context, rule).await?.is_some_and(|rule| rule.expires_at.is_none()))
 }
 
-async fn find(context: &Context, rule: &str) -> Result<Option<Rule>, StageError> {
+pub(super) async fn find(context: &Context, rule: &str) -> Result<Option<Rule>, StageError> {
     match context.rucio.rule(rule).await {
         Ok(rule) => Ok(Some(rule)),
         Err(error) if error.kind() == Kind::NotFound => Ok(None),

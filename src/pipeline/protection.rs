@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::custody::State;
 use crate::ledger::FileRow;
 use crate::rucio::{ReplicaQuery, ReplicaState};
 
@@ -41,9 +42,28 @@ async fn check(context: &Context) -> Result<(), StageError> {
         let standing = Standing::ask(context, &rule).await?;
         // it may be on its way out by now, and its rule with it
         let Some(row) = context.ledger.protected_by(id, &rule).await? else { continue };
-        if mend::on_site(context, &row, &rule, standing).await? {
-            protect_again(context, &row).await?;
+        if row.state == State::Releasing {
+            // whoever carries the release out knows whether this is its own doing
+            if standing.is_ending() && context.ledger.hasten_interrupted(&row).await? {
+                context.wake(State::Releasing);
+            }
+            continue;
         }
+        mend(context, &row, &rule, standing).await?;
+    }
+    Ok(())
+}
+
+/// Sees to it that a rule protects the on-site copy again, after somebody else ended the one on record.
+pub(super) async fn restore(context: &Context, row: &FileRow) -> Result<(), StageError> {
+    let Some(rule) = &row.rule_c else { return Ok(()) };
+    let standing = Standing::ask(context, rule).await?;
+    mend(context, row, rule, standing).await
+}
+
+async fn mend(context: &Context, row: &FileRow, rule: &str, standing: Standing) -> Result<(), StageError> {
+    if mend::on_site(context, row, rule, standing).await? {
+        protect_again(context, row).await?;
     }
     Ok(())
 }
@@ -64,6 +84,13 @@ async fn protect_again(context: &Context, row: &FileRow) -> Result<(), StageErro
             "the rule that protected the on-site copy was removed by somebody, and Rucio's replica at {rse} is {state}: \
              Rucio may delete the file at any moment; save it first, if its copies are not proven"
         );
+        if row.state == State::Held {
+            // an operator's already, who may not know this
+            if context.troubles.is_news(&row.lfn, "unprotected") {
+                tracing::error!(lfn = row.lfn, code = "unprotected", "a file that is held: {reason}");
+            }
+            return Ok(());
+        }
         return context.hold(row, "unprotected", &reason).await;
     }
     if let Some(rule) = register::protect(context, row).await? {

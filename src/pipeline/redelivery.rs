@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use crate::custody::State;
 use crate::custody::invariants::same_content;
+use crate::custody::{Contents, State};
 use crate::ledger::Redelivery;
 
 use super::verify::{Reading, contents, options, read_once};
-use super::{Context, StageError, blocking, register, set_aside};
+use super::{Context, StageError, blocking, register, rescue};
 
 /// Between two looks at the queue, which is nearly always empty.
 const POLL: Duration = Duration::from_secs(2);
 /// Compared in one go.
 const BATCH: i64 = 64;
+/// The reaper may be at work on the name meanwhile.
+const MOST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs until shutdown.
 pub async fn run(context: Context) {
@@ -48,7 +50,16 @@ async fn compare_due(context: &Context) -> Result<(), StageError> {
             | State::Confirmed
             | State::Released
             | State::Held => {
-                compare(context, &redelivery).await?;
+                // one that cannot be dealt with keeps no other waiting
+                if let Err(error) = compare(context, &redelivery).await {
+                    if context.troubles.is_news(&redelivery.row.lfn, "second delivery") {
+                        tracing::warn!(
+                            lfn = redelivery.row.lfn,
+                            "the second delivery waits, and is tried again: {error}"
+                        );
+                    }
+                    context.ledger.redelivery_later(&redelivery.row, patience(context)).await?;
+                }
             }
             State::Discovered | State::Verified | State::Rejected => {
                 let why = "the file is being verified anyway";
@@ -57,6 +68,11 @@ async fn compare_due(context: &Context) -> Result<(), StageError> {
         }
     }
     Ok(())
+}
+
+/// Until a comparison that did not succeed is tried again.
+fn patience(context: &Context) -> Duration {
+    context.config().retry.max.min(MOST_PATIENCE)
 }
 
 async fn compare(context: &Context, redelivery: &Redelivery) -> Result<(), StageError> {
@@ -83,12 +99,16 @@ async fn compare(context: &Context, redelivery: &Redelivery) -> Result<(), Stage
                 }
                 Err(violation) => {
                     let reason = format!("delivered again with other content: {}", violation.why);
-                    other_content(context, redelivery, &reason).await?;
+                    other_content(context, redelivery, &contents(&report), &reason).await?;
                 }
             }
         }
         Reading::Changed(found) => {
             context.ledger.redelivery_changed(row, found).await?;
+        }
+        Reading::Missing if row.state == State::Releasing && rescue::finish(context, redelivery).await? => {
+            let why = "other content, which was moved into invalid/ before a stop";
+            context.ledger.redelivery_settled(row, "delivered-again-different", why).await?;
         }
         Reading::Missing => {
             if matches!(row.state, State::Releasing | State::Released) {
@@ -98,7 +118,7 @@ async fn compare(context: &Context, redelivery: &Redelivery) -> Result<(), Stage
         }
         Reading::Failed(reason) => {
             tracing::warn!(lfn = row.lfn, "cannot compare the second delivery: {reason}");
-            context.ledger.redelivery_later(row, Duration::from_secs(30)).await?;
+            context.ledger.redelivery_later(row, patience(context)).await?;
         }
         Reading::Cancelled => {}
     }
@@ -106,11 +126,16 @@ async fn compare(context: &Context, redelivery: &Redelivery) -> Result<(), Stage
 }
 
 /// Other content under a registered name: held, or moved away from under the reaper's hands. Settled only when that is done.
-async fn other_content(context: &Context, redelivery: &Redelivery, reason: &str) -> Result<(), StageError> {
+async fn other_content(
+    context: &Context,
+    redelivery: &Redelivery,
+    delivered: &Contents,
+    reason: &str,
+) -> Result<(), StageError> {
     let row = &redelivery.row;
     match row.state {
         State::Held => {}
-        State::Releasing => set_aside::save_from_deletion(context, row, redelivery.identity, reason).await?,
+        State::Releasing => rescue::from_deletion(context, redelivery, delivered, reason).await?,
         _ => {
             if !context.ledger.hold(row, "other-content", reason).await? {
                 // the file moved on while it was compared: the next look sees it where it is now

@@ -201,7 +201,7 @@ async fn attach(context: &Context, rows: Vec<FileRow>) -> Result<Vec<FileRow>, S
             }
             Err(error) => {
                 if let Err(violation) = failure_is_met_rightly(error.is_transient(), AfterFailure::GivenUp) {
-                    context.metrics.invariant_violation(violation.invariant);
+                    context.trip(batch.first().map(|row| row.lfn.as_str()), &violation).await?;
                     return Err(error.into());
                 }
                 for row in &batch {
@@ -307,9 +307,8 @@ async fn remove_triggers(context: &Context, rows: Vec<FileRow>) -> Result<(), St
         match trigger_may_go(row.state, row.rule_c.as_deref()) {
             Ok(()) => allowed.push(row),
             Err(violation) => {
-                context.metrics.invariant_violation(violation.invariant);
                 tracing::error!(lfn = row.lfn, "{violation}; its trigger stays");
-                context.ledger.trip("invariant", &violation.to_string(), Some(&row.lfn)).await?;
+                context.trip(Some(&row.lfn), &violation).await?;
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::custody::{Doubt, Evidence, KeepReason, ReleaseOrder, State};
 use crate::ledger::{FileRow, Intent, now};
 use crate::rucio::Kind;
 
-use super::announce::{Effect, announce};
+use super::announce::{Effect, RELEASE, announce};
 use super::look::{look, remember_first};
 use super::on_site::{delivered_again, on_site};
 use super::{Context, Stage, StageError, backoff, brakes};
@@ -171,7 +171,7 @@ async fn give_up(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Resu
         return context.hold(row, "no-rule", "the rule that protects the on-site copy is not on record").await;
     };
     let because = ("order", serde_json::json!(order));
-    announce(context, row, Effect { name: "release", identity: row.identity(), because }).await?;
+    announce(context, row, Effect { name: RELEASE, identity: row.identity(), because }).await?;
     if !still_fresh(context, row, order).await? {
         return Ok(());
     }

@@ -188,7 +188,9 @@ pub(super) async fn place_rule_b(
                 break;
             }
         };
-        match rules.into_iter().find(|rule| was_rule_b(&config, rule)) {
+        // with another source it is another rule
+        let elsewhere = offsite.elsewhere_than(source);
+        match rules.into_iter().find(|rule| was_rule_b(&config, rule) && rule.rse_expression == elsewhere) {
             // placed for an earlier delivery; the dataset was settled since, and Rucio is about to remove it
             Some(rule) if !is_rule_b(&config, &rule) || row.rule_b_ending.as_ref() == Some(&rule.id) => {
                 context.wait(&row, ENDING, "the end of its earlier rule for the further copies").await?;

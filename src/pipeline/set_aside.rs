@@ -84,40 +84,6 @@ async fn elsewhere_if_taken(context: &Context, row: &FileRow) -> Result<FileRow,
     Ok(FileRow { invalid_path: Some(free), ..row.clone() })
 }
 
-/// Other content came under the name of a file that Rucio is about to delete by that name: it is moved out of the way, or
-/// it would be deleted with the old copy.
-pub(super) async fn save_from_deletion(
-    context: &Context,
-    row: &FileRow,
-    found: FileIdentity,
-    why: &str,
-) -> Result<(), StageError> {
-    let name = row.name()?;
-    let data = context.data.clone();
-    let reason_file = json!({
-        "lfn": row.lfn,
-        "set_aside_at": crate::ledger::iso(now()),
-        "reasons": [{"code": "other-content", "message": why}],
-        "what_to_do": "the LFN belongs to a file with other content, which has its copies off site; \
-                       if this content is wanted, deliver it under a name of its own",
-    });
-    let text = format!("{reason_file:#}\n");
-    let (looked_at, planned) = (data.clone(), name.invalid_path());
-    let place = blocking(move || free_destination(&looked_at, &planned)).await?;
-    let verdict = json!({ "moved_to": place, "reasons": reason_file["reasons"] });
-    announce(context, row, Effect { name: "set-aside", identity: found, because: ("verdict", verdict) }).await?;
-    let place = blocking(move || {
-        data.write_new(&reason_path(&place), text.as_bytes())?;
-        data.move_aside(name.relative(), &place, found)?;
-        data.remove_trigger(&trigger_path(&name))?;
-        data.sync_beside(name.relative())?;
-        Ok::<_, datadir::Error>(place)
-    })
-    .await?;
-    tracing::error!(lfn = row.lfn, moved_to = %place.display(), "other content under a name that is being released: {why}");
-    Ok(())
-}
-
 async fn carry_out(context: &Context, row: &FileRow, reason_file: &Value) -> Result<(), StageError> {
     let name = row.name()?;
     let verdict = json!({ "moved_to": row.invalid_path, "findings": reason_file });
@@ -208,7 +174,7 @@ fn move_with_reason(
 }
 
 /// Removes the trigger, unless a new delivery has come in between and the trigger is its.
-fn remove_trigger_of(data: &DataDir, name: &Lfn, rejected: FileIdentity) -> Result<(), datadir::Error> {
+pub(super) fn remove_trigger_of(data: &DataDir, name: &Lfn, rejected: FileIdentity) -> Result<(), datadir::Error> {
     match data.stat(name.relative())? {
         Some(stat) if datadir::identity(&stat) != rejected => Ok(()),
         _ => {
@@ -220,16 +186,22 @@ fn remove_trigger_of(data: &DataDir, name: &Lfn, rejected: FileIdentity) -> Resu
 
 /// A place in `invalid/` that is free, and so is the name of its reason file.
 fn free_destination(data: &DataDir, planned: &Path) -> Result<PathBuf, datadir::Error> {
-    let mut candidate = planned.to_owned();
-    for number in 2_u32.. {
+    for candidate in numbered(planned) {
         if data.stat(&candidate)?.is_none() && data.stat(&reason_path(&candidate))?.is_none() {
-            break;
+            return Ok(candidate);
         }
+    }
+    Ok(planned.to_owned())
+}
+
+/// `planned`, `planned.2`, `planned.3`, …
+pub(super) fn numbered(planned: &Path) -> impl Iterator<Item = PathBuf> {
+    let further = (2_u32..).map(|number| {
         let mut name = planned.as_os_str().to_owned();
         name.push(format!(".{number}"));
-        candidate = PathBuf::from(name);
-    }
-    Ok(candidate)
+        PathBuf::from(name)
+    });
+    std::iter::once(planned.to_owned()).chain(further)
 }
 
 /// The reason of a rejected file, beside it.

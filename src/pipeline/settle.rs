@@ -4,6 +4,7 @@
 //! its locks is held by rule S too, asked at that moment, and rule A holds the first copy. In doubt all rules stay.
 
 mod facts;
+mod own_rules;
 mod watch;
 
 use std::time::Duration;

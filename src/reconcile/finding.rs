@@ -35,7 +35,7 @@ pub enum Code {
     TooFewCopies,
     /// Not registered yet, and its trigger is gone.
     Unannounced,
-    /// The trigger of a file that is registered or released.
+    /// The trigger of a file that is registered or released, or one that nobody has taken.
     ForgottenTrigger,
     /// Released, and still on disk.
     LeftOnSite,
@@ -132,7 +132,8 @@ impl Code {
                 "nothing is lost while the ledger stands; make the trigger again, a relative link to the file"
             }
             Self::ForgottenTrigger => {
-                "a running daemon removes it; --repair does so too if the file is the registered one"
+                "a running daemon takes or removes it, and 'dl0-ingest status' names those it cannot take; --repair removes it \
+                 if the file is the registered one"
             }
             Self::LeftOnSite => "the daemon reports or removes it as release.leftover says; see 'dl0-ingest why'",
             Self::LeftoverInInvalid => {

@@ -13,7 +13,7 @@ use crate::ledger::OnRecord;
 use crate::names::{Did, Lfn, TRIGGER_SUFFIX};
 use crate::pipeline::blocking;
 use crate::pipeline::intake::is_invalid;
-use crate::pipeline::offsite::Offsite;
+use crate::pipeline::offsite::{Offsite, no_site};
 use crate::rucio::{Kind, ReplicaListing, ReplicaQuery, ReplicaState, Survey};
 
 use super::judge::{Facts, OffSite, OnDisk, Replica};
@@ -90,6 +90,9 @@ pub(super) struct Background {
 impl Background {
     pub(super) async fn ask(sources: &Sources, copies: bool) -> Result<Self, Error> {
         let offsite = if copies { Some(Offsite::ask(&sources.rucio, &sources.config).await?) } else { None };
+        if offsite.as_ref().is_some_and(|offsite| offsite.on_site.is_none()) {
+            return Err(Error::OnSiteUnknown(no_site(&sources.config)));
+        }
         Ok(Self { survey: sources.rucio.survey(&sources.config.onsite_rse).await?, offsite })
     }
 
@@ -226,7 +229,11 @@ async fn by_name(
 
 /// Whether rule C stands. One that the survey does not have is asked for: it may be younger.
 async fn protection(sources: &Sources, survey: &Survey, row: &OnRecord) -> Result<Option<Protection>, Error> {
-    let expected = matches!(row.state, State::Registered | State::Replicated | State::Confirmed | State::Releasing);
+    let expected = match row.state {
+        State::Registered | State::Replicated | State::Confirmed | State::Releasing => true,
+        State::Held => row.release_ordered_at.is_none(),
+        _ => false,
+    };
     let Some(rule) = row.rule_c.as_ref().filter(|_| expected) else { return Ok(None) };
     let stands = match survey.stands(rule) {
         Some(true) => true,

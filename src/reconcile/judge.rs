@@ -134,6 +134,10 @@ fn unknown(facts: &Facts, yardstick: Yardstick) -> Vec<Finding> {
             };
             dark(facts, found, why)
         }
+        (_, None) if facts.trigger.is_some_and(|since| yardstick.is_old(since)) => {
+            let message = "nobody has taken it; neither the ledger nor Rucio knows the file";
+            vec![finding(facts, Code::ForgottenTrigger, message)]
+        }
         _ => Vec::new(),
     }
 }
@@ -255,10 +259,15 @@ fn rejected(facts: &Facts, yardstick: Yardstick) -> Vec<Finding> {
 }
 
 fn held(facts: &Facts, row: &OnRecord) -> Vec<Finding> {
-    if facts.disk.is_some() || row.release_ordered_at.is_some() || row.proven.0.is_some() {
-        return Vec::new();
+    let mut findings = Vec::new();
+    if facts.disk.is_some() && facts.protection == Some(Protection::Ended) {
+        let message = "it is held, and the rule that protects the on-site copy has ended";
+        findings.push(finding(facts, Code::Unprotected, message));
     }
-    vec![finding(facts, Code::Missing, "it is held, and it is not on disk")]
+    if facts.disk.is_none() && row.release_ordered_at.is_none() && row.proven.0.is_none() {
+        findings.push(finding(facts, Code::Missing, "it is held, and it is not on disk"));
+    }
+    findings
 }
 
 /// The invariants, over the facts at hand; those that a finding names already are not named twice.

@@ -53,6 +53,9 @@ pub enum Error {
         /// The ledger.
         path: PathBuf,
     },
+    /// Copies off the mountain cannot be told from others.
+    #[error("{0}")]
+    OnSiteUnknown(String),
 }
 
 /// What is compared.

@@ -176,9 +176,9 @@ pub(super) async fn restoration(sources: &Sources, facts: &Facts) -> Result<Rest
 
 /// Our rules on a file.
 struct Rules {
-    /// Rule C, without an end.
+    /// Rule C, not given up.
     c: Option<String>,
-    /// There is a rule like C that ends.
+    /// There is a rule like C that ends now, as at a release.
     ending: bool,
     /// Rule B and its source.
     b: Option<(String, String)>,
@@ -191,6 +191,8 @@ impl Rules {
             if is_rule_c(config, &rule) {
                 match rule.expires_at {
                     None => ours.c = Some(rule.id),
+                    // somebody else's doing, which the daemon takes back
+                    Some(_) if rule.ends_later() => drop(ours.c.get_or_insert(rule.id)),
                     Some(_) => ours.ending = true,
                 }
             } else if is_rule_b(config, &rule)

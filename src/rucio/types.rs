@@ -1,6 +1,7 @@
 //! What is sent to Rucio and what comes back, in our words.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -244,6 +245,20 @@ pub struct Rule {
     /// Whether ending the rule deletes the replicas at once.
     #[serde(default)]
     pub purge_replicas: bool,
+}
+
+/// Clocks of ours and of Rucio differ by less.
+const CLOCKS: Duration = Duration::from_mins(5);
+
+impl Rule {
+    /// Whether it has an end, and that lies clearly ahead: we end rules at once, others give them time (`DELETE /rules/{id}`
+    /// an hour). An end that cannot be read is not known to have come.
+    pub fn ends_later(&self) -> bool {
+        let Some(text) = &self.expires_at else { return false };
+        // Rucio writes "UTC" where HTTP dates have "GMT"
+        let end = httpdate::parse_http_date(&text.replace("UTC", "GMT"));
+        end.map_or(true, |end| end > SystemTime::now() + CLOCKS)
+    }
 }
 
 /// What Rucio knows of the transfers of a stuck rule. Of a rule that is not stuck it knows none.

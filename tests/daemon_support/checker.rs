@@ -1,4 +1,5 @@
-//! Judges a run by what Rucio, the storages and the audit record say; the ledger is not asked.
+//! Judges a run by what Rucio, the storages and the audit record say; the ledger is not asked. Then what the ledger says is
+//! held beside that, against the invariants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,9 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use dl0_ingest::audit_log;
+use dl0_ingest::custody::invariants::world::{FileFacts, OnSite, Protection, World};
+use dl0_ingest::custody::{Copies, sites_on_record};
 use dl0_ingest::embedded::{Entry, Event, ReplicaState};
+use dl0_ingest::ledger::{FileRow, Ledger};
 use dl0_ingest::names::Did;
 use serde_json::Value;
+use sqlx::Connection as _;
 
 use super::client::{Client, encode};
 use super::daemon::{Daemon, End};
@@ -124,6 +129,54 @@ pub(crate) async fn check(site: &Site) {
     nothing_else_on_site(site, &deliveries);
     nothing_else_deleted(&account, &deliveries);
     catalogued(site, &account, &deliveries).await;
+    constitutional(site, &account, &deliveries).await;
+}
+
+/// No invariant is broken now, and none was found broken before an effect.
+async fn constitutional(site: &Site, account: &Account, deliveries: &[Delivery]) {
+    let mut files = Vec::with_capacity(deliveries.len());
+    let ledger = Ledger::open_read_only(&site.state().join("ledger.db")).await.unwrap();
+    for delivery in deliveries {
+        let row = ledger.by_lfn(&delivery.lfn()).await.unwrap();
+        files.push(facts(site, account, delivery, row.as_ref()));
+    }
+    ledger.close().await;
+    assert_eq!(World { files, required: Copies::MIN }.violations(), []);
+    let url = format!("sqlite://{}?mode=ro", site.state().join("ledger.db").display());
+    let mut ledger = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let trips = sqlx::query_scalar::<_, String>("SELECT reason FROM breaker WHERE code = 'invariant'");
+    assert_eq!(trips.fetch_all(&mut ledger).await.unwrap(), [""; 0]);
+    ledger.close().await.unwrap();
+}
+
+/// A file's whole situation.
+fn facts(site: &Site, account: &Account, delivery: &Delivery, row: Option<&FileRow>) -> FileFacts {
+    let is_it = |path: PathBuf| fs::read(path).is_ok_and(|content| content == *delivery.content);
+    let on_site = site.storage(1).join(&delivery.path);
+    let there = site.rucio.replicas(&delivery.did());
+    let good = |number: &u32| {
+        there.get(&format!("STORAGE-{number}")) == Some(&ReplicaState::Available)
+            && is_it(site.storage(*number).join(&delivery.path))
+    };
+    let evidence = row.and_then(|row| row.last_evidence.as_deref());
+    let ended = |rule: &String| if account.ended.contains_key(rule) { Protection::Ended } else { Protection::Holds };
+    FileFacts {
+        lfn: delivery.lfn(),
+        state: row.map(|row| row.state),
+        evidence_on_record: evidence.is_some(),
+        sites_on_record: evidence.map(sites_on_record),
+        sentence_on_record: row.is_some_and(|row| row.invalid_path.is_some()),
+        on_site: Some(match on_site.exists() {
+            false => OnSite::Absent,
+            true if is_it(on_site) => OnSite::Delivered,
+            true => OnSite::Other,
+        }),
+        set_aside: Some(is_it(invalid(site, delivery))),
+        trigger: Some(site.trigger_path(delivery).symlink_metadata().is_ok()),
+        protection: row.and_then(|row| row.rule_c.as_ref()).map(ended),
+        good_sites: Some([2, 3].iter().map(|number| u32::from(good(number))).sum()),
+        destroyed_since: 0,
+    }
 }
 
 /// Two identical copies at distinct sites, and none on site.

@@ -195,7 +195,13 @@ impl Site {
         self.write(delivery.clone());
     }
 
-    fn write(&self, mut delivery: Delivery) -> Delivery {
+    fn write(&self, delivery: Delivery) -> Delivery {
+        let delivery = self.put(delivery);
+        self.trigger(&delivery);
+        delivery
+    }
+
+    fn put(&self, mut delivery: Delivery) -> Delivery {
         let path = self.storage(1).join(&delivery.path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         // on the same file system, and nowhere where the daemon looks
@@ -206,8 +212,6 @@ impl Site {
         let mut deliveries = self.deliveries.lock().unwrap();
         fs::rename(&arriving, &path).unwrap();
         deliveries.insert(delivery.path.clone(), delivery.clone());
-        drop(deliveries);
-        self.trigger(&delivery);
         delivery
     }
 
@@ -237,6 +241,20 @@ impl Site {
         let of = |fate| deliveries.iter().filter(move |delivery| delivery.fate == fate).map(Delivery::dataset);
         let kept: BTreeSet<Did> = of(Fate::Kept).collect();
         of(Fate::Released).filter(|dataset| !kept.contains(dataset)).collect()
+    }
+
+    /// Another file comes in the place of this one; from now on that is what is expected there.
+    pub(crate) fn replace(&self, delivery: &Delivery, content: Vec<u8>) {
+        fs::write(self.storage(1).join(&delivery.path), &content).unwrap();
+        self.expect(&Delivery { content: Arc::new(content), ..delivery.clone() });
+    }
+
+    /// Another file of the same size, and another fate, comes in the place of this one in an instant.
+    pub(crate) fn exchange(&self, delivery: &Delivery, fate: Fate) -> Delivery {
+        let mut content = (*delivery.content).clone();
+        let middle = content.len() / 2;
+        content[middle] ^= 1;
+        self.put(Delivery { content: Arc::new(content), fate, inodes: Vec::new(), ..delivery.clone() })
     }
 
     /// Waits until the ledger has no file on its road any more, and every quiet dataset is settled.

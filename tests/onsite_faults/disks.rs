@@ -181,3 +181,31 @@ async fn an_audit_that_reads_names_the_file_that_the_disk_cannot_read() {
     let daemon = Daemon::start(&site, &[]);
     ends_well(&site, daemon).await;
 }
+
+/// Two copies are proven, and somebody wants the third one: no want of room overrules that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_data_disk_forces_no_deletion_that_a_brake_stops() {
+    let site = site().await;
+    let disk = Mount::memory(&site.storage(1), "4m");
+    site.make_tree();
+    fs::write(site.kill_switch(), "nothing goes tonight").unwrap();
+    let daemon = Daemon::start(&site, &[]);
+    let file = good(&site, "a");
+    let braked = |row: &dl0_ingest::ledger::FileRow| {
+        row.state == State::Confirmed && row.waits_for.as_ref().is_some_and(|why| why.contains("nothing goes tonight"))
+    };
+    site.until_row(&file, "the brake", braked).await;
+    let ballast = disk.fill();
+    for look in 1..=3 {
+        let due = site.row(&file).await.unwrap().next_attempt;
+        assert_eq!(site.say(&["retry", "--reason", "the disk is full", &file.lfn()]).code, 0);
+        let row = site.until_row(&file, &format!("look {look} with a full disk"), |row| row.next_attempt > due).await;
+        assert!(braked(&row), "{row:#?}");
+    }
+    assert!(site.storage(1).join(&file.path).exists());
+    // an operator lifts the brake, and that makes room
+    fs::remove_file(site.kill_switch()).unwrap();
+    site.until_state(&file, State::Released).await;
+    drop(ballast);
+    ends_well(&site, daemon).await;
+}

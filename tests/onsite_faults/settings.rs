@@ -82,6 +82,31 @@ async fn data_centres_that_become_one_site_in_rucio_are_no_two_copies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_turns_out_to_lie_on_the_mountain_is_no_copy() {
+    let (site, daemon, file) = with_a_confirmed_file().await;
+    site.rucio.set_attribute("STORAGE-3", "site", Some("LAPALMA"));
+    fs::remove_file(site.kill_switch()).unwrap();
+    let row = site.until_state(&file, State::Held).await;
+    assert!(row.reason.as_deref().unwrap().contains("STORAGE-3 is at the site of the on-site RSE"), "{row:#?}");
+    assert!(site.storage(1).join(&file.path).exists());
+    site.rucio.set_attribute("STORAGE-3", "site", Some("CSCS"));
+    site.go_on(&file);
+    ends_well(&site, daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_site_of_the_on_site_rse_is_unknown_no_copy_is_known_to_be_elsewhere() {
+    let (site, daemon, file) = with_a_confirmed_file().await;
+    site.rucio.set_attribute("STORAGE-1", "site", None);
+    fs::remove_file(site.kill_switch()).unwrap();
+    daemon.until_said(&site, "the on-site RSE STORAGE-1 has no attribute 'site'").await;
+    assert_eq!(site.row(&file).await.unwrap().state, State::Confirmed);
+    assert!(site.storage(1).join(&file.path).exists());
+    site.rucio.set_attribute("STORAGE-1", "site", Some("LAPALMA"));
+    ends_well(&site, daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_data_centre_that_leaves_the_expression_in_rucio_is_no_copy() {
     let (site, daemon, file) = with_a_confirmed_file().await;
     site.rucio.set_attribute("STORAGE-3", "OFFSITE", None);

@@ -23,6 +23,9 @@ const NIGHT: usize = 1000;
 const MEMORY: u64 = 200_000;
 /// Deliveries of one file.
 const AGAIN: usize = 1000;
+/// Files that are all delivered again, each so many times.
+const MANY: usize = 400;
+const TIMES: usize = 3;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_of_triggers_is_taken_in_within_bounded_memory() {
@@ -82,6 +85,53 @@ async fn a_file_that_is_triggered_a_thousand_times_on_its_road_ends_like_any_oth
     site.until_trigger_gone(&file).await;
     fs::remove_file(site.kill_switch()).unwrap();
     ends_well(&site, daemon).await;
+}
+
+/// Several times what the queue of second deliveries takes in one go; and every fiftieth comes with other content.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_second_deliveries_is_compared_to_the_last_one() {
+    let site = site().await;
+    site.lift_limits_of_an_hour();
+    fs::write(site.kill_switch(), "until the storm is over").unwrap();
+    let daemon = Daemon::start(&site, &[]);
+    let content = fixture("SUBARRAY");
+    let files: Vec<Delivery> = (0..MANY)
+        .map(|number| {
+            let fate = if number % 50 == 0 { Fate::Kept } else { Fate::Released };
+            site.deliver(&format!("{}.fits.fz", named_of(fate, number)), content.clone(), fate)
+        })
+        .collect();
+    for file in &files {
+        site.until_state(file, State::Confirmed).await;
+        site.until_trigger_gone(file).await;
+    }
+    let (kept, released): (Vec<&Delivery>, Vec<&Delivery>) = files.iter().partition(|file| file.fate == Fate::Kept);
+    for _ in 0..TIMES {
+        for file in &released {
+            site.trigger(file);
+        }
+        for file in &released {
+            site.until_trigger_gone(file).await;
+        }
+    }
+    for file in &kept {
+        site.replace(file, fixture("CAL"));
+        site.trigger(file);
+    }
+    for file in &kept {
+        let row = site.until_state(file, State::Held).await;
+        assert_eq!(row.reason_code.as_deref(), Some("other-content"));
+    }
+    // whoever has looked at them lets the others go
+    assert_eq!(site.say(&["breaker", "reset", "--reason", "delivered twice by mistake"]).code, 0);
+    fs::remove_file(site.kill_switch()).unwrap();
+    ends_well(&site, daemon).await;
+}
+
+/// What is kept lies in a dataset of its own, which is not settled.
+fn named_of(fate: Fate, number: usize) -> String {
+    let telescope = if fate == Fate::Kept { "MST" } else { "LST" };
+    format!("ctao/acada/dl0/{telescope}/events/2026/01/01/{number}")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,8 @@ use dl0_ingest::ledger::{FileRow, Operator, Retried, TooLate};
 use dl0_ingest::names::Did;
 
 use crate::DELETION_ON;
-use crate::site::{Site, fixture, lfn};
+use crate::ended_rules::decided_and_braked;
+use crate::site::{Daemon, Site, fixture, lfn};
 
 const CONFIRM: &str = "confirm: {hold: 200ms, poll: 50ms, poll_max: 200ms}\n";
 
@@ -234,5 +235,29 @@ async fn a_wrong_trigger_beside_a_proven_file_keeps_it_and_says_why_until_it_is_
     kept(&site, &lfn, "removed if it is wrong (dl0-ingest status)").await;
     fs::remove_file(&trigger).unwrap();
     site.until(&lfn, State::Released).await;
+    daemon.stop().await;
+}
+
+/// It cannot happen, so it is made to: the evidence of a release that is decided disappears from the ledger.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_promise_stops_the_release_holds_the_file_opens_the_breaker_and_is_counted() {
+    let site = Site::new(DELETION_ON).await;
+    let (daemon, row) = decided_and_braked(&site).await;
+    daemon.stop().await;
+    site.forget_evidence(&row.lfn).await;
+    fs::remove_file(site.state().join("stop-releases")).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let with_metrics = |text: String| text.replace("listen: null", &format!("listen: '127.0.0.1:{port}'"));
+    let daemon = Daemon::start(site.config_with(with_metrics));
+    let row = site.until(&row.lfn, State::Held).await;
+    let reason = "invariant I5 would be broken: the evidence of the release is not on record";
+    assert_eq!((row.reason_code.as_deref(), row.reason.as_deref()), (Some("invariant"), Some(reason)));
+    assert_eq!(site.operate().await.breaker().await.unwrap().unwrap().code, "invariant");
+    assert!(site.path("a.fits.fz").exists());
+    assert_eq!(site.rucio.replicas(&Did::new("acada", &row.lfn)).get("STORAGE-1"), Some(&ReplicaState::Available));
+    let _ = rustls::crypto::ring::default_provider().install_default(); // already there in a second test
+    let client = reqwest::Client::builder().tls_certs_only([]).build().unwrap();
+    let metrics = client.get(format!("http://127.0.0.1:{port}/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("dl0_ingest_invariant_violations_total{invariant=\"I5\"} 1"), "{metrics}");
     daemon.stop().await;
 }

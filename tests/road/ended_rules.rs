@@ -1,6 +1,7 @@
 //! Rules of ours that somebody else ends, or gives an end: nothing leaves the site for it that may not, and files say why
 //! they stay.
 
+use std::fs;
 use std::time::Duration;
 
 use dl0_ingest::custody::State;
@@ -10,6 +11,7 @@ use dl0_ingest::names::Did;
 use serde_json::json;
 
 use crate::DELETION_ON;
+use crate::reconcile::sources;
 use crate::site::{Site, fixture, with_first_copy_only};
 
 /// Rucio's administrator.
@@ -170,4 +172,76 @@ async fn a_file_that_somebody_had_rucio_delete_before_it_had_copies_is_held_as_v
     assert!(matches!(row.reason_code.as_deref(), Some("vanished" | "unprotected")), "{row:#?}");
     assert!(site.operate().await.breaker().await.unwrap().is_some(), "nothing else is released until it is understood");
     daemon.stop().await;
+}
+
+/// The rule of the on-site copy has no end, and protects it.
+async fn until_protected(site: &Site, lfn: &str) -> FileRow {
+    let rucio = sources(site, None).rucio;
+    let begun = std::time::Instant::now();
+    loop {
+        let row = site.row(lfn).await.unwrap();
+        if rucio.rule(row.rule_c.as_ref().unwrap()).await.is_ok_and(|rule| rule.expires_at.is_none()) {
+            return row;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "nothing protects it: {row:#?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What an operator is to look at must still be there then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_file_whose_rule_somebody_ended_or_limited_is_protected_again_and_stays_held() {
+    for (lifetime, purge) in [(3600, true), (0, false)] {
+        let site = Site::new(&DELETION_ON.replace("hold: 200ms", "hold: 2s")).await;
+        let daemon = site.start();
+        let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+        let row = site.until_row(&lfn, |row| row.first_look.is_some()).await;
+        let somebody = Somebody::at(&site).await;
+        somebody.limits(&rules_a(&site.rucio.history()).remove(0), 3600, false).await;
+        let held = site.until(&lfn, State::Held).await;
+        let rule = row.rule_c.unwrap();
+        somebody.limits(&rule, lifetime, purge).await;
+        if lifetime == 0 {
+            until_removed(&site, &rule).await;
+        }
+        let row = until_protected(&site, &lfn).await;
+        assert_eq!((row.state, &row.reason), (State::Held, &held.reason));
+        assert_on_site(&site, &row);
+        daemon.stop().await;
+    }
+}
+
+/// A release that is decided and was not begun, because its record cannot be written; then a brake comes.
+pub(crate) async fn decided_and_braked(site: &Site) -> (crate::site::Daemon, FileRow) {
+    let in_the_way = site.state().join("audit.jsonl");
+    fs::create_dir(&in_the_way).unwrap();
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    let waits_for = |words: &'static str| {
+        move |row: &FileRow| row.state == State::Releasing && row.waits_for.as_ref().is_some_and(|w| w.contains(words))
+    };
+    site.until_row(&lfn, waits_for("audit record")).await;
+    fs::write(site.state().join("stop-releases"), "not before noon").unwrap();
+    fs::remove_dir(&in_the_way).unwrap();
+    let row = site.until_row(&lfn, waits_for("not before noon")).await;
+    (daemon, row)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_elses_end_of_the_rule_is_no_release_that_was_begun_and_passes_no_brake() {
+    for (lifetime, purge) in [(3600, true), (0, false)] {
+        let site = Site::new(DELETION_ON).await;
+        let (daemon, row) = decided_and_braked(&site).await;
+        let rule = row.rule_c.unwrap();
+        Somebody::at(&site).await.limits(&rule, lifetime, purge).await;
+        if lifetime == 0 {
+            until_removed(&site, &rule).await;
+        }
+        let row = until_protected(&site, &row.lfn).await;
+        assert_eq!((row.state, row.release_ordered_at), (State::Releasing, None), "{row:#?}");
+        assert_on_site(&site, &row);
+        fs::remove_file(site.state().join("stop-releases")).unwrap();
+        site.until(&row.lfn, State::Released).await;
+        daemon.stop().await;
+    }
 }

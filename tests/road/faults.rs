@@ -5,7 +5,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::{Answer, Daemon, Endpoint, Event};
+use dl0_ingest::embedded::{Answer, Daemon, Endpoint, Event, ReplicaState};
+use dl0_ingest::names::Did;
 use rand::RngExt as _;
 
 use crate::DELETION_ON;
@@ -204,4 +205,35 @@ async fn files_wait_for_transfers_that_neither_end_nor_fail_for_hours() {
     }
     daemon.stop().await;
     assert_in_order(&site, &[first.lfn, second]);
+}
+
+/// Proven twice, and lost before the look right before the release: with its row in Rucio, or behind Rucio's back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_lost_after_the_proof_keeps_the_on_site_copy() {
+    for (known_to_rucio, why) in [
+        (true, "evidence that was complete is not any more: 1 of 2 off-site copies: STORAGE-2 has it"),
+        (false, "Rucio says AVAILABLE at STORAGE-3, the storage has no such file"),
+    ] {
+        let site = Site::new(DELETION_ON).await;
+        let switch = site.state().join("stop-releases");
+        fs::write(&switch, "until a copy is lost").unwrap();
+        let daemon = site.start();
+        let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+        site.until_row(&lfn, |row| row.waits_for.as_ref().is_some_and(|why| why.contains("until a copy is lost")))
+            .await;
+        let did = Did::new("acada", &lfn);
+        if known_to_rucio {
+            site.rucio.lose_copy(&did, "STORAGE-3").unwrap();
+        } else {
+            site.rucio.lose_file(&did, "STORAGE-3").unwrap();
+        }
+        fs::remove_file(&switch).unwrap();
+        let row = site.until(&lfn, State::Held).await;
+        let reason = row.reason.as_deref().unwrap();
+        assert!(reason.contains(why), "{reason}");
+        assert!(site.operate().await.breaker().await.unwrap().is_some());
+        assert!(site.path("a.fits.fz").exists());
+        assert_eq!(site.rucio.replicas(&did).get("STORAGE-1"), Some(&ReplicaState::Available));
+        daemon.stop().await;
+    }
 }

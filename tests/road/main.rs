@@ -8,6 +8,7 @@ mod ended_rules;
 mod faults;
 mod rebuild;
 mod reconcile;
+mod redelivery;
 mod rules;
 mod settling;
 mod site;

@@ -214,3 +214,26 @@ async fn a_running_daemon_keeps_a_rebuild_out() {
     .await
     .unwrap();
 }
+
+/// `rucio rule remove` gives a rule an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_rule_somebody_gave_an_end_is_in_custody_again_and_keeps_its_rule() {
+    let site = Site::new(DRY_RUN).await;
+    site.rucio.faults().pause(Daemon::Conveyor);
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    let row = site.until_row(&lfn, |row| row.state == State::Registered && !row.trigger_pending).await;
+    daemon.stop().await;
+    let rule = row.rule_c.unwrap();
+    site.rucio.delete_rule(&rule);
+    lose_ledger(&site);
+    assert_eq!(rebuild(&site).await.unwrap(), [(lfn.clone(), "registered".to_owned())].into());
+    assert_eq!(site.row(&lfn).await.unwrap().rule_c, Some(rule.clone()));
+    site.rucio.faults().resume(Daemon::Conveyor);
+    let daemon = site.start();
+    site.until(&lfn, State::Confirmed).await;
+    let client = sources(&site, None).rucio;
+    assert_eq!(client.rule(&rule).await.unwrap().expires_at, None);
+    assert!(site.path("a.fits.fz").exists());
+    daemon.stop().await;
+}

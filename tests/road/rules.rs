@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::{Daemon as RucioDaemon, Outage};
+use dl0_ingest::embedded::{Daemon as RucioDaemon, Options, Outage};
 use dl0_ingest::ledger::FileRow;
 use dl0_ingest::names::Did;
 use dl0_ingest::rucio::{Client, Kind, Rule};
@@ -16,7 +16,11 @@ const NAME: &str = "a.fits.fz";
 
 /// A file whose copies have all been asked for and have come, at which nobody has looked since, and no daemon.
 async fn replicated() -> (Site, FileRow, Client) {
-    let site = Site::new(DRY_RUN).await;
+    replicated_with(|_| {}).await
+}
+
+async fn replicated_with(change: impl FnOnce(&mut Options)) -> (Site, FileRow, Client) {
+    let site = Site::with(DRY_RUN, change).await;
     let patient =
         |text: String| text.replace("hold: 200ms, poll: 50ms, poll_max: 200ms", "hold: 200ms, poll: 1h, poll_max: 1h");
     let daemon = Daemon::start(site.config_with(patient));
@@ -70,6 +74,36 @@ async fn a_rule_of_the_first_copies_that_was_removed_is_placed_again() {
     let new = rule_a(&rucio).await;
     assert_ne!(new.id, old);
     daemon.stop().await;
+}
+
+/// Where a rule holds a file.
+async fn held_at(rucio: &Client, rule: &str, row: &FileRow) -> String {
+    let locks = rucio.rule_locks(rule).await.unwrap();
+    locks.into_iter().find(|lock| lock.did == row.did()).unwrap().rse
+}
+
+/// Rucio chooses anew, and knows nothing of what the other rule holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_of_the_first_copies_that_comes_back_where_the_further_copy_lies_changes_places_with_it() {
+    let mut changed_places = 0;
+    for seed in 0..4 {
+        let (site, row, rucio) = replicated_with(|options| options.seed = seed).await;
+        let (old_a, old_b) = (rule_a(&rucio).await.id, row.rule_b.clone().unwrap());
+        let before = held_at(&rucio, &old_a, &row).await;
+        removed(&rucio, &old_a).await;
+        let daemon = site.start();
+        let row = site.until(&row.lfn, State::Confirmed).await;
+        let (a, b) = (rule_a(&rucio).await.id, row.rule_b.clone().unwrap());
+        let (at_a, at_b) = (held_at(&rucio, &a, &row).await, held_at(&rucio, &b, &row).await);
+        assert_ne!(at_a, at_b);
+        if at_a != before {
+            changed_places += 1;
+            assert_ne!(b, old_b);
+            assert_eq!(row.first_rse, Some(at_a));
+        }
+        daemon.stop().await;
+    }
+    assert!((1..4).contains(&changed_places), "both choices were to be seen: {changed_places}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

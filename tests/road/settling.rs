@@ -419,3 +419,49 @@ async fn until_measured(address: std::net::SocketAddr, line: &str) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// Until a dataset is settled its files have rules of their own, and nothing but those holds what has left the mountain.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rules_of_released_files_are_placed_again_also_while_their_dataset_is_not_settled() {
+    for after in ["1h", "null"] {
+        let site = Site::new(&quiet_after(after)).await;
+        let daemon = site.start();
+        let names = names(3);
+        released(&site, &names).await;
+        daemon.stop().await;
+        let rucio = rucio(&site);
+        let (first, second) = (site.row(&lfn(&names[0])).await.unwrap(), site.row(&lfn(&names[1])).await.unwrap());
+        let a = rucio.did_rules(&dataset()).await.unwrap().remove(0).id;
+        for rule in [&a, first.rule_b.as_ref().unwrap()] {
+            removed(&rucio, rule).await;
+        }
+        site.rucio.delete_rule(second.rule_b.as_ref().unwrap());
+        let daemon = site.start();
+        for name in &names {
+            let begun = std::time::Instant::now();
+            while !held_twice(&site, &rucio, name).await {
+                assert!(begun.elapsed() < Duration::from_secs(20), "{name} is not held at two places");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        let row = site.row(&first.lfn).await.unwrap();
+        assert_eq!(row.state, State::Released);
+        assert_ne!(row.rule_b, first.rule_b);
+        daemon.stop().await;
+    }
+}
+
+/// Permanent rules of the file or its dataset hold it at two places.
+async fn held_twice(site: &Site, rucio: &Client, name: &str) -> bool {
+    let did = Did::new("acada", lfn(name));
+    let mut places = BTreeSet::new();
+    for of in [&did, &dataset()] {
+        for rule in rucio.did_rules(of).await.unwrap().into_iter().filter(|rule| rule.expires_at.is_none()) {
+            let locks = rucio.rule_locks(&rule.id).await.unwrap();
+            let held = locks.into_iter().filter(|lock| lock.did == did && lock.state == LockState::Ok);
+            places.extend(held.map(|lock| lock.rse));
+        }
+    }
+    let there: BTreeSet<String> = site.rucio.replicas(&did).into_keys().collect();
+    places.len() == 2 && places == there
+}

@@ -158,6 +158,32 @@ impl Site {
         ledger.close().await.unwrap();
     }
 
+    /// Takes the evidence of a file out of the ledger. Without a daemon.
+    pub(crate) async fn forget_evidence(&self, lfn: &str) {
+        let url = format!("sqlite://{}", self.root.path().join("state/ledger.db").display());
+        let mut ledger = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        let forget = sqlx::query("UPDATE files SET last_evidence = NULL, next_attempt = 0 WHERE lfn = $1").bind(lfn);
+        assert_eq!(forget.execute(&mut ledger).await.unwrap().rows_affected(), 1);
+        ledger.close().await.unwrap();
+    }
+
+    /// Has the ledger know of a second delivery, which lies there now, that is not compared yet. Without a daemon.
+    pub(crate) async fn remember_redelivery(&self, row: &FileRow, found: &Path) {
+        let stat = rustix::fs::stat(found).unwrap();
+        let path = format!("sqlite://{}", self.root.path().join("state/ledger.db").display());
+        let mut ledger = sqlx::SqliteConnection::connect(&path).await.unwrap();
+        let insert = "INSERT INTO redeliveries (file_id, bytes, mtime_ns, inode, seen_at, next_attempt)
+                      VALUES ($1, $2, $3, $4, 0, 0)";
+        let mtime_ns = stat.st_mtime * 1_000_000_000 + i64::try_from(stat.st_mtime_nsec).unwrap();
+        let insert = sqlx::query(insert)
+            .bind(row.id)
+            .bind(stat.st_size)
+            .bind(mtime_ns)
+            .bind(i64::try_from(stat.st_ino).unwrap());
+        insert.execute(&mut ledger).await.unwrap();
+        ledger.close().await.unwrap();
+    }
+
     /// The datasets' state of settling, waited for.
     pub(crate) async fn until_settlement(&self, dataset: &Did, condition: impl Fn(&Settlement) -> bool) -> Settlement {
         let started = Instant::now();

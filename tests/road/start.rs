@@ -68,7 +68,7 @@ async fn an_expression_that_matches_the_site_itself_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_rses_at_one_site_are_one_site_and_a_siteless_rse_is_named() {
     let site = Site::with("", |options| {
-        for rse in &mut options.rses {
+        for rse in &mut options.rses[1..] {
             rse.attributes.insert("site".to_owned(), "SAME".to_owned());
         }
     })
@@ -81,6 +81,26 @@ async fn two_rses_at_one_site_are_one_site_and_a_siteless_rse_is_named() {
     .await;
     let words = refusal(site.config()).await;
     assert!(words.contains("the off-site RSE STORAGE-3 has no attribute 'site'"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_rse_on_the_mountain_is_no_off_site_rse_whatever_its_name() {
+    let site = Site::with("", |options| {
+        let on_site = options.rses[0].attributes["site"].clone();
+        options.rses[2].attributes.insert("site".to_owned(), on_site);
+    })
+    .await;
+    let words = refusal(site.config()).await;
+    assert!(
+        words.contains("also matches STORAGE-3, which is at the site of the on-site RSE STORAGE-1 (site=LAPALMA)"),
+        "{words}"
+    );
+    let site = Site::with("", |options| {
+        options.rses[0].attributes.remove("site");
+    })
+    .await;
+    let words = refusal(site.config()).await;
+    assert!(words.contains("the on-site RSE STORAGE-1 has no attribute 'site'"), "{words}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ pub mod world;
 use std::path::Path;
 
 use super::{Contents, Copies, Evidence, State};
+use crate::names::INVALID_DIRECTORY;
 
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -143,6 +144,26 @@ pub fn same_content(registered: &Contents, delivered: &Contents) -> Result<(), V
     )
 }
 
+/// I7, I3: what is moved away from under a name that is being released is other content than what has its copies under that
+/// name, and it goes into `invalid/`.
+pub fn other_content_may_be_moved(
+    state: State,
+    registered: &Contents,
+    delivered: &Contents,
+    destination: &Path,
+) -> Result<(), Violation> {
+    if state != State::Releasing {
+        return broken("I5", format!("the file is {state}: nothing is about to delete what was delivered"));
+    }
+    if registered == delivered {
+        return broken("I7", "what was delivered is the registered content, whose place is here");
+    }
+    if !destination.components().any(|part| part.as_os_str() == INVALID_DIRECTORY) {
+        return broken("I3", format!("'{}' is not in {INVALID_DIRECTORY}/", destination.display()));
+    }
+    Ok(())
+}
+
 /// What became of a call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterFailure {
@@ -207,6 +228,26 @@ mod tests {
         assert!(trigger_of_rejected_may_go(&sentenced, false).is_ok());
         assert_eq!(name(trigger_of_rejected_may_go(&sentenced, true)), Some("I3"));
         assert_eq!(name(trigger_of_rejected_may_go(&intent(State::Discovered, None), false)), Some("I1"));
+    }
+
+    #[test]
+    fn only_other_content_is_moved_from_under_a_name_that_leaves() {
+        let content = |letter: &str| Contents {
+            bytes: 1,
+            adler32: letter.repeat(8),
+            crc32c: letter.repeat(8),
+            blake3: letter.repeat(64),
+        };
+        let place = Path::new("ctao/acada/invalid/a");
+        let (ours, other) = (content("a"), content("b"));
+        assert!(other_content_may_be_moved(State::Releasing, &ours, &other, place).is_ok());
+        for (state, delivered, place, broken) in [
+            (State::Released, &other, place, "I5"),
+            (State::Releasing, &ours, place, "I7"),
+            (State::Releasing, &other, Path::new("ctao/acada/dl0/a"), "I3"),
+        ] {
+            assert_eq!(name(other_content_may_be_moved(state, &ours, delivered, place)), Some(broken));
+        }
     }
 
     #[test]

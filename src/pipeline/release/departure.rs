@@ -12,8 +12,8 @@ use crate::rucio::{ReplicaQuery, ReplicaState};
 
 use super::super::announce::{Effect, announce};
 use super::super::look::{UNTRUE_LIST, is_known, look};
-use super::super::on_site::{delivered_again, on_disk, rule_has_ended};
-use super::super::{Context, Stage, StageError, backoff, blocking, brakes};
+use super::super::on_site::{RuleC, delivered_again, on_disk, rule_c};
+use super::super::{Context, Stage, StageError, backoff, blocking, brakes, protection};
 use super::{SAID, at_once, give_up, order, permitted, still_fresh};
 
 /// Watches files go whose release is decided.
@@ -83,15 +83,22 @@ async fn resume(context: &Context, rows: Vec<FileRow>) -> Result<(), StageError>
     at_once(looked_at, |(row, look)| go_on(context, row, look)).await.map(drop)
 }
 
-/// The file, if the end of its rule C is still to be asked for.
+/// The file, if the end of its rule C is still to be asked for. What others did to that rule is no release.
 async fn undecided(context: &Context, row: FileRow) -> Result<Option<FileRow>, StageError> {
-    match rule_has_ended(context, &row).await {
-        Ok(true) => {
+    match rule_c(context, &row).await {
+        Ok(RuleC::GivenUp) => {
             context.ledger.release_ordered(&row).await?;
             context.wait(&row, Duration::ZERO, "Rucio to delete the on-site copy").await?;
         }
-        Ok(false) if stays(context, &row).await? => {}
-        Ok(false) => return Ok(Some(row)),
+        Ok(RuleC::EndedByOthers) => match protection::restore(context, &row).await {
+            Ok(()) => {
+                let why = "a rule that protects the on-site copy again: somebody had ended it";
+                context.wait(&row, context.config().release.poll, why).await?;
+            }
+            Err(error) => context.set_back(&row, error).await?,
+        },
+        Ok(RuleC::Stands) if stays(context, &row).await? => {}
+        Ok(RuleC::Stands) => return Ok(Some(row)),
         Err(error) => context.set_back(&row, error).await?,
     }
     Ok(None)

@@ -1,5 +1,5 @@
-//! Rules A and S of settled datasets, which nothing else asks about any more: do they stand, and hold both copies of every
-//! released file?
+//! The rules of datasets with released files, which nothing else asks about any more: do they stand, and hold both copies of
+//! every released file?
 //!
 //! Rules are only placed and kept here, none ends, so no brake applies. Rule A is placed as ever, and Rucio may then choose
 //! the copies that rule S holds. Rule S is therefore placed where rule A does not hold a copy, and only where that leaves
@@ -17,7 +17,7 @@ use crate::pipeline::our_rules::{Standing, is_rule_a, is_rule_s};
 use crate::pipeline::{Context, StageError, first_copies, mend};
 use crate::rucio::{Kind, Rule};
 
-use super::{DatasetRules, Facts, Turn, place};
+use super::{DatasetRules, Facts, Turn, own_rules, place};
 
 /// Datasets asked about in one round, with one short question each: 28 800 a day at the usual pace.
 const ROUND: i64 = 200;
@@ -42,13 +42,14 @@ impl Cursor {
 pub(super) async fn round(context: &Context) -> Result<(), StageError> {
     let datasets = context.ledger.watched_datasets(context.watched.get().as_ref(), ROUND).await?;
     let whole = datasets.len() < usize::try_from(ROUND).unwrap_or(usize::MAX);
+    let mut lists = own_rules::Lists::default();
     let mut closer = CLOSER;
     for known in datasets {
         context.health.heartbeat("settle");
         if context.shutdown.is_cancelled() || closer == 0 {
             return Ok(());
         }
-        match look(context, &known).await {
+        match look(context, &known, &mut lists).await {
             Ok(Looked::Briefly) => {}
             Ok(Looked::Closely) => closer -= 1,
             // a dataset that Rucio does not answer for keeps no other from being looked at
@@ -70,8 +71,8 @@ enum Looked {
     Closely,
 }
 
-/// Whether both rules stand; if not, or if that was so a while ago, what they hold.
-async fn look(context: &Context, known: &Watched) -> Result<Looked, StageError> {
+/// Whether all rules stand; if not, or if that was so a while ago, what they hold.
+async fn look(context: &Context, known: &Watched, lists: &mut own_rules::Lists) -> Result<Looked, StageError> {
     let dataset = known.did();
     let rules = match context.rucio.did_rules(&dataset).await {
         Ok(rules) => rules,
@@ -82,12 +83,17 @@ async fn look(context: &Context, known: &Watched) -> Result<Looked, StageError> 
         Err(error) => return Err(error.into()),
     };
     let a = standing(context, &rules, known.rule_a.as_deref()).await?;
-    let s = standing(context, &rules, Some(&known.rule_s)).await?;
     match &known.rule_a {
         Some(rule) => mend::rule_a(context, &dataset, rule, a).await?,
         None => first_copies::place_rule(context, &dataset).await?,
     }
-    let s_is_gone = mend::rule_s(context, &dataset, &known.rule_s, s).await?;
+    let rule_a = context.ledger.rule_a(&dataset).await?;
+    let some_own = own_rules::mend(context, &dataset, rule_a.as_deref(), lists).await?;
+    let Some(rule_s) = &known.rule_s else {
+        return Ok(if some_own { Looked::Closely } else { Looked::Briefly });
+    };
+    let s = standing(context, &rules, Some(rule_s)).await?;
+    let s_is_gone = mend::rule_s(context, &dataset, rule_s, s).await?;
     if a != Standing::Gone && !s_is_gone && known.settled_at.is_some() {
         return Ok(Looked::Briefly);
     }

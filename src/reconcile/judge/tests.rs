@@ -110,8 +110,8 @@ fn a_file_on_its_road_gives_nothing() {
         ("being written, before its trigger", State::Held, |f| {
             (f.row, f.disk) = (None, Some(OnDisk::File(DELIVERED, YOUNG)));
         }),
-        ("announced and not seen yet", State::Held, |f| (f.row, f.trigger) = (None, Some(OLD))),
-        ("announced before it is there", State::Held, |f| (f.row, f.disk, f.trigger) = (None, None, Some(OLD))),
+        ("announced and not seen yet", State::Held, |f| (f.row, f.trigger) = (None, Some(YOUNG))),
+        ("announced before it is there", State::Held, |f| (f.row, f.disk, f.trigger) = (None, None, Some(YOUNG))),
         ("registered in Rucio, and not in the ledger yet", State::Verified, |f| f.replica = Some(replica())),
         ("overwritten before it is verified", State::Discovered, |f| on_disk(f, |found| found.bytes = 11)),
         ("sentenced, on its way to invalid/", State::Discovered, |f| {
@@ -271,4 +271,8 @@ fn a_forgotten_trigger_goes_only_from_a_file_that_is_all_right() {
     assert_eq!(found(&unprotected), [(code, None, None), (Code::Unprotected, Some("I5"), None)]);
     let released = Facts { trigger: Some(OLD), ..on_its_road(State::Released) };
     assert_eq!(found(&released), [(code, None, Some(Repair::RemoveTrigger))]);
+    for disk in [Some(file(DELIVERED)), None] {
+        let taken_by_nobody = Facts { trigger: Some(OLD), disk, ..nobody() };
+        assert_eq!(found(&taken_by_nobody), [(code, None, None)], "{disk:?}");
+    }
 }

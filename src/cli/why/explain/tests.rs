@@ -42,6 +42,7 @@ fn row(state: State) -> FileRow {
         first_rse: None,
         first_look: None,
         last_evidence: None,
+        release_announced_at: None,
         release_ordered_at: None,
         replica_gone_at: None,
         reason_code: None,

@@ -1,0 +1,150 @@
+//! Rules B of released files whose dataset is not settled: nothing else asks about them any more, and nothing else holds the
+//! copy that they brought.
+//!
+//! One list of our rules for each RSE that was a first copy's, not a question for each file.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use crate::custody::in_millis;
+use crate::ledger::{OwnRule, now};
+use crate::names::Did;
+use crate::pipeline::mend::{self, Held};
+use crate::pipeline::offsite::Offsite;
+use crate::pipeline::our_rules::Standing;
+use crate::pipeline::{Context, StageError};
+use crate::rucio::{LockState, Survey};
+
+/// Rules of one dataset that are asked for by themselves in one round: those that no list has. Others are next then.
+const BY_THEMSELVES: usize = 200;
+/// After this long others are next.
+const NEXT: Duration = Duration::from_mins(10);
+/// Files whose rules are placed again in one request.
+const BATCH: usize = 200;
+
+/// The data centres and our rules at them as one round sees them.
+#[derive(Default)]
+pub(super) struct Lists {
+    offsite: Option<Offsite>,
+    /// By the RSE of the first copy.
+    of_source: HashMap<String, Survey>,
+}
+
+impl Lists {
+    async fn offsite(&mut self, context: &Context) -> Result<Offsite, StageError> {
+        if let Some(offsite) = &self.offsite {
+            return Ok(offsite.clone());
+        }
+        let offsite = Offsite::now(context).await?;
+        Ok(self.offsite.insert(offsite).clone())
+    }
+
+    async fn stands(&mut self, context: &Context, offsite: &Offsite, own: &OwnRule) -> Result<bool, StageError> {
+        if !self.of_source.contains_key(&own.first_rse) {
+            let survey = context.rucio.survey(&offsite.elsewhere_than(&own.first_rse)).await?;
+            self.of_source.insert(own.first_rse.clone(), survey);
+        }
+        Ok(self.of_source.get(&own.first_rse).and_then(|survey| survey.stands(&own.rule_b)) == Some(true))
+    }
+}
+
+/// Sees to it that rules A and B hold the released files of a dataset at two sites. `rule_a`: that of the dataset, which
+/// stands. `false`: no file has a rule of its own.
+pub(super) async fn mend(
+    context: &Context,
+    dataset: &Did,
+    rule_a: Option<&str>,
+    lists: &mut Lists,
+) -> Result<bool, StageError> {
+    let own = context.ledger.own_rules(dataset).await?;
+    if own.is_empty() {
+        return Ok(false);
+    }
+    let offsite = lists.offsite(context).await?;
+    let first = first_copies(context, rule_a).await?;
+    let mut again: BTreeMap<String, Vec<&OwnRule>> = BTreeMap::new();
+    let mut doubtful = Vec::new();
+    for file in &own {
+        if !lists.stands(context, &offsite, file).await? {
+            doubtful.push(file);
+        } else if let Some(place) = misplaced(context, &offsite, dataset, file, &first).await? {
+            again.entry(place).or_default().push(file);
+        }
+    }
+    for file in in_turn(&doubtful) {
+        let standing = Standing::ask(context, &file.rule_b).await?;
+        mend::notice(context, "further copies", &file.rule_b, &file.lfn, standing);
+        if mend::is_gone(context, &file.rule_b, standing).await? {
+            let source = first.get(&file.lfn).unwrap_or(&file.first_rse);
+            again.entry(source.clone()).or_default().push(file);
+        }
+    }
+    for (source, files) in again {
+        for batch in files.chunks(BATCH) {
+            context.health.heartbeat("settle");
+            let mut rows = Vec::with_capacity(batch.len());
+            for file in batch {
+                rows.extend(context.ledger.still_own(file).await?);
+            }
+            mend::further_copies_again(context, &offsite, &source, rows).await?;
+        }
+    }
+    Ok(true)
+}
+
+/// Some of them, others each time.
+fn in_turn<'a>(doubtful: &[&'a OwnRule]) -> Vec<&'a OwnRule> {
+    let turn = usize::try_from(now() / in_millis(NEXT)).unwrap_or(0);
+    let begin = if doubtful.is_empty() { 0 } else { turn * BY_THEMSELVES % doubtful.len() };
+    doubtful.iter().cycle().skip(begin).take(doubtful.len().min(BY_THEMSELVES)).copied().collect()
+}
+
+/// The RSE at which rule A holds each file, by LFN.
+async fn first_copies(context: &Context, rule_a: Option<&str>) -> Result<HashMap<String, String>, StageError> {
+    let Some(rule) = rule_a else { return Ok(HashMap::new()) };
+    let locks = context.rucio.rule_locks(rule).await?;
+    Ok(locks.into_iter().filter(|lock| lock.state == LockState::Ok).map(|lock| (lock.did.name, lock.rse)).collect())
+}
+
+/// Where rule A holds a file, if that is not where it held it when rule B was placed, and rule B holds it there too.
+async fn misplaced(
+    context: &Context,
+    offsite: &Offsite,
+    dataset: &Did,
+    file: &OwnRule,
+    first: &HashMap<String, String>,
+) -> Result<Option<String>, StageError> {
+    let Some(place) = first.get(&file.lfn).filter(|place| **place != file.first_rse) else { return Ok(None) };
+    let did = Did::new(dataset.scope.clone(), file.lfn.clone());
+    let locks = context.rucio.rule_locks(&file.rule_b).await?;
+    let ok = locks.into_iter().filter(|lock| lock.did == did && lock.state == LockState::Ok).map(|lock| lock.rse);
+    let held = Held {
+        first: [(did.clone(), place.clone())].into(),
+        further: [((did.clone(), file.rule_b.clone()), ok.collect())].into(),
+    };
+    Ok(held.at_one_site(offsite, &did, &file.rule_b).map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_more_rules_than_are_asked_for_some_are_and_none_twice() {
+        let rules: Vec<OwnRule> = (0..i64::try_from(3 * BY_THEMSELVES).unwrap())
+            .map(|id| OwnRule {
+                id,
+                delivery: 1,
+                lfn: id.to_string(),
+                rule_b: id.to_string(),
+                first_rse: "A".to_owned(),
+            })
+            .collect();
+        let all: Vec<&OwnRule> = rules.iter().collect();
+        let ids =
+            |rules: Vec<&OwnRule>| rules.into_iter().map(|rule| rule.id).collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(ids(in_turn(&all)).len(), BY_THEMSELVES);
+        assert_eq!(ids(in_turn(&all[..3])).len(), 3);
+        assert!(in_turn(&[]).is_empty());
+    }
+}
