@@ -32,6 +32,7 @@ async fn with_three_transfers_of_ten_failing_every_file_gets_its_copies() {
     let seed = rand::rng().random_range(0..1_000_000);
     println!("transfers fail with seed {seed}");
     let stack = shift.stack.clone();
+    let before = stack.failed_transfers();
     let failing = stack.failing_transfers(30, seed);
     shift.deliver_some(16, Duration::from_millis(300)).await;
     shift
@@ -42,6 +43,9 @@ async fn with_three_transfers_of_ten_failing_every_file_gets_its_copies() {
             })
         })
         .await;
+    let failed = stack.failed_transfers() - before;
+    assert!(failed > 0, "none of at least 32 transfers was made to fail");
+    println!("{failed} transfers were made to fail");
     drop(failing);
     shift.end().await;
 }
@@ -75,9 +79,26 @@ async fn a_copy_that_vanishes_after_it_was_proven_keeps_the_file_until_an_operat
     let mut shift = Shift::begin().await;
     let file = shift.deliver();
     shift.until("the first look", |shift| shift.daemon.log().contains("off-site copies proven, first look")).await;
+    a_copy_vanishes_and_is_mended(shift, file, || {}).await;
+}
+
+/// The same after both looks, when nothing but a brake keeps the file on site.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_vanishes_after_its_file_was_confirmed_keeps_the_file_until_an_operator_has_mended_it() {
+    let mut shift = Shift::begin().await;
+    let switch = shift.daemon.kill_switch();
+    std::fs::write(&switch, "until a copy is lost").unwrap();
+    let file = shift.deliver();
+    shift.until("the brake", |shift| shift.daemon.why(&file.lfn).contains("until a copy is lost")).await;
+    assert_eq!(shift.daemon.states()[&file.lfn], "confirmed");
+    a_copy_vanishes_and_is_mended(shift, file, || std::fs::remove_file(&switch).unwrap()).await;
+}
+
+async fn a_copy_vanishes_and_is_mended(mut shift: Shift, file: Delivery, then: impl FnOnce()) {
     let copy = shift.stack.offsite().next().map(|(_, storage)| storage.path(&file.lfn)).unwrap();
     let bytes = std::fs::read(&copy).unwrap();
     std::fs::remove_file(&copy).unwrap();
+    then();
 
     wait_for_state(&shift.daemon, &file.lfn, "held").await;
     let why = shift.daemon.why(&file.lfn);

@@ -1,5 +1,6 @@
 //! The real binary, with a configuration and a state directory of its own.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::net::TcpListener;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
+use dl0_ingest::ledger::{FileRow, Ledger};
 use tempfile::TempDir;
 
 use crate::stack::Stack;
@@ -96,6 +98,38 @@ retry: {{initial: 200ms, max: 3s}}
         self.get("/metrics").is_ok_and(|answer| answer.lines().any(|found| found == line))
     }
 
+    /// How often each promise was found broken, by its name.
+    pub(crate) fn broken_promises(&self) -> BTreeMap<String, String> {
+        let metrics = self.get("/metrics").unwrap();
+        let lines = metrics.lines().filter_map(|line| line.strip_prefix("dl0_ingest_invariant_violations_total"));
+        let counts = lines.filter_map(|rest| rest.strip_prefix("{invariant=\"")?.split_once("\"} "));
+        counts.map(|(promise, count)| (promise.to_owned(), count.to_owned())).collect()
+    }
+
+    /// The rows of the ledger, by LFN.
+    pub(crate) async fn rows(&self) -> BTreeMap<String, FileRow> {
+        let ledger = Ledger::open_read_only(&self.home.path().join("state/ledger.db")).await.unwrap();
+        let mut rows = BTreeMap::new();
+        for lfn in self.states().into_keys() {
+            rows.extend(ledger.by_lfn(&lfn).await.unwrap().map(|row| (lfn, row)));
+        }
+        ledger.close().await;
+        rows
+    }
+
+    /// The file that stops all releases while it is there.
+    pub(crate) fn kill_switch(&self) -> PathBuf {
+        self.home.path().join("state/stop-releases")
+    }
+
+    /// Has it read its configuration again, changed.
+    pub(crate) fn reload(&self, change: impl FnOnce(String) -> String) {
+        let text = std::fs::read_to_string(&self.config).unwrap();
+        std::fs::write(&self.config, change(text)).unwrap();
+        let pid = rustix::process::Pid::from_child(self.child.as_ref().unwrap());
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    }
+
     /// What an endpoint answers, head included.
     pub(crate) fn get(&self, path: &str) -> std::io::Result<String> {
         use std::io::{Read as _, Write as _};
@@ -154,7 +188,7 @@ retry: {{initial: 200ms, max: 3s}}
     }
 
     /// The state of each file in custody, by LFN, from `list --json`.
-    pub(crate) fn states(&self) -> std::collections::BTreeMap<String, String> {
+    pub(crate) fn states(&self) -> BTreeMap<String, String> {
         let output = self.command(&["list", "--json"]);
         assert!(output.status.success(), "list: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout)

@@ -26,3 +26,4 @@ mod outages;
 mod reaper;
 mod redelivery;
 mod rucio_misbehaves;
+mod rules;

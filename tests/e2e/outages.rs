@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dl0_ingest::custody::invariants::{Standing, outage_is_nobodys_fault};
+use dl0_ingest::ledger::FileRow;
+
 use crate::acada::{Acada, Deliveries, Plan};
 use crate::daemon::Daemon;
-use crate::outcome::{assert_released, wait_for, wait_for_release};
+use crate::outcome::{assert_no_promise_was_broken, assert_released, wait_for, wait_for_release};
 use crate::rucio::Rucio;
 use crate::stack::{Stack, new_night};
 use crate::watch::Witness;
@@ -37,16 +40,25 @@ async fn night_with_an_outage_of(service: &str) {
     let acada = Acada::start(&stack, night, &plan, &deliveries);
     wait_for("the first files are there", Duration::from_secs(30), &mut daemon, async || deliveries.count() >= 4).await;
     let outage = tokio::task::block_in_place(|| stack.without(service));
+    let before = daemon.rows().await;
     tokio::time::sleep(OUTAGE).await;
     assert!(daemon.is_running(), "the daemon did not survive\n{}", daemon.last_words());
     let troubled: Vec<_> =
         daemon.states().into_iter().filter(|(_, state)| state == "rejected" || state == "held").collect();
     assert_eq!(troubled, [], "an outage is nobody's fault");
+    let after = daemon.rows().await;
+    assert!(!before.is_empty(), "nothing was on its road when the outage began");
+    for (lfn, row) in before {
+        let standing = |row: &FileRow| Standing { state: row.state, attempts: row.attempts };
+        outage_is_nobodys_fault(standing(&row), standing(&after[&lfn]))
+            .unwrap_or_else(|broken| panic!("{lfn}: {broken}"));
+    }
     tokio::task::block_in_place(|| drop(outage));
 
     tokio::task::block_in_place(|| acada.finish());
     wait_for_release(&stack, &rucio, &mut daemon, &deliveries).await;
     witness.testify().await;
+    assert_no_promise_was_broken(&stack, &rucio, &daemon, &deliveries).await;
     assert_released(&stack, &rucio, &deliveries).await;
     daemon.stop();
 }

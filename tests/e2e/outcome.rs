@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use dl0_ingest::custody::invariants::world::{FileFacts, OnSite, Protection, World};
+use dl0_ingest::custody::{Copies, sites_on_record};
 use serde_json::{Map, Value};
 
 use crate::acada::{Deliveries, Delivery, digest, trigger_of};
@@ -74,6 +76,41 @@ pub(crate) async fn assert_released(stack: &Stack, rucio: &Rucio, deliveries: &D
     assert_catalogue_is_right(stack, rucio, &all).await;
     assert_collections_are_right(rucio, &all).await;
     assert_rules_are_a_and_b(stack, rucio, &all).await;
+}
+
+/// The constitution holds for every released file, by what the ledger says and by what lies where; and the daemon has found
+/// none of its promises broken.
+pub(crate) async fn assert_no_promise_was_broken(
+    stack: &Stack,
+    rucio: &Rucio,
+    daemon: &Daemon,
+    deliveries: &Deliveries,
+) {
+    let promises = (1..=8).map(|number| (format!("I{number}"), "0".to_owned()));
+    assert_eq!(daemon.broken_promises(), promises.collect());
+    let (rows, onsite) = (daemon.rows().await, stack.onsite().0);
+    let mut files = Vec::new();
+    for delivery in deliveries.all() {
+        let row = &rows[&delivery.lfn];
+        let protected = rucio.rules(&delivery.lfn).await.iter().any(|rule| rule["rse_expression"] == onsite);
+        let copies = stack
+            .offsite()
+            .filter(|(_, storage)| digest(&storage.path(&delivery.lfn)).is_ok_and(|digest| digest == delivery.digest));
+        files.push(FileFacts {
+            lfn: delivery.lfn.clone(),
+            state: Some(row.state),
+            evidence_on_record: row.last_evidence.is_some(),
+            sites_on_record: row.last_evidence.as_deref().map(sites_on_record),
+            sentence_on_record: row.invalid_path.is_some(),
+            on_site: Some(if delivery.path.exists() { OnSite::Delivered } else { OnSite::Absent }),
+            set_aside: None,
+            trigger: Some(trigger_of(&delivery.path).symlink_metadata().is_ok()),
+            protection: Some(if protected { Protection::Holds } else { Protection::Ended }),
+            good_sites: u32::try_from(copies.count()).ok(),
+            destroyed_since: 0,
+        });
+    }
+    assert_eq!(World { files, required: Copies::MIN }.violations(), []);
 }
 
 /// Both copies hold the delivered bytes, and nothing is left on site.

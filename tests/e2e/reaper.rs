@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::outcome::wait_for_state;
 use crate::shift::Shift;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,5 +25,35 @@ async fn released_files_wait_while_rucios_reaper_stands_still_and_go_when_it_wor
         assert!(why.contains("Rucio to delete the on-site copy (replica is Available)"), "{why}");
     }
     tokio::task::block_in_place(|| drop(pause));
+    shift.end().await;
+}
+
+/// The row goes, the file stays: reported, until the configuration says that the daemon may remove it, which it does on fresh
+/// evidence.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_the_reaper_left_on_disk_is_reported_and_removed_when_the_configuration_says_so() {
+    let grace = "leftover_grace: 2s, leftover: report";
+    let with_grace = |text: String| text.replace("deletion: on,", &format!("deletion: on, {grace},"));
+    let mut shift = Shift::with_configuration(with_grace).await;
+    let stack = shift.stack.clone();
+    let reaper = tokio::task::block_in_place(|| stack.without("reaper"));
+    let file = shift.deliver();
+    wait_for_state(&shift.daemon, &file.lfn, "releasing").await;
+    // the same file under another name, so that the reaper removes a name only
+    let kept = stack.onsite().1.directory.join("kept");
+    std::fs::hard_link(&file.path, &kept).unwrap();
+    shift.daemon.kill();
+    tokio::task::block_in_place(|| drop(reaper));
+    let lfns = [file.lfn.clone()];
+    let begun = std::time::Instant::now();
+    while shift.rucio.replica_states(&lfns).await.unwrap()[&file.lfn].contains_key(stack.onsite().0) {
+        assert!(begun.elapsed() < Duration::from_mins(3), "the reaper does not reap");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    std::fs::rename(&kept, &file.path).unwrap();
+    shift.daemon.run();
+    shift.until("it is reported", |shift| shift.daemon.log().contains("it is still on disk")).await;
+    assert!(file.path.exists());
+    shift.daemon.reload(|text| text.replace("leftover: report", "leftover: remove"));
     shift.end().await;
 }

@@ -105,6 +105,12 @@ impl Rucio {
         self.get(&format!("/dids/acada/{}/rules", encoded(name))).await
     }
 
+    /// Changes a rule, as anybody with the rights may.
+    pub(crate) async fn change_rule(&self, rule: &str, options: &Value) {
+        let body = json!({ "options": options });
+        self.call(reqwest::Method::PUT, &format!("/rules/{rule}"), Some(&body)).await.unwrap();
+    }
+
     /// The locks of a rule: (LFN, RSE, state).
     pub(crate) async fn locks(&self, rule: &str) -> Vec<(String, String, String)> {
         let text = |value: &Value| value.as_str().unwrap().to_owned();

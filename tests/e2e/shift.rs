@@ -9,7 +9,9 @@ use dl0_ingest::embedded::Faults;
 use crate::acada::{Deliveries, Delivery, directory, fixture, pull_trigger, write};
 use crate::daemon::Daemon;
 use crate::fault_proxy::Proxy;
-use crate::outcome::{assert_metadata_is_right, assert_released, wait_for, wait_for_release};
+use crate::outcome::{
+    assert_metadata_is_right, assert_no_promise_was_broken, assert_released, wait_for, wait_for_release,
+};
 use crate::rucio::Rucio;
 use crate::stack::{Stack, new_night};
 use crate::watch::Witness;
@@ -47,6 +49,11 @@ impl Shift {
         let daemon = Daemon::start_with(&stack, change);
         let witness = Witness::start(&stack, &rucio, &deliveries);
         Self { stack, rucio, daemon, deliveries, directory, witness }
+    }
+
+    /// The same, and the configuration is changed.
+    pub(crate) async fn with_configuration(change: impl FnOnce(String) -> String) -> Self {
+        Self::with(Arc::new(Stack::find()), change).await
     }
 
     /// Delivers a file as ACADA does.
@@ -110,6 +117,7 @@ impl Shift {
         self.nobody_is_blamed();
         wait_for_release(&self.stack, &self.rucio, &mut self.daemon, &self.deliveries).await;
         self.witness.testify().await;
+        assert_no_promise_was_broken(&self.stack, &self.rucio, &self.daemon, &self.deliveries).await;
         assert_released(&self.stack, &self.rucio, &self.deliveries).await;
         assert_metadata_is_right(&self.stack, &self.rucio, &self.deliveries).await;
         self.daemon.stop();

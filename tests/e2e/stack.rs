@@ -89,6 +89,11 @@ impl Stack {
         Proxy::start(tls, &self.rucio_url, http).unwrap()
     }
 
+    /// Where a witness writes down what must never happen. `make testbed-up` begins anew.
+    pub(crate) fn violations(&self) -> PathBuf {
+        self.testbed.join("violations")
+    }
+
     /// Runs a statement in Rucio's database; tells how many rows it changed.
     pub(crate) fn database(&self, statement: &str) -> u64 {
         let output = Command::new("psql").args([&self.database_url, "-c", statement]).output().unwrap();
@@ -113,6 +118,13 @@ impl Stack {
     pub(crate) fn failing_transfers(&self, percent: u8, seed: u64) -> FailingTransfers<'_> {
         self.fault(&format!(r#"{{"fail_percent": {percent}, "seed": {seed}}}"#));
         FailingTransfers(self)
+    }
+
+    /// How many transfers the FTS stand-in has made fail since it was started.
+    pub(crate) fn failed_transfers(&self) -> u64 {
+        let output = Command::new("curl").args(["-sf", &format!("{}/_faults", self.fts_url)]).output().unwrap();
+        let settings: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        settings["failed"].as_u64().unwrap()
     }
 
     /// Tells the FTS stand-in what to do wrong, as `{"fail_next": 1}`.

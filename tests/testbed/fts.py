@@ -7,7 +7,7 @@ A file is copied as FTS copies it: size and checksum of the source are checked, 
 bytes from the source storage itself, then size and checksum of the destination are checked; a bad copy is removed.
 Jobs live in a SQLite file and go on after a restart.
 
-GET /_faults shows the knobs, POST /_faults sets those given (JSON); the counted ones run down to 0 by themselves:
+GET /_faults shows the knobs, and how many transfers were made to fail (`failed`); POST /_faults sets those given (JSON); the counted ones run down to 0 by themselves:
 
   fail_next N        the next N transfers fail                 fail_percent P    P % of all fail (seed: the sequence)
   fail_match REGEX   those to a matching destination fail      offline [HOST:PORT]  this storage has no route
@@ -53,6 +53,7 @@ class Faults:
     def __init__(self):
         self.lock = threading.Lock()
         self.random = random.Random(1)
+        self.failed = 0
         self.settings = {
             "fail_next": 0, "fail_percent": 0, "seed": 1, "fail_match": "", "offline": [], "corrupt_next": 0,
             "rot_next": 0, "delay": 0, "hang_next": 0, "lose_next": 0, "refuse_next": 0,
@@ -85,7 +86,13 @@ class Faults:
         with self.lock:
             unlucky = self.random.random() * 100 < self.settings["fail_percent"]
         if self.take("fail_next") or unlucky or (match and re.search(match, destination)):
+            with self.lock:
+                self.failed += 1
             raise TransferError("TRANSFER [70] Communication error on send (injected)")
+
+    def shown(self):
+        with self.lock:
+            return {**self.settings, "failed": self.failed}
 
 
 class Storages:
@@ -322,13 +329,13 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(503, {"status": "503 Service Unavailable", "message": "injected"})
         match self.command, path:
             case "GET", ["_faults"]:
-                return self.answer(200, self.faults.settings)
+                return self.answer(200, self.faults.shown())
             case "POST", ["_faults"]:
                 try:
                     self.faults.update(json.loads(body))
                 except ValueError as error:
                     return self.answer(400, {"message": str(error)})
-                return self.answer(200, self.faults.settings)
+                return self.answer(200, self.faults.shown())
             case "GET", []:
                 return self.answer(200, {"api": {"major": 3, "minor": 14, "patch": 2}})
             case "GET", ["whoami"]:
