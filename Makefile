@@ -35,14 +35,16 @@ test-quick: nextest        ## what needs no real stack
 # How long the daemon is killed at random, and how long files come while Rucio answers badly at random, in seconds
 CAMPAIGN_SECONDS ?= 600
 
+# How long the soak of a campaign takes, in seconds
+CAMPAIGN_SOAK ?= 1800
+
 # Triggers of a storm
 CAMPAIGN_STORM ?= 50000
 
-campaign: nextest testbed-up ## kills at each point and at random, faults at random: CAMPAIGN_SECONDS each; all faults, as root
+campaign: nextest testbed-up ## all tests one by one, with long kills, faults, soak, storm and a deep model; over two hours, as root
 	DL0_INGEST_CRASH_SECONDS=$(CAMPAIGN_SECONDS) DL0_INGEST_FAULT_SECONDS=$(CAMPAIGN_SECONDS) DL0_INGEST_STORM=$(CAMPAIGN_STORM) \
-	  cargo nextest run --profile campaign --features testbed,failpoints --no-capture \
-	  --test crash --test onsite_faults --test road --test e2e \
-	  -E 'binary(crash) + binary(onsite_faults) + binary(e2e) + test(/^(faults|rules|ended_rules)::/)'; \
+	  DL0_INGEST_SOAK_SECONDS=$(CAMPAIGN_SOAK) DL0_INGEST_MODEL=deep \
+	  cargo nextest run --profile campaign --features testbed,failpoints --no-capture; \
 	  status=$$?; tests/testbed/down; exit $$status
 
 # How long the soak takes
