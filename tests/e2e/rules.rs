@@ -1,6 +1,6 @@
 //! Rules that somebody else ends, limits or suspends while files are on their road.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -64,15 +64,37 @@ async fn an_end_given_to_the_rule_of_the_on_site_copy_is_taken_away_and_a_remove
 async fn a_rule_of_the_first_copies_that_somebody_ended_is_placed_again_and_files_go_on() {
     let mut shift = Shift::begin().await;
     let stack = shift.stack.clone();
-    let submitter = tokio::task::block_in_place(|| stack.without("conveyor-submitter"));
+    let reaper = tokio::task::block_in_place(|| stack.without("reaper"));
     let file = shift.deliver();
-    wait_for_state(&shift.daemon, &file.lfn, "registered").await;
+    shift.until_available(&file.lfn, 1).await;
+    let finisher = tokio::task::block_in_place(|| stack.without("conveyor-finisher"));
+    wait_for_state(&shift.daemon, &file.lfn, "replicated").await;
+    let earlier = shift.daemon.rows().await[&file.lfn].rule_b.clone().unwrap();
     let dataset = file.lfn[..file.lfn.rfind('/').unwrap()].to_owned();
     let first = until_rule(&mut shift, "the rule of first copies", &dataset, |_| true).await;
+    // alive, it would take the end away before Rucio's judge comes
+    shift.daemon.kill();
     shift.rucio.change_rule(&id(&first), &json!({ "lifetime": 0 })).await;
-    let again = |rule: &Value| rule["id"] != first["id"] && rule["expires_at"].is_null();
-    until_rule(&mut shift, "another rule of first copies", &dataset, again).await;
-    tokio::task::block_in_place(|| drop(submitter));
+    let begun = Instant::now();
+    while !rules(&shift, &dataset, |_| true).await.is_empty() {
+        assert!(begun.elapsed() < PATIENCE, "the judge does not remove the rule");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    shift.daemon.run();
+    until_rule(&mut shift, "another rule of first copies", &dataset, |rule| rule["expires_at"].is_null()).await;
+    assert!(shift.daemon.log().contains("the rule of first copies was removed by somebody; it is placed again"));
+    tokio::task::block_in_place(|| drop((finisher, reaper)));
+    shift.until("the file is released", |shift| shift.daemon.states()[&file.lfn] == "released").await;
+    // Rucio may have put the first copy where the further one was to come; another was asked for then, and the earlier rule
+    // is for an operator to end
+    if shift.daemon.rows().await[&file.lfn].rule_b.as_ref() != Some(&earlier) {
+        shift.rucio.change_rule(&earlier, &json!({ "lifetime": 0 })).await;
+        let rucio = shift.rucio.clone();
+        wait_for("the earlier rule is gone", PATIENCE, &mut shift.daemon, async || {
+            !rucio.rules(&file.lfn).await.iter().any(|rule| rule["id"] == *earlier)
+        })
+        .await;
+    }
     shift.end().await;
 }
 
