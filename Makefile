@@ -9,7 +9,7 @@ NEXTEST_VERSION = 0.9.143
 FUZZ_VERSION = 0.13.2
 DENY_VERSION = 0.20.2
 
-.PHONY: help demo test test-quick campaign soak check licences bench bench-road audit-memory fuzz nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
+.PHONY: help demo test test-quick campaign campaign-long soak check licences bench bench-road audit-memory fuzz nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
 
 help:                      ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -32,8 +32,11 @@ test: nextest testbed-up   ## everything, the real stack included (Debian 12, as
 test-quick: nextest        ## what needs no real stack
 	cargo nextest run
 
-# How long the daemon is killed at random, and how long files come while Rucio answers badly at random, in seconds
-CAMPAIGN_SECONDS ?= 600
+# How long the daemon is killed at random in a campaign, in seconds
+CAMPAIGN_KILLS ?= 600
+
+# How long files come while Rucio answers badly at random, in seconds: once on the real stack, once on the embedded Rucio
+CAMPAIGN_FAULTS ?= 300
 
 # How long the soak of a campaign takes, in seconds
 CAMPAIGN_SOAK ?= 1800
@@ -41,10 +44,15 @@ CAMPAIGN_SOAK ?= 1800
 # Triggers of a storm
 CAMPAIGN_STORM ?= 50000
 
-campaign: nextest testbed-up ## all tests one by one, with long kills, faults, soak, storm and a deep model; over two hours, as root
-	DL0_INGEST_CRASH_SECONDS=$(CAMPAIGN_SECONDS) DL0_INGEST_FAULT_SECONDS=$(CAMPAIGN_SECONDS) DL0_INGEST_STORM=$(CAMPAIGN_STORM) \
+# The tests that take as long as they are told
+LONG = test(/^kills|^soak|with_a_fifth_of_all|while_a_fifth_of_all|a_storm_of_triggers/) + binary(custody_model)
+
+campaign: test campaign-long ## all of the tests, then the long ones once more at their full length; over two hours, as root
+
+campaign-long: nextest testbed-up ## long kills, bad answers, storm, soak and the deep model, one by one
+	DL0_INGEST_CRASH_SECONDS=$(CAMPAIGN_KILLS) DL0_INGEST_FAULT_SECONDS=$(CAMPAIGN_FAULTS) DL0_INGEST_STORM=$(CAMPAIGN_STORM) \
 	  DL0_INGEST_SOAK_SECONDS=$(CAMPAIGN_SOAK) DL0_INGEST_MODEL=deep \
-	  cargo nextest run --profile campaign --features testbed,failpoints --no-capture; \
+	  cargo nextest run --profile campaign --features testbed,failpoints --no-capture -E '$(LONG)'; \
 	  status=$$?; tests/testbed/down; exit $$status
 
 # How long the soak takes

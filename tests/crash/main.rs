@@ -8,5 +8,8 @@
 mod daemon_support;
 mod kills;
 mod load;
+mod lost;
 mod points;
+mod scenario;
 mod soak;
+mod source;

@@ -55,6 +55,8 @@ impl Account {
         };
         for entry in &account.history {
             match &entry.event {
+                // what somebody else has ended is none of ours, and another was placed for it
+                Event::RulePlaced { id, .. } if site.is_ended_by_others(id) => {}
                 Event::RulePlaced { did, .. } => {
                     account.by_did.entry(did.clone()).or_default().push(entry.clone());
                 }
@@ -97,8 +99,16 @@ impl Account {
 
     /// The first record of an effect on a file that lay on disk as this inode.
     fn record(&self, delivery: &Delivery, effect: &str, inode: u64) -> &Value {
+        self.record_after(delivery, effect, inode, None)
+    }
+
+    /// The first one after a moment.
+    fn record_after(&self, delivery: &Delivery, effect: &str, inode: u64, after: Option<SystemTime>) -> &Value {
         let records = self.records.get(&delivery.lfn()).map(Vec::as_slice).unwrap_or_default();
-        let is_it = |record: &&Value| record["effect"] == effect && record["identity"]["inode"] == inode;
+        let is_it = |record: &&Value| {
+            let is_after = after.is_none_or(|after| at(record) > after);
+            record["effect"] == effect && record["identity"]["inode"] == inode && is_after
+        };
         records.iter().find(is_it).unwrap_or_else(|| panic!("no record of the {effect} of {}", delivery.lfn()))
     }
 }
@@ -136,7 +146,7 @@ pub(crate) async fn check(site: &Site) {
 async fn constitutional(site: &Site, account: &Account, deliveries: &[Delivery]) {
     let mut files = Vec::with_capacity(deliveries.len());
     let ledger = Ledger::open_read_only(&site.state().join("ledger.db")).await.unwrap();
-    for delivery in deliveries {
+    for delivery in deliveries.iter().filter(|delivery| !site.is_forgotten(delivery)) {
         let row = ledger.by_lfn(&delivery.lfn()).await.unwrap();
         files.push(facts(site, account, delivery, row.as_ref()));
     }
@@ -249,8 +259,12 @@ fn nothing_else_deleted(account: &Account, deliveries: &[Delivery]) {
         deliveries.iter().filter(|delivery| fates.contains(&delivery.fate)).map(Delivery::did).collect()
     };
     let (good, sound) = (of(&[Fate::Released]), of(&[Fate::Released, Fate::Kept]));
+    let mut arrived = BTreeSet::new();
     for entry in &account.history {
         match &entry.event {
+            Event::Available { did, rse } => drop(arrived.insert((did, rse))),
+            // the row of a copy that never came, of a rule that somebody has ended
+            Event::ReplicaGone { did, rse } if rse != ON_SITE && !arrived.contains(&(did, rse)) => {}
             Event::FileDeleted { did, rse } | Event::ReplicaGone { did, rse } => {
                 assert!(rse == ON_SITE && good.contains(did), "{entry:?}");
             }
@@ -358,8 +372,10 @@ fn audit_records(site: &Site) -> Vec<Value> {
 fn released_on_record(site: &Site, account: &Account, delivery: &Delivery) {
     let endings = account.endings_on_site(&delivery.did());
     assert_eq!(endings.len(), delivery.inodes.len(), "{}", delivery.lfn());
+    let mut earlier = BTreeMap::new();
     for (ended, inode) in endings.into_iter().zip(&delivery.inodes) {
-        let record = account.record(delivery, "release", *inode);
+        // the same file may be released again after it was protected anew, on a record of its own
+        let record = account.record_after(delivery, "release", *inode, earlier.insert(inode, ended));
         complete(record, delivery);
         assert!(at(record) <= ended + site.clock_ahead(), "{record:#} came after {ended:?}");
         if delivery.leftover {

@@ -8,5 +8,6 @@ pub(crate) mod cli_support;
 #[path = "../rucio_contract/client.rs"]
 mod client;
 pub(crate) mod daemon;
+pub(crate) mod others;
 pub(crate) mod site;
 pub(crate) mod watcher;

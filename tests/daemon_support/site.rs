@@ -69,7 +69,11 @@ pub(crate) struct Site {
     pub(crate) rucio: Embedded,
     /// By how much a test has set the daemon's clock forward, in seconds.
     ahead: AtomicU64,
-    deliveries: Mutex<BTreeMap<PathBuf, Delivery>>,
+    pub(super) deliveries: Mutex<BTreeMap<PathBuf, Delivery>>,
+    /// Rules that somebody else has ended at once, by id: none of the daemon's any more.
+    pub(super) ended_by_others: Mutex<BTreeSet<String>>,
+    /// Files that had left, or were leaving, when the ledger was lost: it does not know them any more.
+    pub(super) forgotten: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Site {
@@ -78,7 +82,14 @@ impl Site {
         let quick = Duration::from_millis(20);
         let pace = Pace { judge: quick, conveyor: quick, reaper: quick, repair: REPAIR, ..Pace::default() };
         let rucio = Embedded::start(Options { pace, ..Options::new(root.path()) }).await.unwrap();
-        let site = Self { root, rucio, ahead: AtomicU64::default(), deliveries: Mutex::default() };
+        let site = Self {
+            root,
+            rucio,
+            ahead: AtomicU64::default(),
+            deliveries: Mutex::default(),
+            ended_by_others: Mutex::default(),
+            forgotten: Mutex::default(),
+        };
         fs::create_dir_all(site.state()).unwrap();
         site.make_tree();
         let password = site.root.path().join("password");
@@ -195,13 +206,7 @@ impl Site {
         self.write(delivery.clone());
     }
 
-    fn write(&self, delivery: Delivery) -> Delivery {
-        let delivery = self.put(delivery);
-        self.trigger(&delivery);
-        delivery
-    }
-
-    fn put(&self, mut delivery: Delivery) -> Delivery {
+    fn write(&self, mut delivery: Delivery) -> Delivery {
         let path = self.storage(1).join(&delivery.path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         // on the same file system, and nowhere where the daemon looks
@@ -212,6 +217,8 @@ impl Site {
         let mut deliveries = self.deliveries.lock().unwrap();
         fs::rename(&arriving, &path).unwrap();
         deliveries.insert(delivery.path.clone(), delivery.clone());
+        drop(deliveries);
+        self.trigger(&delivery);
         delivery
     }
 
@@ -235,12 +242,13 @@ impl Site {
         self.until(&what, || std::future::ready(path.symlink_metadata().is_err())).await;
     }
 
-    /// The datasets in which nothing is left to be done: none of their files is kept on site.
+    /// The datasets in which nothing is left to be done: none of their files is kept on site, or unknown to the ledger.
     pub(crate) fn quiet_datasets(&self) -> BTreeSet<Did> {
         let deliveries = self.deliveries();
         let of = |fate| deliveries.iter().filter(move |delivery| delivery.fate == fate).map(Delivery::dataset);
-        let kept: BTreeSet<Did> = of(Fate::Kept).collect();
-        of(Fate::Released).filter(|dataset| !kept.contains(dataset)).collect()
+        let forgotten = deliveries.iter().filter(|delivery| self.is_forgotten(delivery)).map(Delivery::dataset);
+        let open: BTreeSet<Did> = of(Fate::Kept).chain(forgotten).collect();
+        of(Fate::Released).filter(|dataset| !open.contains(dataset)).collect()
     }
 
     /// Another file comes in the place of this one; from now on that is what is expected there.
@@ -249,21 +257,14 @@ impl Site {
         self.expect(&Delivery { content: Arc::new(content), ..delivery.clone() });
     }
 
-    /// Another file of the same size, and another fate, comes in the place of this one in an instant.
-    pub(crate) fn exchange(&self, delivery: &Delivery, fate: Fate) -> Delivery {
-        let mut content = (*delivery.content).clone();
-        let middle = content.len() / 2;
-        content[middle] ^= 1;
-        self.put(Delivery { content: Arc::new(content), fate, inodes: Vec::new(), ..delivery.clone() })
-    }
-
     /// Waits until the ledger has no file on its road any more, and every quiet dataset is settled.
     pub(crate) async fn until_settled(&self) {
         let path = self.state().join("ledger.db");
         self.until("the end of all files' roads", || async {
             let Ok(ledger) = Ledger::open_read_only(&path).await else { return false };
             let summary = ledger.summary().await.unwrap_or_default();
-            let expected = self.deliveries();
+            let mut expected = self.deliveries();
+            expected.retain(|delivery| !self.is_forgotten(delivery));
             let mut settled = true;
             for dataset in self.quiet_datasets() {
                 settled &= ledger.settlement(&dataset).await.is_ok_and(|known| known.settled_at.is_some());
