@@ -161,7 +161,6 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     });
     // what a dry run has looked at is looked at again, in case this run is none
     ledger.hasten(State::Confirmed).await?;
-    // and nobody carries out the intents of the last run
     ledger.hasten(State::Releasing).await?;
 
     if let Err(error) = announce::check(&context).await {

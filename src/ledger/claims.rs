@@ -21,6 +21,13 @@ pub struct Postpone {
     pub failed: bool,
 }
 
+/// A release that is decided and being carried out: it is not ordered yet, and waits for nothing.
+macro_rules! carried_out {
+    () => {
+        "(state = 'releasing' AND release_ordered_at IS NULL AND waits_for IS NULL)"
+    };
+}
+
 /// How many batches of due files a claim looks through for those of one dataset.
 const WINDOW: i64 = 20;
 
@@ -150,15 +157,19 @@ impl Ledger {
         self.commit(tx).await
     }
 
-    /// Makes all files of a state due now: what they waited for has changed (a new configuration, Rucio back).
+    /// Makes all files of a state due now: what they waited for has changed (a new configuration, Rucio back). A release
+    /// that is just being carried out waits for nothing, and stays with whoever does it.
     pub async fn hasten(&self, state: State) -> Result<u64, Error> {
-        sqlx::query("UPDATE files SET next_attempt = $1 WHERE state = $2 AND next_attempt > $1")
-            .bind(now())
-            .bind(state.as_str())
-            .execute(&self.writer)
-            .await
-            .map(|done| done.rows_affected())
-            .map_err(|e| self.database(e))
+        sqlx::query(concat!(
+            "UPDATE files SET next_attempt = $1 WHERE state = $2 AND next_attempt > $1 AND NOT ",
+            carried_out!()
+        ))
+        .bind(now())
+        .bind(state.as_str())
+        .execute(&self.writer)
+        .await
+        .map(|done| done.rows_affected())
+        .map_err(|e| self.database(e))
     }
 
     /// Makes a file due whose interrupted release waits for something. `false`: it does not, or is being carried out.
@@ -176,12 +187,13 @@ impl Ledger {
         .map_err(|e| self.database(e))
     }
 
-    /// Forgets the claims of a daemon that is gone. Only with the lock held.
+    /// Forgets the claims of a daemon that is gone, and that it was carrying out releases. Only with the lock held.
     pub(super) async fn drop_claims(&self) -> Result<(), Error> {
         sqlx::query("UPDATE files SET claimed_by = NULL, claimed_until = NULL WHERE claimed_until IS NOT NULL")
             .execute(&self.writer)
             .await
-            .map(|_| ())
-            .map_err(|e| self.database(e))
+            .map_err(|e| self.database(e))?;
+        let due = concat!("UPDATE files SET next_attempt = $1 WHERE next_attempt > $1 AND ", carried_out!());
+        sqlx::query(due).bind(now()).execute(&self.writer).await.map(|_| ()).map_err(|e| self.database(e))
     }
 }

@@ -288,31 +288,39 @@ impl Ledger {
         Ok(moved)
     }
 
-    /// Rule C was ended in Rucio; the file can be watched go from now on.
+    /// Rule C was ended in Rucio; the file can be watched go from now on. Counts once.
     pub async fn release_ordered(&self, row: &FileRow) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        let update = "UPDATE files SET release_ordered_at = $1, next_attempt = $1 WHERE id = $2";
-        self.note(&mut tx, row, "release-ordered", update).await?;
-        self.spend(&mut tx, row.bytes).await?;
+        let update = "UPDATE files SET release_ordered_at = $1, next_attempt = $1
+             WHERE id = $2 AND release_ordered_at IS NULL";
+        if self.note(&mut tx, row, "release-ordered", update).await? {
+            self.spend(&mut tx, row.bytes).await?;
+        }
         self.commit(tx).await
     }
 
     /// Rucio has no on-site replica any more.
     pub async fn replica_gone(&self, row: &FileRow) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        self.note(&mut tx, row, "replica-gone", "UPDATE files SET replica_gone_at = $1 WHERE id = $2").await?;
+        let update = "UPDATE files SET replica_gone_at = $1 WHERE id = $2 AND replica_gone_at IS NULL";
+        self.note(&mut tx, row, "replica-gone", update).await?;
         self.commit(tx).await
     }
 
+    /// `false`: that is on record already.
     async fn note(
         &self,
         tx: &mut Transaction<'static, Sqlite>,
         row: &FileRow,
         kind: &str,
         update: &'static str,
-    ) -> Result<(), Error> {
-        sqlx::query(update).bind(now()).bind(row.id).execute(&mut **tx).await.map_err(|e| self.database(e))?;
-        self.event(tx, row.id, kind, None, None).await
+    ) -> Result<bool, Error> {
+        let done = sqlx::query(update).bind(now()).bind(row.id).execute(&mut **tx).await;
+        if done.map_err(|e| self.database(e))?.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.event(tx, row.id, kind, None, None).await?;
+        Ok(true)
     }
 
     /// Releasing → Released: replica and file are gone.

@@ -254,6 +254,32 @@ async fn confirm(ledger: &Ledger) -> FileRow {
     ledger.by_lfn(FILE).await.unwrap().unwrap()
 }
 
+#[tokio::test]
+async fn a_release_that_is_being_carried_out_is_hastened_by_a_restart_alone() {
+    let (directory, first) = ledger().await;
+    let row = confirm(&first).await;
+    let intent = first.releasing(&row, "{}", now() + 600_000, Limits::NONE).await.unwrap();
+    assert_eq!(intent, Intent::Written);
+    assert_eq!(first.hasten(State::Releasing).await.unwrap(), 0);
+    assert!(first.claim(State::Releasing, 1).await.unwrap().rows.is_empty());
+    // whoever carried it out has given up for now
+    let wait = Postpone { id: row.id, delay: Duration::from_hours(1), waits_for: "Rucio".to_owned(), failed: false };
+    first.postpone(&[wait]).await.unwrap();
+    assert_eq!(first.hasten(State::Releasing).await.unwrap(), 1);
+    assert_eq!(first.claim(State::Releasing, 1).await.unwrap().rows.len(), 1);
+    let due = sqlx::query("UPDATE files SET waits_for = NULL, next_attempt = $1").bind(now() + 600_000);
+    due.execute(&first.writer).await.unwrap();
+    first.close().await;
+    drop(first);
+    let again = Ledger::open(&directory.path().join("ledger.db")).await.unwrap();
+    assert_eq!(again.claim(State::Releasing, 1).await.unwrap().rows.len(), 1);
+    // told twice, it counts once
+    for _ in 0..2 {
+        again.release_ordered(&row).await.unwrap();
+    }
+    assert_eq!(again.standing(None, false).await.unwrap().spent.files, 1);
+}
+
 fn operator() -> Operator {
     Operator { who: "ada (uid 1000)".to_owned(), reason: "for a test".to_owned() }
 }

@@ -78,13 +78,14 @@ pub(super) enum RuleC {
     EndedByOthers,
 }
 
-/// Asks Rucio. We end a rule at once, and never before that is announced.
+/// Asks Rucio, and then the ledger. We end a rule at once, and never before that is announced.
 pub(super) async fn rule_c(context: &Context, row: &FileRow) -> Result<RuleC, StageError> {
     let Some(rule) = &row.rule_c else { return Ok(RuleC::Stands) };
     Ok(match find(context, rule).await? {
         Some(rule) if rule.expires_at.is_none() => RuleC::Stands,
         Some(rule) if rule.ends_later() => RuleC::EndedByOthers,
-        _ if row.release_announced_at.is_some() => RuleC::GivenUp,
+        // `row` may be older than the announcement
+        _ if context.ledger.unmoved(row).await?.is_some_and(|now| now.release_announced_at.is_some()) => RuleC::GivenUp,
         _ => RuleC::EndedByOthers,
     })
 }

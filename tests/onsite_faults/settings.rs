@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use dl0_ingest::custody::State;
+use dl0_ingest::embedded::{Answer, Endpoint};
 use rustix::process::Signal;
 
 use crate::daemon_support::checker::ends_well;
@@ -46,6 +47,19 @@ async fn reloads_in_the_middle_of_everything_also_of_a_broken_file_disturb_nothi
     daemon.signal(Signal::HUP);
     ends_well(&site, daemon).await;
     assert!(watcher.finish() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_while_a_file_is_being_released_leaves_it_to_who_releases_it() {
+    let (site, daemon, file) = with_a_confirmed_file().await;
+    site.rucio.faults().answer(Endpoint::UpdateRule, 1, &Answer::Delay(Duration::from_secs(2)));
+    fs::remove_file(site.kill_switch()).unwrap();
+    site.until_row(&file, "its release to be announced", |row| row.release_announced_at.is_some()).await;
+    daemon.signal(Signal::HUP);
+    daemon.until_said(&site, "configuration read again").await;
+    ends_well(&site, daemon).await;
+    let audit = fs::read_to_string(site.state().join("audit.jsonl")).unwrap();
+    assert_eq!(audit.matches(r#""effect":"release""#).count(), 1, "two have carried it out");
 }
 
 #[tokio::test(flavor = "multi_thread")]
