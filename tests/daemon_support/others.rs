@@ -64,7 +64,7 @@ impl Site {
         fs::write(&arriving, &content).unwrap();
         let inodes = vec![fs::metadata(&arriving).unwrap().ino()];
         let exchanged = Delivery { content: Arc::new(content), inodes, ..delivery.clone() };
-        // the watcher sees the one or the other
+        // so that nobody asks what is expected in between
         let mut deliveries = self.deliveries.lock().unwrap();
         fs::rename(&arriving, self.storage(1).join(&delivery.path)).unwrap();
         deliveries.insert(delivery.path.clone(), exchanged.clone());

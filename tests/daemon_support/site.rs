@@ -227,6 +227,15 @@ impl Site {
         self.deliveries.lock().unwrap().insert(delivery.path.clone(), delivery.clone());
     }
 
+    /// Whether this is still the delivery that is expected under its name. Whoever exchanges the file and the expectation
+    /// holds the lock from before the one to after the other.
+    pub(super) fn is_expected(&self, delivery: &Delivery) -> bool {
+        let deliveries = self.deliveries.lock().unwrap();
+        deliveries.get(&delivery.path).is_some_and(|now| {
+            Arc::ptr_eq(&now.content, &delivery.content) && now.fate == delivery.fate && now.inodes == delivery.inodes
+        })
+    }
+
     pub(crate) fn trigger(&self, delivery: &Delivery) {
         symlink(delivery.path.file_name().unwrap(), self.trigger_path(delivery)).unwrap();
     }
