@@ -26,7 +26,7 @@ licences:                  ## licences, sources and banned crates of the depende
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny --version $(DENY_VERSION)
 	cargo deny check licenses bans sources
 
-test: nextest testbed-up   ## everything, the real stack included (Debian 12, as root)
+test: nextest testbed-up   ## all but the longest, the real stack included (Debian 12, as root)
 	cargo nextest run --features testbed,failpoints; status=$$?; tests/testbed/down; exit $$status
 
 test-quick: nextest        ## what needs no real stack
@@ -44,15 +44,25 @@ CAMPAIGN_SOAK ?= 1800
 # Triggers of a storm
 CAMPAIGN_STORM ?= 50000
 
+# Triggers of a storm on the real stack, which copies three to five files a second
+CAMPAIGN_REAL_STORM ?= 1000
+
+# How long the daemon is suspended on the real stack, in seconds
+CAMPAIGN_PAUSE ?= 180
+
+AT_FULL_LENGTH = DL0_INGEST_CRASH_SECONDS=$(CAMPAIGN_KILLS) DL0_INGEST_CRASH_POINTS=all DL0_INGEST_FAULT_SECONDS=$(CAMPAIGN_FAULTS) \
+  DL0_INGEST_STORM=$(CAMPAIGN_STORM) DL0_INGEST_REAL_STORM=$(CAMPAIGN_REAL_STORM) DL0_INGEST_PAUSE_SECONDS=$(CAMPAIGN_PAUSE) \
+  DL0_INGEST_SOAK_SECONDS=$(CAMPAIGN_SOAK) DL0_INGEST_MODEL=deep
+
 # The tests that take as long as they are told
-LONG = test(/^kills|^soak|with_a_fifth_of_all|while_a_fifth_of_all|a_storm_of_triggers/) + binary(custody_model)
+LONG = test(/^kills|^soak|^crash::killed|_a_fifth_of_all|a_storm_of_triggers|a_daemon_that_is_suspended/) + binary(custody_model)
 
-campaign: test campaign-long ## all of the tests, then the long ones once more at their full length; over two hours, as root
+campaign: nextest testbed-up ## every test there is, each at its full length; over two hours, as root
+	$(AT_FULL_LENGTH) cargo nextest run --profile campaign --features testbed,failpoints; \
+	  status=$$?; tests/testbed/down; exit $$status
 
-campaign-long: nextest testbed-up ## long kills, bad answers, storm, soak and the deep model, one by one
-	DL0_INGEST_CRASH_SECONDS=$(CAMPAIGN_KILLS) DL0_INGEST_FAULT_SECONDS=$(CAMPAIGN_FAULTS) DL0_INGEST_STORM=$(CAMPAIGN_STORM) \
-	  DL0_INGEST_SOAK_SECONDS=$(CAMPAIGN_SOAK) DL0_INGEST_MODEL=deep \
-	  cargo nextest run --profile campaign --features testbed,failpoints --no-capture -E '$(LONG)'; \
+campaign-long: nextest testbed-up ## of these the long ones alone, with what they print
+	$(AT_FULL_LENGTH) cargo nextest run --profile campaign --features testbed,failpoints --no-capture -E '$(LONG)'; \
 	  status=$$?; tests/testbed/down; exit $$status
 
 # How long the soak takes

@@ -19,8 +19,20 @@ async fn files_wait_while_both_data_centres_are_down_and_flow_again_when_they_ar
     let outages: Vec<_> =
         tokio::task::block_in_place(|| services.iter().map(|service| stack.without(service)).collect());
     assert_eq!(outages.len(), 2);
-    shift.deliver_some(3, Duration::from_secs(5)).await;
+    let waiting: Vec<Delivery> = (0..3).map(|_| shift.deliver()).collect();
+    for file in &waiting {
+        wait_for_state(&shift.daemon, &file.lfn, "registered").await;
+    }
+    tokio::time::sleep(Duration::from_secs(15)).await;
     shift.nobody_is_blamed();
+    for file in &waiting {
+        let why = shift.daemon.why(&file.lfn);
+        assert!(why.contains("the first off-site copy"), "{why}");
+        assert!(
+            stack.offsite().all(|(_, storage)| !storage.path(&file.lfn).exists()),
+            "it was copied to where nobody is"
+        );
+    }
     tokio::task::block_in_place(|| drop(outages));
     shift.end().await;
 }
@@ -69,7 +81,24 @@ async fn a_copy_corrupted_under_its_old_time_stamp_is_found_before_the_first_loo
     wait_for_state(&shift.daemon, &file.lfn, "held").await;
     let why = shift.daemon.why(&file.lfn);
     assert!(why.contains("states crc32c") && why.contains("the file on site has"), "{why}");
-    kept_for_good(&mut shift, &file).await;
+    kept_for_good(shift, &file).await;
+}
+
+/// A copy whose bytes change after its transfer was verified is no evidence, whatever Rucio says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotten_copy_keeps_the_file_on_site() {
+    let mut shift = Shift::begin().await;
+    let file = shift.deliver();
+    shift.until_available(&file.lfn, 1).await;
+    shift.stack.fault(r#"{"rot_next": 1}"#);
+    shift.until_available(&file.lfn, 2).await;
+    let rotten = shift.stack.offsite().filter(|(_, storage)| !is_copy(&storage.path(&file.lfn), &file));
+    assert_eq!(rotten.count(), 1, "one copy is rotten, or this shows nothing");
+    wait_for_state(&shift.daemon, &file.lfn, "held").await;
+    let why = shift.daemon.why(&file.lfn);
+    assert!(why.contains("the file on site has"), "{why}");
+    shift.until("the breaker", |shift| shift.daemon.measures("dl0_ingest_release_breaker_open 1")).await;
+    kept_for_good(shift, &file).await;
 }
 
 /// Between the two looks a copy goes: the release does not happen, nothing else is released either until an operator has
@@ -139,7 +168,7 @@ async fn kept(shift: &mut Shift, file: &Delivery) {
     assert_eq!(states[shift.stack.onsite().0], "AVAILABLE");
 }
 
-async fn kept_for_good(shift: &mut Shift, file: &Delivery) {
-    kept(shift, file).await;
-    shift.daemon.stop();
+async fn kept_for_good(mut shift: Shift, file: &Delivery) {
+    kept(&mut shift, file).await;
+    shift.end_with_all_on_site().await;
 }

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, ExitStatus, Output};
 use std::time::{Duration, Instant};
 
 use dl0_ingest::ledger::{FileRow, Ledger};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::stack::Stack;
@@ -17,6 +18,8 @@ use crate::stack::Stack;
 pub(crate) struct Daemon {
     home: TempDir,
     config: PathBuf,
+    /// Of each life.
+    environment: Vec<(String, String)>,
     port: u16,
     child: Option<Child>,
 }
@@ -24,11 +27,15 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts a daemon that deletes, with the shortest waits that are still waits.
     pub(crate) fn start(stack: &Stack) -> Self {
-        Self::start_with(stack, |text| text)
+        Self::start_with(stack, Vec::new(), |text| text)
     }
 
-    /// Starts a daemon whose configuration was changed.
-    pub(crate) fn start_with(stack: &Stack, change: impl FnOnce(String) -> String) -> Self {
+    /// Starts a daemon with an environment of its own, whose configuration was changed.
+    pub(crate) fn start_with(
+        stack: &Stack,
+        environment: Vec<(String, String)>,
+        change: impl FnOnce(String) -> String,
+    ) -> Self {
         stack.remove_old_triggers();
         let home = TempDir::with_prefix("dl0-ingest-e2e-").unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -63,29 +70,47 @@ retry: {{initial: 200ms, max: 3s}}
             password = password.display(),
         );
         std::fs::write(&config, change(text)).unwrap();
-        let mut daemon = Self { home, config, port, child: None };
+        let mut daemon = Self { home, config, environment, port, child: None };
         daemon.run();
         daemon
     }
 
     /// Starts the process (again) and waits until it says that it is ready.
     pub(crate) fn run(&mut self) {
+        self.spawn(&[]);
+        self.await_ready();
+    }
+
+    /// Starts the process (again), with something more in its environment.
+    pub(crate) fn spawn(&mut self, environment: &[(&str, &str)]) {
         assert!(self.child.is_none(), "it runs already");
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_dl0-ingest"))
             .args(["run", "--config"])
             .arg(&self.config)
+            .envs(self.environment.iter().map(|(key, value)| (key, value)))
+            .envs(environment.iter().copied())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
         self.child = Some(child);
+    }
+
+    fn await_ready(&mut self) {
         let until = Instant::now() + Duration::from_secs(30);
         while !self.is_ready() {
             assert!(self.is_running(), "the daemon ended instead of starting:\n{}", self.last_words());
             assert!(Instant::now() < until, "not ready within 30 s:\n{}", self.last_words());
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// How it has ended, if it has ended by itself.
+    pub(crate) fn end(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut()?.try_wait().unwrap()?;
+        self.child = None;
+        Some(status)
     }
 
     /// Whether `/readyz` answers 200.
@@ -108,7 +133,7 @@ retry: {{initial: 200ms, max: 3s}}
 
     /// The rows of the ledger, by LFN.
     pub(crate) async fn rows(&self) -> BTreeMap<String, FileRow> {
-        let ledger = Ledger::open_read_only(&self.home.path().join("state/ledger.db")).await.unwrap();
+        let ledger = Ledger::open_read_only(&self.state_dir().join("ledger.db")).await.unwrap();
         let mut rows = BTreeMap::new();
         for lfn in self.states().into_keys() {
             rows.extend(ledger.by_lfn(&lfn).await.unwrap().map(|row| (lfn, row)));
@@ -119,15 +144,29 @@ retry: {{initial: 200ms, max: 3s}}
 
     /// The file that stops all releases while it is there.
     pub(crate) fn kill_switch(&self) -> PathBuf {
-        self.home.path().join("state/stop-releases")
+        self.state_dir().join("stop-releases")
     }
 
     /// Has it read its configuration again, changed.
     pub(crate) fn reload(&self, change: impl FnOnce(String) -> String) {
+        self.configure(change);
+        self.signal(Signal::HUP);
+    }
+
+    /// Changes its configuration, which it takes over at its next start.
+    pub(crate) fn configure(&self, change: impl FnOnce(String) -> String) {
         let text = std::fs::read_to_string(&self.config).unwrap();
         std::fs::write(&self.config, change(text)).unwrap();
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = rustix::process::Pid::from_child(self.child.as_ref().unwrap());
-        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Where its ledger and its audit record are.
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.home.path().join("state")
     }
 
     /// What an endpoint answers, head included.
@@ -167,7 +206,7 @@ retry: {{initial: 200ms, max: 3s}}
     pub(crate) fn stop(&mut self) {
         let mut child = self.child.take().unwrap();
         let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(pid, Signal::TERM).unwrap();
         let asked = Instant::now();
         let status = loop {
             if let Some(status) = child.try_wait().unwrap() {

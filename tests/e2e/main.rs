@@ -8,9 +8,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
 
 mod acada;
+#[path = "../onsite_faults/clock.rs"]
+mod clock;
 mod daemon;
 #[path = "../fault_proxy/proxy.rs"]
 mod fault_proxy;
+#[allow(dead_code, reason = "some of them are for other tests")]
+#[path = "../onsite_faults/mounts.rs"]
+mod mounts;
 mod outcome;
 mod rucio;
 mod shift;
@@ -21,9 +26,16 @@ mod bad_deliveries;
 mod copies;
 mod crash;
 mod database;
+mod interruptions;
 mod night;
+mod on_site;
 mod outages;
 mod reaper;
 mod redelivery;
 mod rucio_misbehaves;
 mod rules;
+
+/// How long, or how many, unless the environment says otherwise.
+fn number(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).map_or(otherwise, |text| text.parse().unwrap())
+}

@@ -154,8 +154,7 @@ async fn assert_collections_are_right(rucio: &Rucio, all: &[Delivery]) {
             child = parent;
         }
     }
-    let datasets: BTreeSet<&str> =
-        all.iter().map(|delivery| &delivery.lfn[..delivery.lfn.rfind('/').unwrap()]).collect();
+    let datasets: BTreeSet<&str> = all.iter().map(|delivery| dataset_of(&delivery.lfn)).collect();
     for (name, expected) in &children {
         let did = rucio.did(name).await.unwrap_or_else(|| panic!("{name} does not exist"));
         let content: BTreeSet<String> = rucio.content(name).await.into_iter().collect();
@@ -174,7 +173,7 @@ async fn assert_collections_are_right(rucio: &Rucio, all: &[Delivery]) {
 async fn assert_rules_are_a_and_b(stack: &Stack, rucio: &Rucio, all: &[Delivery]) {
     let mut by_dataset: BTreeMap<&str, Vec<&Delivery>> = BTreeMap::new();
     for delivery in all {
-        by_dataset.entry(&delivery.lfn[..delivery.lfn.rfind('/').unwrap()]).or_default().push(delivery);
+        by_dataset.entry(dataset_of(&delivery.lfn)).or_default().push(delivery);
     }
     let offsite: BTreeSet<&str> = stack.offsite().map(|(rse, _)| rse).collect();
     for (dataset, files) in by_dataset {
@@ -221,6 +220,62 @@ async fn ok_locks(rucio: &Rucio, rule: &Value) -> BTreeMap<String, String> {
             (lfn, rse)
         })
         .collect()
+}
+
+/// The audit record is whole, and has the release of every file with its content and two sites.
+pub(crate) fn assert_on_record(daemon: &Daemon, released: &[Delivery]) {
+    let proven = daemon.command(&["audit", "verify-log"]);
+    assert!(proven.status.success(), "{}", String::from_utf8_lossy(&proven.stdout));
+    let text = std::fs::read_to_string(daemon.state_dir().join("audit.jsonl")).unwrap_or_default();
+    // a line that was cut off is none; the chain has told it from a forged one
+    let records: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    for delivery in released {
+        let is_it = |record: &&Value| record["effect"] == "release" && record["lfn"] == *delivery.lfn;
+        let mut releases = records.iter().filter(is_it).peekable();
+        assert!(releases.peek().is_some(), "no record of the release of {}", delivery.lfn);
+        for record in releases {
+            assert_eq!(record["contents"]["blake3"], delivery.digest.to_hex().as_str(), "{record:#}");
+            let copies = record["order"]["evidence"]["copies"].as_array().unwrap();
+            let sites: BTreeSet<&str> = copies.iter().map(|copy| copy["site"].as_str().unwrap()).collect();
+            assert!(sites.len() >= 2, "{record:#}");
+        }
+    }
+}
+
+/// Settled: two permanent rules on each dataset, which hold every file at both data centres between them, and none on a file.
+pub(crate) async fn assert_settled(stack: &Stack, rucio: &Rucio, daemon: &mut Daemon, deliveries: &Deliveries) {
+    let all = deliveries.all();
+    let offsite: BTreeSet<String> = stack.offsite().map(|(rse, _)| rse.to_owned()).collect();
+    wait_for("no rule on a file", Duration::from_mins(1), daemon, async || {
+        for delivery in &all {
+            if !rucio.rules(&delivery.lfn).await.is_empty() {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+    let datasets: BTreeSet<&str> = all.iter().map(|delivery| dataset_of(&delivery.lfn)).collect();
+    for dataset in datasets {
+        let rules = rucio.rules(dataset).await;
+        assert_eq!(rules.len(), 2, "{rules:#?}");
+        let mut held: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for rule in rules {
+            for (lfn, rse) in ok_locks(rucio, &only_rule(vec![rule], dataset)).await {
+                held.entry(lfn).or_default().insert(rse);
+            }
+        }
+        for delivery in all.iter().filter(|delivery| dataset_of(&delivery.lfn) == dataset) {
+            assert_eq!(held[&delivery.lfn], offsite, "{}", delivery.lfn);
+        }
+    }
+    assert_copies_are_identical(stack, &all);
+    assert_catalogue_is_right(stack, rucio, &all).await;
+    assert_collections_are_right(rucio, &all).await;
+}
+
+fn dataset_of(lfn: &str) -> &str {
+    &lfn[..lfn.rfind('/').unwrap()]
 }
 
 /// The metadata in Rucio are those of the reference implementation, and ours besides.

@@ -105,6 +105,11 @@ impl Rucio {
         self.get(&format!("/dids/acada/{}/rules", encoded(name))).await
     }
 
+    /// All rules of the daemon's account.
+    pub(crate) async fn rules_of_ours(&self) -> Vec<Value> {
+        self.get("/rules/?account=ingest").await
+    }
+
     /// Changes a rule, as anybody with the rights may.
     pub(crate) async fn change_rule(&self, rule: &str, options: &Value) {
         let body = json!({ "options": options });

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
 use crate::acada::{Deliveries, Delivery, digest};
 use crate::rucio::Rucio;
 use crate::stack::Stack;
@@ -30,6 +32,8 @@ struct Seen {
 /// Looking on until [`Witness::testify`].
 pub(crate) struct Witness {
     done: Arc<AtomicBool>,
+    /// Held by whoever looks at the storages.
+    eyes: Arc<Mutex<()>>,
     storages: std::thread::JoinHandle<Seen>,
     catalogue: tokio::task::JoinHandle<Seen>,
     deliveries: Deliveries,
@@ -43,39 +47,64 @@ impl Witness {
         let earlier = std::fs::read_to_string(&record).unwrap_or_default();
         assert_eq!(earlier, "", "an earlier test has seen this; look into it, then remove {}", record.display());
         let done = Arc::new(AtomicBool::new(false));
+        let eyes = Arc::new(Mutex::new(()));
         let storages = {
             let (done, stack, deliveries) = (Arc::clone(&done), Arc::clone(stack), deliveries.clone());
-            std::thread::spawn(move || watch_storages(&stack, &deliveries, &done))
+            let eyes = Arc::clone(&eyes);
+            std::thread::spawn(move || watch_storages(&stack, &deliveries, &eyes, &done))
         };
         let catalogue = {
             let (done, stack, deliveries, rucio) =
                 (Arc::clone(&done), Arc::clone(stack), deliveries.clone(), rucio.clone());
             tokio::spawn(async move { watch_catalogue(&stack, &rucio, &deliveries, &done).await })
         };
-        Self { done, storages, catalogue, deliveries: deliveries.clone(), record }
+        Self { done, eyes, storages, catalogue, deliveries: deliveries.clone(), record }
+    }
+
+    /// The storages are not looked at until the returned value goes: somebody takes a file system away and brings it back.
+    pub(crate) async fn look_away(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.eyes).lock_owned().await
     }
 
     /// Ends the watch after a last look: every delivered file was released, and none too early.
     pub(crate) async fn testify(self) {
-        self.done.store(true, Ordering::Release);
-        let storages = tokio::task::spawn_blocking(|| self.storages.join().unwrap()).await.unwrap();
-        let catalogue = self.catalogue.await.unwrap();
-        let violations = [storages.violations, catalogue.violations].concat();
-        if !violations.is_empty() {
-            std::fs::write(&self.record, violations.join("\n")).unwrap();
-            panic!("{violations:#?}");
-        }
-        let delivered: BTreeSet<String> = self.deliveries.all().into_iter().map(|delivery| delivery.lfn).collect();
+        let deliveries = self.deliveries.clone();
+        let (storages, catalogue) = self.end().await;
+        let delivered: BTreeSet<String> = deliveries.all().into_iter().map(|delivery| delivery.lfn).collect();
         assert_eq!(storages.proven, delivered, "both copies were seen before the release of each file");
         assert_eq!(storages.gone, delivered, "each file was seen to go");
         assert_eq!(catalogue.gone, delivered, "each on-site replica was seen to go");
     }
+
+    /// Ends the watch after a last look: not one file has left the site, on disk or in Rucio.
+    pub(crate) async fn testify_that_all_stay(self) {
+        let (storages, catalogue) = self.end().await;
+        assert_eq!((storages.gone, catalogue.gone), (BTreeSet::new(), BTreeSet::new()));
+    }
+
+    /// Ends the watch after a last look: whatever has left the site did not leave too early.
+    pub(crate) async fn testify_to_the_order_of_things(self) {
+        self.end().await;
+    }
+
+    async fn end(self) -> (Seen, Seen) {
+        self.done.store(true, Ordering::Release);
+        let storages = tokio::task::spawn_blocking(|| self.storages.join().unwrap()).await.unwrap();
+        let catalogue = self.catalogue.await.unwrap();
+        let violations = [storages.violations.as_slice(), &catalogue.violations].concat();
+        if !violations.is_empty() {
+            std::fs::write(&self.record, violations.join("\n")).unwrap();
+            panic!("{violations:#?}");
+        }
+        (storages, catalogue)
+    }
 }
 
-fn watch_storages(stack: &Stack, deliveries: &Deliveries, done: &AtomicBool) -> Seen {
+fn watch_storages(stack: &Stack, deliveries: &Deliveries, eyes: &Mutex<()>, done: &AtomicBool) -> Seen {
     let mut seen = Seen::default();
     loop {
         let last = done.load(Ordering::Acquire);
+        let looking = eyes.blocking_lock();
         for delivery in deliveries.all() {
             if seen.gone.contains(&delivery.lfn) {
                 continue;
@@ -94,6 +123,7 @@ fn watch_storages(stack: &Stack, deliveries: &Deliveries, done: &AtomicBool) -> 
                 seen.gone.insert(delivery.lfn);
             }
         }
+        drop(looking);
         if last {
             return seen;
         }

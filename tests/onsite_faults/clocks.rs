@@ -1,63 +1,16 @@
-//! The system's clock is set under the daemon, with libfaketime: the daemon's own calls are answered by another clock.
+//! The system's clock is set under the daemon.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use dl0_ingest::custody::State;
 use dl0_ingest::embedded::Daemon as RucioDaemon;
 use rustix::process::Signal;
 
+use crate::clock::Clock;
 use crate::daemon_support::checker::ends_well;
 use crate::daemon_support::daemon::{Daemon, End};
 use crate::daemon_support::site::{Delivery, Fate, Site, fixture};
 use crate::{named, site};
-
-/// Where Debian's package `faketime` has it.
-const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
-
-/// A clock that a test sets.
-pub(crate) struct Clock {
-    offset: PathBuf,
-    environment: Vec<(&'static str, String)>,
-}
-
-impl Clock {
-    /// The clock that people set, and with it what the process takes for the passing of time if `all` clocks follow: as
-    /// after a time in which it stood still.
-    pub(crate) fn new(site: &Site, all: bool) -> Self {
-        assert!(
-            Path::new(LIBRARY).exists(),
-            "{LIBRARY} is missing: apt-get install faketime (tests/testbed/up does it as well)"
-        );
-        let offset = site.root().join("offset");
-        let mut environment = vec![
-            ("LD_PRELOAD", LIBRARY.to_owned()),
-            ("FAKETIME_TIMESTAMP_FILE", offset.to_str().unwrap().to_owned()),
-            ("FAKETIME_NO_CACHE", "1".to_owned()),
-            // time stamps of files are the file system's
-            ("NO_FAKE_STAT", "1".to_owned()),
-        ];
-        if !all {
-            environment.push(("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()));
-        }
-        let clock = Self { offset, environment };
-        clock.set("+0s");
-        clock
-    }
-
-    /// Sets it to so far from the true time.
-    pub(crate) fn set(&self, offset: &str) {
-        // whole or not at all: the daemon reads it all the time
-        let part = self.offset.with_extension("part");
-        fs::write(&part, offset).unwrap();
-        fs::rename(part, &self.offset).unwrap();
-    }
-
-    pub(crate) fn environment<'a>(&'a self, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-        let ours = self.environment.iter().map(|(key, value)| (*key, value.as_str()));
-        ours.chain(more.iter().copied()).collect()
-    }
-}
 
 fn good(site: &Site, name: &str) -> Delivery {
     site.deliver(&named(name), fixture("CAL"), Fate::Released)
@@ -67,7 +20,7 @@ fn good(site: &Site, name: &str) -> Delivery {
 async fn a_clock_that_is_set_forward_makes_no_hold_time_shorter() {
     let site = site().await;
     site.change("hold: 100ms", "hold: 1h");
-    let clock = Clock::new(&site, false);
+    let clock = Clock::new(site.root(), false);
     let daemon = Daemon::start(&site, &clock.environment(&[]));
     let file = good(&site, "a");
     site.until_row(&file, "the first look", |row| row.first_look.is_some()).await;
@@ -97,7 +50,7 @@ async fn a_clock_that_is_set_forward_makes_no_hold_time_shorter() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_set_back_keeps_no_file_waiting() {
     let site = site().await;
-    let clock = Clock::new(&site, false);
+    let clock = Clock::new(site.root(), false);
     site.rucio.faults().pause(RucioDaemon::Conveyor);
     let daemon = Daemon::start(&site, &clock.environment(&[]));
     let file = good(&site, "a");
@@ -111,7 +64,7 @@ async fn a_clock_that_is_set_back_keeps_no_file_waiting() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_was_set_back_while_the_daemon_was_away_keeps_no_file_waiting() {
     let site = site().await;
-    let clock = Clock::new(&site, false);
+    let clock = Clock::new(site.root(), false);
     clock.set("+2d");
     fs::write(site.kill_switch(), "until the clock is right again").unwrap();
     let daemon = Daemon::start(&site, &clock.environment(&[]));
@@ -132,7 +85,7 @@ async fn a_clock_that_was_set_back_while_the_daemon_was_away_keeps_no_file_waiti
 async fn a_clock_that_is_set_forward_gives_the_brakes_no_new_hour() {
     let site = site().await;
     site.change("deletion: on,", "deletion: on, max_files_per_hour: 1,");
-    let clock = Clock::new(&site, false);
+    let clock = Clock::new(site.root(), false);
     let daemon = Daemon::start(&site, &clock.environment(&[]));
     let first = good(&site, "a");
     site.until_state(&first, State::Released).await;

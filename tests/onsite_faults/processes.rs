@@ -9,7 +9,7 @@ use dl0_ingest::custody::State;
 use dl0_ingest::embedded::Daemon as RucioDaemon;
 use rustix::process::Signal;
 
-use crate::clocks::Clock;
+use crate::clock::Clock;
 use crate::daemon_support::checker::ends_well;
 use crate::daemon_support::daemon::{Daemon, End};
 use crate::daemon_support::site::{Delivery, Fate, fixture};
@@ -37,7 +37,7 @@ async fn a_second_daemon_on_one_ledger_ends_at_once_and_disturbs_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_stood_still_before_it_ended_the_rule_looks_again() {
     let site = site().await;
-    let clock = Clock::new(&site, true);
+    let clock = Clock::new(site.root(), true);
     // the release is decided, and its record is written
     let daemon = Daemon::start(&site, &clock.environment(&[("DL0_INGEST_STOP_AT", "ledger.audited.after:1")]));
     let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
@@ -63,7 +63,7 @@ async fn a_daemon_that_stood_still_before_it_ended_the_rule_looks_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_stood_still_for_long_takes_up_where_it_was() {
     let site = site().await;
-    let clock = Clock::new(&site, true);
+    let clock = Clock::new(site.root(), true);
     let watcher = Watcher::start(&site);
     let daemon = Daemon::start(&site, &clock.environment(&[]));
     daemon.ready(&site).await;
