@@ -12,7 +12,7 @@ use dl0_ingest::custody::{Copies, sites_on_record};
 use dl0_ingest::embedded::{Entry, Event, ReplicaState};
 use dl0_ingest::ledger::{FileRow, Ledger};
 use dl0_ingest::names::Did;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::Connection as _;
 
 use super::client::{Client, encode};
@@ -87,6 +87,12 @@ impl Account {
             _ => None,
         });
         placed.collect()
+    }
+
+    /// The rules that a copy of a file can have been held by: its own and its dataset's.
+    fn rules_off_site(&self, delivery: &Delivery) -> BTreeSet<String> {
+        let placed = [delivery.did(), delivery.dataset()].map(|did| self.rules_on(&did)).into_iter().flatten();
+        placed.filter(|rule| rule.expression != ON_SITE).map(|rule| rule.id).collect()
     }
 
     /// When each rule that had protected a file on site was ended first, oldest first.
@@ -330,10 +336,12 @@ async fn catalogued(site: &Site, account: &Account, deliveries: &[Delivery]) {
         if quiet {
             held_twice(&rucio, &rules, &files).await;
         }
-        for lfn in &files {
-            let path = format!("/dids/{}/{}/meta?plugin=JSON", dataset.scope, encode(lfn));
+        for delivery in deliveries.iter().filter(|delivery| files.contains(&delivery.lfn())) {
+            let path = format!("/dids/{}/{}/meta?plugin=JSON", dataset.scope, encode(&delivery.lfn()));
             let meta = rucio.get(&path).await.expect(200).json();
-            assert!(meta["valid_fits_checksum"].is_boolean() || meta.as_object().unwrap().len() > 3, "{lfn}: {meta:#}");
+            assert_eq!(meta["valid_fits_checksum"], true, "{}: {meta:#}", delivery.lfn());
+            assert_eq!(meta["dl0_ingest__crc32c"], *crc32c(delivery), "{}: {meta:#}", delivery.lfn());
+            assert_eq!(meta["data__level"], "DL0", "{}: {meta:#}", delivery.lfn());
         }
     }
 }
@@ -372,16 +380,22 @@ fn audit_records(site: &Site) -> Vec<Value> {
 fn released_on_record(site: &Site, account: &Account, delivery: &Delivery) {
     let endings = account.endings_on_site(&delivery.did());
     assert_eq!(endings.len(), delivery.inodes.len(), "{}", delivery.lfn());
+    let rules = account.rules_off_site(delivery);
     let mut earlier = BTreeMap::new();
     for (ended, inode) in endings.into_iter().zip(&delivery.inodes) {
         // the same file may be released again after it was protected anew, on a record of its own
         let record = account.record_after(delivery, "release", *inode, earlier.insert(inode, ended));
-        complete(record, delivery);
+        complete(record, delivery, &rules);
         assert!(at(record) <= ended + site.clock_ahead(), "{record:#} came after {ended:?}");
         if delivery.leftover {
-            complete(account.record(delivery, "remove-leftover", *inode), delivery);
+            complete(account.record(delivery, "remove-leftover", *inode), delivery, &rules);
         }
     }
+}
+
+/// CRC-32C of what was delivered, 8 hexadecimal digits.
+fn crc32c(delivery: &Delivery) -> String {
+    format!("{:08x}", crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &delivery.content))
 }
 
 fn at(record: &Value) -> SystemTime {
@@ -390,7 +404,7 @@ fn at(record: &Value) -> SystemTime {
 }
 
 /// Two copies at distinct sites, each proven by a rule, the catalogue and the storage; two looks the hold apart.
-fn complete(record: &Value, delivery: &Delivery) {
+fn complete(record: &Value, delivery: &Delivery, rules: &BTreeSet<String>) {
     let contents = &record["contents"];
     assert_eq!(contents["blake3"], blake3::hash(&delivery.content).to_hex().as_str(), "{record:#}");
     assert_eq!(contents["bytes"], delivery.content.len() as u64, "{record:#}");
@@ -400,8 +414,9 @@ fn complete(record: &Value, delivery: &Delivery) {
     assert!(sites.len() >= 2 && !sites.contains("LAPALMA"), "{record:#}");
     for copy in copies {
         assert_eq!((&copy["bytes"], &copy["adler32"]), (&contents["bytes"], &contents["adler32"]), "{record:#}");
-        assert_eq!(copy["storage_digest"][0], "crc32c", "{record:#}");
-        assert!(copy["rule"].is_string(), "{record:#}");
+        assert_eq!(copy["storage_digest"], json!(["crc32c", crc32c(delivery)]), "{record:#}");
+        let rule = copy["rule"].as_str().unwrap();
+        assert!(rules.contains(rule), "the proof rests on {rule}, which is none of {rules:?}: {record:#}");
     }
     let looks = (order["first_look"]["at"].as_i64().unwrap(), order["evidence"]["at"].as_i64().unwrap());
     assert!(looks.1 - looks.0 >= 100, "{record:#}");
