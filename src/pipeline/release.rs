@@ -162,35 +162,37 @@ async fn order(
     }
 }
 
-/// Announces the end of rule C and ends it. The intent is durable, the order is fresh; repeating it is harmless.
-async fn give_up(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Result<(), StageError> {
+/// Announces the end of rule C and ends it. The intent is durable, the order is fresh; repeating it is harmless. `false`: it
+/// was not ended, and what becomes of the file is on record.
+async fn give_up(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Result<bool, StageError> {
     if !permitted(context, row, order).await? {
-        return Ok(());
+        return Ok(false);
     }
     let Some(rule) = &row.rule_c else {
-        return context.hold(row, "no-rule", "the rule that protects the on-site copy is not on record").await;
+        let why = "the rule that protects the on-site copy is not on record";
+        return context.hold(row, "no-rule", why).await.map(|()| false);
     };
     let because = ("order", serde_json::json!(order));
     announce(context, row, Effect { name: RELEASE, identity: row.identity(), because }).await?;
-    if !still_fresh(context, row, order).await? {
-        return Ok(());
-    }
-    match context.rucio.end_rule(rule).await {
+    match context.rucio.end_rule(rule, freshness(order)).await {
         Ok(()) => tracing::info!(lfn = row.lfn, rule_id = rule, "on-site copy given up"),
         // ended before a stop, and already cleaned up
         Err(error) if error.kind() == Kind::NotFound => {
             tracing::info!(lfn = row.lfn, rule_id = rule, "the rule of the on-site copy has ended already");
         }
+        // an earlier attempt may have been carried out: the next look finds that out
+        Err(error) if error.kind() == Kind::Withheld => return too_old(context, row).await.map(|()| false),
         Err(error) => return Err(error.into()),
     }
-    Ok(context.ledger.release_ordered(row).await?)
+    context.ledger.release_ordered(row).await?;
+    Ok(true)
 }
 
 /// Right before the effect: what the ledger durably says now, and the constitution. The looks took time, in which an
 /// operator may have held the file.
 async fn permitted(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Result<bool, StageError> {
-    if !still_fresh(context, row, order).await? {
-        return Ok(false);
+    if !freshness(order)() {
+        return too_old(context, row).await.map(|()| false);
     }
     let Some(on_record) = context.ledger.unmoved(row).await? else {
         tracing::info!(lfn = row.lfn, "not released: somebody else has decided about the file meanwhile");
@@ -206,13 +208,15 @@ async fn permitted(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Re
     }
 }
 
-/// Whether what was seen may still be acted upon; the file waits for another look if not. Between a look and the effect the
-/// process may have been stopped for any time, or the machine put to sleep, and copies may be gone since.
-async fn still_fresh(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Result<bool, StageError> {
-    let evidence = order.evidence();
-    if evidence.is_fresh(now()).is_ok() && evidence.at() > clock::last_set() {
-        return Ok(true);
-    }
+/// Whether what was seen may still be acted upon, for whoever is about to act to ask at the last moment. Between a look and
+/// the effect the process may have been stopped for any time, or the machine put to sleep, and copies may be gone since.
+fn freshness(order: &ReleaseOrder) -> impl Fn() -> bool + Send + Sync + 'static {
+    let evidence = order.evidence().clone();
+    move || evidence.is_fresh(now()).is_ok() && evidence.at() > clock::last_set()
+}
+
+/// The file waits for another look.
+async fn too_old(context: &Context, row: &FileRow) -> Result<(), StageError> {
     tracing::warn!(lfn = row.lfn, "the last look is too old to act upon, looking again");
-    context.wait(row, Duration::ZERO, "a fresh look").await.map(|()| false)
+    context.wait(row, Duration::ZERO, "a fresh look").await
 }

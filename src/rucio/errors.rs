@@ -44,6 +44,8 @@ pub enum Kind {
     Locked,
     /// A metadata key that Rucio would misread; nothing was sent.
     UnsafeMetadataKey,
+    /// What the caller had decided upon does not hold any more; nothing was sent by the attempt that found that out.
+    Withheld,
     /// The client's own settings are of no use: CA file, URL, password.
     Settings,
 }
@@ -68,6 +70,7 @@ impl Kind {
             Self::Quota => "quota",
             Self::Locked => "locked",
             Self::UnsafeMetadataKey => "unsafe_metadata_key",
+            Self::Withheld => "withheld",
             Self::Settings => "settings",
         }
     }
@@ -92,6 +95,7 @@ impl Kind {
             | Self::Protocol
             | Self::NoTarget
             | Self::Quota
+            | Self::Withheld
             | Self::Settings => false,
         }
     }

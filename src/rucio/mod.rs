@@ -134,6 +134,10 @@ impl Client {
                 return Err(error);
             }
             let result = inner.attempt(&request).await;
+            // that says nothing of Rucio
+            if result.as_ref().is_err_and(|error| error.kind() == Kind::Withheld) {
+                return result;
+            }
             if let Some(watch) = inner.breaker.note(result.as_ref().err()) {
                 tokio::spawn(watch_for_the_end(watch, Arc::downgrade(inner), inner.retry));
             }

@@ -7,7 +7,7 @@ use super::answer::{Json, Lines};
 use super::dids::several;
 use super::errors::{Kind, Outlook};
 use super::retry::Repeat;
-use super::transport::{Request, path};
+use super::transport::{Condition, Request, path};
 use super::{Analysis, Client, Error, Lock, NewRule, Rule, RuleId};
 use crate::names::Did;
 
@@ -72,8 +72,13 @@ impl Client {
     /// Ends a rule now and has the replicas that nothing else holds deleted at once (`PUT /rules/{id}` with lifetime 0
     /// and `purge_replicas`; `DELETE` would wait for an hour). Ending it twice is the same as once, until Rucio has
     /// removed it: then it is [`NotFound`](Kind::NotFound).
-    pub async fn end_rule(&self, id: &str) -> Result<(), Error> {
-        self.update_rule("end_rule", "end", id, &json!({ "lifetime": 0, "purge_replicas": true })).await
+    ///
+    /// A call may wait for its turn, for a login and between attempts, and the process may be stopped meanwhile. So `holds` is
+    /// asked right before each attempt leaves; if it does not hold, the call is [`Withheld`](Kind::Withheld), of which an
+    /// earlier attempt may have been carried out all the same.
+    pub async fn end_rule(&self, id: &str, holds: impl Fn() -> bool + Send + Sync + 'static) -> Result<(), Error> {
+        let options = json!({ "lifetime": 0, "purge_replicas": true });
+        self.update_rule_while("end_rule", "end", id, &options, Some(Box::new(holds))).await
     }
 
     /// Ends a rule now and deletes nothing (`PUT /rules/{id}` with lifetime 0, without purge): its locks go, and a replica
@@ -103,9 +108,20 @@ impl Client {
     }
 
     async fn update_rule(&self, endpoint: &'static str, verb: &str, id: &str, options: &Value) -> Result<(), Error> {
+        self.update_rule_while(endpoint, verb, id, options, None).await
+    }
+
+    async fn update_rule_while(
+        &self,
+        endpoint: &'static str,
+        verb: &str,
+        id: &str,
+        options: &Value,
+        holds: Option<Condition>,
+    ) -> Result<(), Error> {
         let what = format!("{verb} rule {id}");
         let request =
             Request::new(endpoint, what, Method::PUT, path(&["rules", id])?).json(&json!({ "options": options }));
-        self.call(Repeat::Safe, request).await
+        self.call(Repeat::Safe, request.only_while(holds)).await
     }
 }

@@ -43,6 +43,9 @@ pub(super) fn path(parts: &[&str]) -> Result<String, Error> {
     Ok(path)
 }
 
+/// Whether the reason for a request still holds.
+pub(super) type Condition = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// A request, ready to be made any number of times.
 pub(super) struct Request {
     /// Names the call in metrics.
@@ -51,6 +54,8 @@ pub(super) struct Request {
     path: String,
     query: Option<String>,
     body: Option<Bytes>,
+    /// Asked right before each exchange, after all that a call may have waited for.
+    only_while: Option<Condition>,
     /// What Rucio is asked to do, as an infinitive, for errors.
     what: String,
 }
@@ -62,7 +67,13 @@ impl Request {
         method: Method,
         path: impl Into<String>,
     ) -> Self {
-        Self { endpoint, method, path: path.into(), query: None, body: None, what: what.into() }
+        Self { endpoint, method, path: path.into(), query: None, body: None, only_while: None, what: what.into() }
+    }
+
+    /// Makes a request that leaves only while a condition holds.
+    pub(super) fn only_while(mut self, condition: Option<Condition>) -> Self {
+        self.only_while = condition;
+        self
     }
 
     pub(super) fn query(mut self, key: &str, value: &str) -> Self {
@@ -159,6 +170,10 @@ impl Transport {
         let mut builder = self.http.request(request.method.clone(), url).headers(headers);
         if let Some(body) = &request.body {
             builder = builder.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body.clone());
+        }
+        if request.only_while.as_ref().is_some_and(|holds| !holds()) {
+            let message = format!("Rucio was not asked to {}: the reason for it is too old by now", request.what);
+            return Err(Error::new(Kind::Withheld, Outlook::Later, message).never_sent());
         }
         let response = builder.send().await.map_err(|error| self.no_answer(request, error))?;
         let status = response.status();

@@ -3,16 +3,17 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::Daemon as RucioDaemon;
+use dl0_ingest::embedded::{Answer, Daemon as RucioDaemon, Endpoint, Entry, Event};
 use rustix::process::Signal;
 
 use crate::clock::Clock;
 use crate::daemon_support::checker::ends_well;
 use crate::daemon_support::daemon::{Daemon, End};
-use crate::daemon_support::site::{Delivery, Fate, fixture};
+use crate::daemon_support::site::{Delivery, Fate, Site, fixture};
 use crate::daemon_support::watcher::Watcher;
 use crate::{named, site};
 
@@ -36,10 +37,26 @@ async fn a_second_daemon_on_one_ledger_ends_at_once_and_disturbs_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_stood_still_before_it_ended_the_rule_looks_again() {
-    let site = site().await;
-    let clock = Clock::new(site.root(), true);
     // the release is decided, and its record is written
-    let daemon = Daemon::start(&site, &clock.environment(&[("DL0_INGEST_STOP_AT", "ledger.audited.after:1")]));
+    looks_again(site().await, "ledger.audited.after:1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_stood_still_right_before_it_asked_for_the_end_of_the_rule_looks_again() {
+    looks_again(site().await, "rucio.end_rule.before:1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_stood_still_before_it_asked_once_more_for_the_end_of_the_rule_looks_again() {
+    let site = site().await;
+    site.rucio.faults().answer(Endpoint::UpdateRule, 1, &Answer::Status(503));
+    looks_again(site, "rucio.end_rule.before:2").await;
+}
+
+/// The daemon stands still where it is told to, on evidence that was fresh then.
+async fn looks_again(site: Arc<Site>, stop_at: &str) {
+    let clock = Clock::new(site.root(), true);
+    let daemon = Daemon::start(&site, &clock.environment(&[("DL0_INGEST_STOP_AT", stop_at)]));
     let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
     daemon.until_stopped(&site).await;
     // a quarter of an hour passes, in which a copy is lost
@@ -51,6 +68,9 @@ async fn a_daemon_that_stood_still_before_it_ended_the_rule_looks_again() {
     let row = site.until_state(&file, State::Held).await;
     assert!(row.reason.as_deref().unwrap().contains("the storage has no such file"), "{row:#?}");
     daemon.until_said(&site, "the last look is too old to act upon").await;
+    let ending =
+        |entry: &Entry| matches!(&entry.event, Event::RuleEnding { id, .. } if Some(id) == row.rule_c.as_ref());
+    assert!(!site.rucio.history().iter().any(ending), "asked for on old evidence");
     assert!(site.storage(1).join(&file.path).exists());
     // the copy is brought back; the daemon's clock is the true one again
     assert_eq!(daemon.stop(&site).await, End::Stopped);

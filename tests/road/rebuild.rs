@@ -138,7 +138,7 @@ async fn what_contradicts_itself_is_held_and_what_goes_is_left_to_go() {
     }
     let client = sources(&site, None).rucio;
     let rule = |name| rules.iter().find(|(of, _)| *of == name).map(|(_, rule)| rule.clone()).unwrap();
-    client.end_rule(&rule("departing")).await.unwrap();
+    client.end_rule(&rule("departing"), || true).await.unwrap();
     lose_ledger(&site);
     let told = rebuild(&site).await.unwrap();
     let told: BTreeSet<(&str, &str)> =
@@ -173,7 +173,7 @@ async fn a_file_that_no_rule_protects_any_more_is_protected_again_before_anythin
     register_by_hand(&client, "unsound", b"no FITS file").await;
     site.rucio.faults().pause(Daemon::Reaper);
     let old = before.rule_c.unwrap();
-    client.end_rule(&old).await.unwrap();
+    client.end_rule(&old, || true).await.unwrap();
     let removed = |event: &Event| matches!(event, Event::RuleRemoved { id, .. } if *id == old);
     site.rucio.until(|history| history.iter().any(|entry| removed(&entry.event))).await;
     lose_ledger(&site);

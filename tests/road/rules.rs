@@ -155,7 +155,7 @@ async fn an_on_site_copy_whose_rule_was_deleted_is_protected_again_before_the_re
     // one ends in an hour, the other is gone, and its replica is the reaper's as soon as that looks
     site.rucio.faults().pause(RucioDaemon::Reaper);
     site.rucio.delete_rule(&rules[0]);
-    rucio.end_rule(&rules[1]).await.unwrap();
+    rucio.end_rule(&rules[1], || true).await.unwrap();
     let row = site.until_row(&lfns[1], |row| row.rule_c.as_ref() != Some(&rules[1])).await;
     assert_eq!(row.state, State::Registered);
     let begun = std::time::Instant::now();

@@ -117,7 +117,7 @@ pub(crate) async fn a_file_goes_its_whole_road(stack: &Stack) {
         examine(stack, &pfns[0], &file).await;
     }
 
-    rucio.end_rule(&keep).await.unwrap();
+    rucio.end_rule(&keep, || true).await.unwrap();
     stack.eventually("the on-site file is gone", async || (!file.path.exists()).then_some(())).await;
     assert_eq!(rucio.replicas(&query).await.unwrap()[0].states.len(), 2);
 }

@@ -14,7 +14,7 @@ use super::super::announce::{Effect, announce};
 use super::super::look::{UNTRUE_LIST, is_known, look};
 use super::super::on_site::{RuleC, delivered_again, on_disk, rule_c};
 use super::super::{Context, Stage, StageError, backoff, blocking, brakes, protection};
-use super::{SAID, at_once, give_up, order, permitted, still_fresh};
+use super::{SAID, at_once, freshness, give_up, order, permitted, too_old};
 
 /// Watches files go whose release is decided.
 pub struct Departure;
@@ -111,7 +111,8 @@ async fn go_on(context: &Context, row: FileRow, look: Result<Evidence, Doubt>) -
         return Ok(());
     }
     match give_up(context, &row, &order).await {
-        Ok(()) => context.wait(&row, context.config().release.poll, "Rucio to delete the on-site copy").await,
+        Ok(true) => context.wait(&row, context.config().release.poll, "Rucio to delete the on-site copy").await,
+        Ok(false) => Ok(()),
         Err(error) => context.set_back(&row, error).await,
     }
 }
@@ -190,11 +191,14 @@ async fn remove_leftover(context: &Context, row: &FileRow) -> Result<(), StageEr
     context.ledger.remark(row, "removing-leftover", &because.to_string()).await?;
     let effect = Effect { name: "remove-leftover", identity: row.identity(), because: ("order", because) };
     announce(context, row, effect).await?;
-    if !still_fresh(context, row, &order).await? {
-        return Ok(());
-    }
     let (data, name, identity) = (context.data.clone(), row.name()?, row.identity());
-    blocking(move || data.remove_leftover(name.relative(), identity)).await?;
+    let holds = freshness(&order);
+    // asked by the thread that removes it, after it had to wait for one
+    let removed = blocking(move || holds().then(|| data.remove_leftover(name.relative(), identity))).await;
+    match removed {
+        None => return too_old(context, row).await,
+        Some(removed) => removed?,
+    }
     tracing::warn!(lfn = row.lfn, "removed the on-site copy that Rucio had left behind");
     finish(context, row).await
 }

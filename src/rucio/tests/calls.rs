@@ -53,7 +53,7 @@ async fn parts_that_would_make_it_another_call_are_refused() {
     let (server, client) = with([]).await;
     for error in [
         client.rule("").await.unwrap_err(),
-        client.end_rule("..").await.unwrap_err(),
+        client.end_rule("..", || true).await.unwrap_err(),
         client.did(&Did::new("..", "rses")).await.unwrap_err(),
         client.rse_attributes(".").await.unwrap_err(),
     ] {
@@ -303,9 +303,9 @@ async fn rules_are_placed_read_and_ended() {
     assert_eq!((told.error.as_deref(), told.expires_at), (Some("MissingSourceReplica"), None));
     let locks = client.rule_locks("a1").await.unwrap();
     assert_eq!((locks[0].rse.as_str(), locks[0].state), ("STORAGE-3", LockState::Replicating));
-    client.end_rule("a1").await.unwrap();
+    client.end_rule("a1", || true).await.unwrap();
     client.boost_rule("a1").await.unwrap();
-    assert_eq!(client.end_rule("a1").await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(client.end_rule("a1", || true).await.unwrap_err().kind(), Kind::NotFound);
     assert_eq!(client.add_rules(&new).await.unwrap_err().kind(), Kind::DuplicateRule);
     let seen = calls(&server);
     assert_eq!(

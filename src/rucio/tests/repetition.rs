@@ -5,6 +5,7 @@ use super::super::retry::Repeat;
 use super::super::transport::Request;
 use super::*;
 use reqwest::Method;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 async fn against(replies: Vec<Reply>, change: impl FnOnce(&mut Settings)) -> (MockServer, Client, Arc<Told>) {
     let server = MockServer::start(rucio(replies)).await;
@@ -123,9 +124,45 @@ async fn garbage_is_not_an_answer() {
 async fn a_success_without_rucios_own_word_for_it_is_no_success() {
     for words in ["<html>maintenance</html>", "{\"half\": [1, <html>", "[]"] {
         let (server, client, _) = against(vec![Reply::new(200, words), Reply::new(200, "")], |_| {}).await;
-        client.end_rule("0123").await.unwrap();
+        client.end_rule("0123", || true).await.unwrap();
         assert_eq!(calls(&server).len(), 2, "asked again after {words}");
     }
+}
+
+#[tokio::test]
+async fn a_rule_is_ended_only_while_the_reason_for_it_holds_before_each_attempt() {
+    let (server, client, told) = against(vec![database_down(), database_down(), Reply::new(200, "")], |_| {}).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let error = client.end_rule("a1", move || counted.fetch_add(1, Ordering::Relaxed) < 2).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_transient(), error.is_not_sent()), (Kind::Withheld, true, true), "{error}");
+    assert_eq!((calls(&server).len(), asked.load(Ordering::Relaxed)), (2, 3));
+    assert_eq!(told.requests.lock().unwrap().last(), Some(&("end_rule", "withheld")));
+    assert!(!client.breaker().is_open());
+}
+
+#[tokio::test]
+async fn a_rule_is_not_ended_when_the_reason_for_it_grew_too_old_while_it_waited_for_its_turn() {
+    let (server, client, _) = against(vec![Reply::Hang, Reply::new(200, "")], |settings| {
+        settings.max_in_flight = 1;
+        settings.timeout = Duration::from_millis(300);
+        settings.retry.budget = Duration::ZERO;
+    })
+    .await;
+    let holds = Arc::new(AtomicBool::new(true));
+    let still = Arc::clone(&holds);
+    let name = file("a.fits");
+    let (slow, ended) = tokio::join!(client.did(&name), async {
+        while calls(&server).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let waiting = client.end_rule("a1", move || still.load(Ordering::Relaxed));
+        holds.store(false, Ordering::Relaxed);
+        waiting.await
+    });
+    assert_eq!(slow.unwrap_err().kind(), Kind::Unreachable);
+    assert_eq!(ended.unwrap_err().kind(), Kind::Withheld);
+    assert_eq!(calls(&server).len(), 1);
 }
 
 #[tokio::test]
