@@ -53,6 +53,7 @@ fn told(outcome: &Retried) -> (bool, String) {
     match outcome {
         Retried::BackTo(state) => (true, format!("goes on as {state}; everything from there is proven anew")),
         Retried::Due => (true, "was not held; it is looked at now".to_owned()),
+        Retried::UnderWay => (true, "is just being released".to_owned()),
         Retried::Ended(state) => (false, format!("is {state}, there is nothing to try again")),
         Retried::No(why) => (false, format!("stays held: {why}")),
         Retried::Moved => (false, "has moved on meanwhile; see dl0-ingest why".to_owned()),

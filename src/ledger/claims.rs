@@ -27,6 +27,7 @@ macro_rules! carried_out {
         "(state = 'releasing' AND release_ordered_at IS NULL AND waits_for IS NULL)"
     };
 }
+pub(super) use carried_out;
 
 /// How many batches of due files a claim looks through for those of one dataset.
 const WINDOW: i64 = 20;

@@ -5,6 +5,7 @@ use sqlx::{Sqlite, Transaction};
 use crate::custody::brakes::{Target, Trip};
 use crate::custody::{HeldFile, NoWayBack, State};
 
+use super::claims::carried_out;
 use super::{Error, FileRow, Ledger, now};
 
 /// Who does something by hand, and why.
@@ -32,6 +33,8 @@ pub enum Retried {
     BackTo(State),
     /// It waited, and is due now.
     Due,
+    /// It is just being released, and waits for nothing.
+    UnderWay,
     /// It has ended its road.
     Ended(State),
     /// It was held and stays so.
@@ -126,11 +129,11 @@ impl Ledger {
                 Ok(_) => return Ok(Retried::Moved),
             },
             _ => {
-                sqlx::query("UPDATE files SET next_attempt = state_since WHERE id = $1")
-                    .bind(row.id)
-                    .execute(&mut *tx)
-                    .await
-                    .map_err(|e| self.database(e))?;
+                let due = concat!("UPDATE files SET next_attempt = state_since WHERE id = $1 AND NOT ", carried_out!());
+                let done = sqlx::query(due).bind(row.id).execute(&mut *tx).await.map_err(|e| self.database(e))?;
+                if done.rows_affected() == 0 {
+                    return Ok(Retried::UnderWay);
+                }
                 self.event(&mut tx, row.id, "made-due", None, Some(&told(operator))).await?;
                 Retried::Due
             }
@@ -201,12 +204,14 @@ impl Ledger {
         }
     }
 
-    /// What waits for a brake is looked at at once. Due by a time of the daemon's, whose clock may not be ours.
+    /// What waits for a brake is looked at at once; a release that is just being carried out stays with whoever does it. Due
+    /// by a time of the daemon's, whose clock may not be ours.
     async fn look_again(&self, tx: &mut Transaction<'static, Sqlite>) -> Result<(), Error> {
-        sqlx::query(
+        sqlx::query(concat!(
             "UPDATE files SET next_attempt = state_since
-             WHERE state IN ('confirmed', 'releasing') AND next_attempt > state_since",
-        )
+             WHERE state IN ('confirmed', 'releasing') AND next_attempt > state_since AND NOT ",
+            carried_out!()
+        ))
         .execute(&mut **tx)
         .await
         .map(|_| ())

@@ -262,6 +262,14 @@ async fn a_release_that_is_being_carried_out_is_hastened_by_a_restart_alone() {
     assert_eq!(intent, Intent::Written);
     assert_eq!(first.hasten(State::Releasing).await.unwrap(), 0);
     assert!(first.claim(State::Releasing, 1).await.unwrap().rows.is_empty());
+    // nor by an operator who lifts a brake, or is impatient
+    let releasing = first.by_lfn(FILE).await.unwrap().unwrap();
+    first.trip("evidence", "of another file", None).await.unwrap();
+    first.reset_breaker(&operator()).await.unwrap();
+    first.place_hold(&Target::All, &operator()).await.unwrap();
+    assert!(first.lift_hold(&Target::All, &operator()).await.unwrap());
+    assert_eq!(first.retry(&releasing, &operator()).await.unwrap(), Retried::UnderWay);
+    assert!(first.claim(State::Releasing, 1).await.unwrap().rows.is_empty());
     // whoever carried it out has given up for now
     let wait = Postpone { id: row.id, delay: Duration::from_hours(1), waits_for: "Rucio".to_owned(), failed: false };
     first.postpone(&[wait]).await.unwrap();

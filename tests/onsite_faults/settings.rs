@@ -63,6 +63,22 @@ async fn a_reload_while_a_file_is_being_released_leaves_it_to_who_releases_it() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_is_lifted_or_a_retry_while_a_file_is_being_released_leaves_it_to_who_releases_it() {
+    let (site, daemon, file) = with_a_confirmed_file().await;
+    site.rucio.faults().answer(Endpoint::UpdateRule, 1, &Answer::Delay(Duration::from_secs(3)));
+    fs::remove_file(site.kill_switch()).unwrap();
+    site.until_row(&file, "its release to be announced", |row| row.release_announced_at.is_some()).await;
+    // the hold comes too late, perhaps
+    for (command, code) in [("hold", 1), ("release-hold", 0), ("retry", 0)] {
+        let said = site.say(&[command, &file.lfn(), "--reason", "for a test"]);
+        assert_eq!(said.code, code, "{}{}", said.out, said.err);
+    }
+    ends_well(&site, daemon).await;
+    let audit = fs::read_to_string(site.state().join("audit.jsonl")).unwrap();
+    assert_eq!(audit.matches(r#""effect":"release""#).count(), 1, "two have carried it out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_off_site_expression_for_one_site_is_not_taken_over_and_not_started_with() {
     let (site, daemon, before) = with_a_confirmed_file().await;
     site.change("expression: OFFSITE", "expression: STORAGE-2");
