@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::{Daemon, Entry, Event, ReplicaState};
+use dl0_ingest::embedded::{Answer, Daemon, Endpoint, Entry, Event, ReplicaState};
 use dl0_ingest::ledger::FileRow;
 use dl0_ingest::names::Did;
 use serde_json::json;
@@ -15,14 +15,14 @@ use crate::reconcile::sources;
 use crate::site::{Site, fixture, with_first_copy_only};
 
 /// Rucio's administrator.
-struct Somebody {
+pub(crate) struct Somebody {
     http: reqwest::Client,
     url: String,
     token: String,
 }
 
 impl Somebody {
-    async fn at(site: &Site) -> Self {
+    pub(crate) async fn at(site: &Site) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default(); // already there in a second test
         let (http, url) =
             (reqwest::Client::builder().tls_certs_only([]).build().unwrap(), site.rucio.url().to_string());
@@ -33,7 +33,7 @@ impl Somebody {
     }
 
     /// Gives a rule so many seconds.
-    async fn limits(&self, rule: &str, lifetime: u64, purge: bool) {
+    pub(crate) async fn limits(&self, rule: &str, lifetime: u64, purge: bool) {
         let body = json!({"options": {"lifetime": lifetime, "purge_replicas": purge}});
         let request = self.http.put(format!("{}rules/{rule}", self.url)).header("X-Rucio-Auth-Token", &self.token);
         assert_eq!(request.json(&body).send().await.unwrap().status(), 200);
@@ -49,7 +49,7 @@ fn rules_a(history: &[Entry]) -> Vec<String> {
     placed.collect()
 }
 
-async fn until_removed(site: &Site, rule: &str) {
+pub(crate) async fn until_removed(site: &Site, rule: &str) {
     let removed = |event: &Event| matches!(event, Event::RuleRemoved { id, .. } if id == rule);
     site.rucio.until(|history| history.iter().any(|entry| removed(&entry.event))).await;
 }
@@ -61,6 +61,37 @@ async fn registered(site: &Site) -> String {
     site.until_row(&lfn, |row| row.state == State::Registered && !row.trigger_pending).await;
     site.rucio.until(|history| rules_a(history).len() == 1).await;
     lfn
+}
+
+/// A stop comes between placing the rule and remembering it, and somebody gives it an end meanwhile. That is no end of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_somebody_gave_the_rule_of_a_file_before_it_was_registered_is_taken_away() {
+    let site = Site::new(DELETION_ON).await;
+    let faults = site.rucio.faults();
+    faults.pause(Daemon::Conveyor);
+    // that of the dataset; that of the file, of which the daemon does not learn; and time until it is asked for again
+    let answers = [Answer::Delay(Duration::ZERO), Answer::Lost, Answer::Delay(Duration::from_secs(2))];
+    for answer in &answers {
+        faults.answer(Endpoint::AddRules, 1, answer);
+    }
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    let rules_c = |history: &[Entry]| -> Vec<String> {
+        let placed = history.iter().filter_map(|entry| match &entry.event {
+            Event::RulePlaced { id, rse_expression, .. } if rse_expression == "STORAGE-1" => Some(id.clone()),
+            _ => None,
+        });
+        placed.collect()
+    };
+    site.rucio.until(|history| !rules_c(history).is_empty()).await;
+    let rule = rules_c(&site.rucio.history()).remove(0);
+    site.rucio.delete_rule(&rule);
+    let row = site.until(&lfn, State::Registered).await;
+    assert_eq!(row.rule_c.as_ref(), Some(&rule));
+    assert_eq!(sources(&site, None).rucio.rule(&rule).await.unwrap().expires_at, None);
+    faults.resume(Daemon::Conveyor);
+    site.until(&lfn, State::Released).await;
+    daemon.stop().await;
 }
 
 /// The on-site copy is there, on disk and in Rucio.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::ledger::FileRow;
 use crate::names::Did;
-use crate::pipeline::our_rules::is_rule_c;
-use crate::pipeline::{Context, StageError};
+use crate::pipeline::our_rules::{Standing, is_rule_c};
+use crate::pipeline::{Context, StageError, mend};
 use crate::rucio::{Grouping, Kind, NewRule};
 
 const COMMENT: &str = "dl0-ingest: protects the on-site copy until the off-site copies are proven";
@@ -56,9 +56,9 @@ async fn place(context: &Context, dids: Vec<Did>) -> Result<BTreeMap<Did, String
 }
 
 enum Existing {
-    /// A rule of ours without an end.
+    /// A rule of ours without an end, or without one any more.
     Permanent(String),
-    /// A rule of ours that is about to end: an earlier copy is being released.
+    /// A rule of ours whose end has come: an earlier copy is being released.
     Ending,
     /// No rule of ours.
     None,
@@ -69,6 +69,15 @@ async fn existing(context: &Context, did: &Did) -> Result<Existing, StageError> 
     let rules = context.rucio.did_rules(did).await?;
     Ok(match rules.into_iter().find(|rule| is_rule_c(&config, rule)) {
         Some(rule) if rule.expires_at.is_none() => Existing::Permanent(rule.id),
+        // we end rules at once
+        Some(rule) if rule.ends_later() => {
+            mend::notice(context, "the on-site copy", &rule.id, &did.name, Standing::Ending);
+            if mend::is_gone(context, &rule.id, Standing::Ending).await? {
+                Existing::None
+            } else {
+                Existing::Permanent(rule.id)
+            }
+        }
         Some(_) => Existing::Ending,
         None => Existing::None,
     })
