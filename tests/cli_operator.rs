@@ -8,7 +8,7 @@ use std::time::Duration;
 use cli_support::{Offline, say};
 use dl0_ingest::custody::brakes::Limits;
 use dl0_ingest::custody::{Contents, FileIdentity, State};
-use dl0_ingest::ledger::{Delivery, Intent, Ledger, Operator, Registration, Sentence, Verified};
+use dl0_ingest::ledger::{Delivery, EndOfRule, Intent, Ledger, Operator, Registration, Sentence, Verified};
 use dl0_ingest::names::Lfn;
 use insta::assert_snapshot;
 
@@ -221,7 +221,7 @@ async fn a_hold_on_a_file_that_is_being_released_does_not_promise_to_be_in_time(
       perhaps too late for 1 file on the way out just now: dl0-ingest list --state releasing
     --- err
     ");
-    ledger.release_ordered(&row().await).await.unwrap();
+    ledger.release_ordered(&row().await, EndOfRule::Answered).await.unwrap();
     assert_snapshot!(told(&site, &hold), @"
     code: 1
     --- out

@@ -30,7 +30,7 @@ use sqlx::{Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 pub use brakes::Intent;
 pub use claims::{Claim, Postpone};
 pub use deliveries::{Delivered, Delivery, Redelivery, WrongTrigger};
-pub use moves::{Registration, Sentence, Verified};
+pub use moves::{EndOfRule, Registration, Sentence, Verified};
 pub use operators::{Operator, Retried, TooLate};
 pub use queries::{Filter, StateSummary};
 pub use rows::{EventRow, FileRow, iso};

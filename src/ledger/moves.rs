@@ -34,6 +34,15 @@ pub struct Sentence {
     pub invalid_path: String,
 }
 
+/// How it is known that rule C has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndOfRule {
+    /// Rucio has answered our request.
+    Answered,
+    /// It was found ended: by a request of ours whose answer was lost, or by somebody else.
+    Found,
+}
+
 /// A file that Rucio has on record and protects on site.
 #[derive(Clone, Debug)]
 pub struct Registration {
@@ -221,10 +230,11 @@ impl Ledger {
         self.commit(tx).await
     }
 
-    /// The rule that protects the on-site copy was placed again.
+    /// The rule that protects the on-site copy was placed again. What was announced was the end of another one.
     pub async fn set_rule_c(&self, row: &FileRow, rule: &str) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        let change = sqlx::query("UPDATE files SET rule_c = $1 WHERE id = $2 AND delivery = $3");
+        let change =
+            sqlx::query("UPDATE files SET rule_c = $1, release_announced_at = NULL WHERE id = $2 AND delivery = $3");
         let change = change.bind(rule).bind(row.id).bind(row.delivery);
         change.execute(&mut *tx).await.map_err(|e| self.database(e))?;
         self.event(&mut tx, row.id, "rule-c-replaced", None, Some(rule)).await?;
@@ -289,21 +299,56 @@ impl Ledger {
     }
 
     /// Rule C was ended in Rucio; the file can be watched go from now on. Counts once.
-    pub async fn release_ordered(&self, row: &FileRow) -> Result<(), Error> {
+    pub async fn release_ordered(&self, row: &FileRow, end: EndOfRule) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         let update = "UPDATE files SET release_ordered_at = $1, next_attempt = $1
              WHERE id = $2 AND release_ordered_at IS NULL";
-        if self.note(&mut tx, row, "release-ordered", update).await? {
+        let detail = (end == EndOfRule::Found).then_some("its rule was found ended");
+        if self.note(&mut tx, row, "release-ordered", detail, update).await? {
             self.spend(&mut tx, row.bytes).await?;
         }
         self.commit(tx).await
+    }
+
+    /// How it was known that rule C had ended, when the release was ordered last.
+    pub async fn how_it_ended(&self, row: &FileRow) -> Result<EndOfRule, Error> {
+        let last = "SELECT detail IS NULL FROM events WHERE file_id = $1 AND kind = 'release-ordered'
+             ORDER BY id DESC LIMIT 1";
+        let answered: Option<bool> =
+            sqlx::query_scalar(last).bind(row.id).fetch_optional(&self.reader).await.map_err(|e| self.database(e))?;
+        Ok(if answered == Some(true) { EndOfRule::Answered } else { EndOfRule::Found })
+    }
+
+    /// Nobody will delete the file, although its release was ordered: that is decided afresh, about the rule that stands now,
+    /// if one does. `false`: the file has moved on.
+    pub async fn release_order_void(&self, row: &FileRow, rule_c: Option<&str>, why: &str) -> Result<bool, Error> {
+        let mut tx = self.begin().await?;
+        let done = sqlx::query(
+            "UPDATE files SET release_ordered_at = NULL, release_announced_at = NULL, replica_gone_at = NULL,
+                 rule_c = COALESCE($1, rule_c), waits_for = $2, next_attempt = $3, claimed_by = NULL, claimed_until = NULL
+             WHERE id = $4 AND state = 'releasing' AND delivery = $5 AND release_ordered_at IS NOT NULL",
+        )
+        .bind(rule_c)
+        .bind(why)
+        .bind(now())
+        .bind(row.id)
+        .bind(row.delivery)
+        .execute(&mut *tx)
+        .await
+        .map_err(|e| self.database(e))?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.event(&mut tx, row.id, "release-order-void", None, Some(why)).await?;
+        self.commit(tx).await?;
+        Ok(true)
     }
 
     /// Rucio has no on-site replica any more.
     pub async fn replica_gone(&self, row: &FileRow) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         let update = "UPDATE files SET replica_gone_at = $1 WHERE id = $2 AND replica_gone_at IS NULL";
-        self.note(&mut tx, row, "replica-gone", update).await?;
+        self.note(&mut tx, row, "replica-gone", None, update).await?;
         self.commit(tx).await
     }
 
@@ -313,13 +358,14 @@ impl Ledger {
         tx: &mut Transaction<'static, Sqlite>,
         row: &FileRow,
         kind: &str,
+        detail: Option<&str>,
         update: &'static str,
     ) -> Result<bool, Error> {
         let done = sqlx::query(update).bind(now()).bind(row.id).execute(&mut **tx).await;
         if done.map_err(|e| self.database(e))?.rows_affected() == 0 {
             return Ok(false);
         }
-        self.event(tx, row.id, kind, None, None).await?;
+        self.event(tx, row.id, kind, None, detail).await?;
         Ok(true)
     }
 

@@ -239,7 +239,7 @@ async fn a_release_that_was_stopped_before_its_effect_and_an_identical_delivery_
     let row = ledger.by_lfn(FILE).await.unwrap().unwrap();
     assert_eq!((row.state, row.identity().inode), (State::Releasing, 2));
     // once rule C has ended, the old copy goes first
-    ledger.release_ordered(&row).await.unwrap();
+    ledger.release_ordered(&row, EndOfRule::Answered).await.unwrap();
     deliver(&ledger, FILE, 3).await;
     let redelivery = ledger.redeliveries(1).await.unwrap().remove(0);
     assert!(!ledger.redelivery_identical(&redelivery).await.unwrap());
@@ -283,7 +283,7 @@ async fn a_release_that_is_being_carried_out_is_hastened_by_a_restart_alone() {
     assert_eq!(again.claim(State::Releasing, 1).await.unwrap().rows.len(), 1);
     // told twice, it counts once
     for _ in 0..2 {
-        again.release_ordered(&row).await.unwrap();
+        again.release_ordered(&row, EndOfRule::Answered).await.unwrap();
     }
     assert_eq!(again.standing(None, false).await.unwrap().spent.files, 1);
 }
@@ -320,7 +320,7 @@ async fn an_intent_sees_every_brake_that_an_operator_or_a_contradiction_has_put_
     // decided counts before it is carried out, and once when it is
     assert_eq!(ledger.standing(None, true).await.unwrap().spent.files, 1);
     assert_eq!(ledger.standing(None, false).await.unwrap().spent.files, 0);
-    ledger.release_ordered(&row).await.unwrap();
+    ledger.release_ordered(&row, EndOfRule::Answered).await.unwrap();
     assert_eq!(hold().await, TooLate { ordered: 1, perhaps: 0 });
     for intents in [true, false] {
         let spent = ledger.standing(None, intents).await.unwrap().spent;

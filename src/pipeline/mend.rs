@@ -32,6 +32,7 @@ const REMEMBERED: usize = 100_000;
 pub(super) struct Troubles {
     said: Mutex<HashMap<String, &'static str>>,
     boosted: Mutex<HashMap<String, Instant>>,
+    doubted: Mutex<HashMap<String, Instant>>,
 }
 
 /// What a panic interrupted is at worst a line that is said twice.
@@ -60,6 +61,20 @@ impl Troubles {
     /// Whether this was not yet said of the file.
     pub(super) fn is_news(&self, lfn: &str, what: &'static str) -> bool {
         note(&mut lock(&self.said), lfn, what)
+    }
+
+    /// Whether something about the file was not asked for so long; counts as asked now.
+    pub(super) fn may_be_doubted(&self, lfn: &str, again: Duration) -> bool {
+        let now = Instant::now();
+        let mut doubted = lock(&self.doubted);
+        if doubted.get(lfn).is_some_and(|at| now.duration_since(*at) < again) {
+            return false;
+        }
+        if doubted.len() >= REMEMBERED {
+            doubted.clear();
+        }
+        doubted.insert(lfn.to_owned(), now);
+        true
     }
 
     /// Whether the rule may be boosted now; counts as done.
@@ -231,6 +246,16 @@ mod tests {
             assert_eq!(troubles.is_new("r", standing), new, "{standing:?}");
         }
         assert!(troubles.is_new("other", Standing::Suspended));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_is_doubted_once_in_a_while() {
+        let (troubles, again) = (Troubles::default(), Duration::from_mins(5));
+        assert!(troubles.may_be_doubted("f", again));
+        assert!(!troubles.may_be_doubted("f", again));
+        assert!(troubles.may_be_doubted("other", again));
+        tokio::time::advance(again).await;
+        assert!(troubles.may_be_doubted("f", again));
     }
 
     #[tokio::test(start_paused = true)]

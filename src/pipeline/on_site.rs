@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::custody::{FileIdentity, State, in_millis};
 use crate::datadir;
-use crate::ledger::{FileRow, now};
+use crate::ledger::{EndOfRule, FileRow, now};
 
 use super::our_rules::find;
 use super::set_aside::trigger_path;
@@ -27,7 +27,7 @@ pub(super) async fn on_site(context: &Context, row: &FileRow) -> Result<Option<F
         Ok(Some(found)) => Ok(Some(found)),
         // Rucio has carried out what was asked before a stop or a time-out, after it was asked whether it had
         Ok(None) if row.state == State::Releasing && rule_c(context, row).await? == RuleC::GivenUp => {
-            context.ledger.release_ordered(row).await?;
+            context.ledger.release_ordered(row, EndOfRule::Found).await?;
             context.wait(row, Duration::ZERO, "Rucio to delete the on-site copy").await.map(|()| None)
         }
         Ok(None) => {

@@ -18,6 +18,8 @@ use super::{Context, StageError, mend, register, runner};
 const REST_MAX: Duration = Duration::from_mins(10);
 /// Looks at a file's copies, for one list.
 const LOOKS: u32 = 10;
+/// What a file waits for whose release was decided when somebody ended its rule.
+pub(super) const RESTORED: &str = "a rule that protects the on-site copy again: somebody had ended it";
 
 /// Runs until shutdown.
 pub async fn run(context: Context) {
@@ -70,15 +72,9 @@ async fn mend(context: &Context, row: &FileRow, rule: &str, standing: Standing) 
 
 /// Nothing holds the on-site copy any more. If Rucio still has it, a new rule does; if not, nobody can take that back.
 async fn protect_again(context: &Context, row: &FileRow) -> Result<(), StageError> {
-    let (rse, did) = (context.config().onsite_rse.clone(), row.did());
-    let query =
-        ReplicaQuery { dids: std::slice::from_ref(&did), rse_expression: Some(&rse), all_states: true, schemes: &[] };
-    let listed = context.rucio.replicas(&query).await?;
-    if listed.is_empty() && is_known(context, &did).await? {
-        return Err(StageError::Wait(UNTRUE_LIST.to_owned()));
-    }
-    let state = listed.first().and_then(|listing| listing.states.get(&rse));
-    if state != Some(&ReplicaState::Available) {
+    let state = on_site_replica(context, row).await?;
+    if state != Some(ReplicaState::Available) {
+        let rse = &context.config().onsite_rse;
         let state = state.map_or("gone".to_owned(), |state| format!("{state:?}"));
         let reason = format!(
             "the rule that protected the on-site copy was removed by somebody, and Rucio's replica at {rse} is {state}: \
@@ -100,4 +96,16 @@ async fn protect_again(context: &Context, row: &FileRow) -> Result<(), StageErro
         tracing::warn!(lfn = row.lfn, "the on-site copy is protected again when its earlier rule has ended");
     }
     Ok(())
+}
+
+/// The state of the replica at the on-site RSE, if Rucio has one.
+pub(super) async fn on_site_replica(context: &Context, row: &FileRow) -> Result<Option<ReplicaState>, StageError> {
+    let (rse, did) = (context.config().onsite_rse.clone(), row.did());
+    let query =
+        ReplicaQuery { dids: std::slice::from_ref(&did), rse_expression: Some(&rse), all_states: true, schemes: &[] };
+    let listed = context.rucio.replicas(&query).await?;
+    if listed.is_empty() && is_known(context, &did).await? {
+        return Err(StageError::Wait(UNTRUE_LIST.to_owned()));
+    }
+    Ok(listed.first().and_then(|listing| listing.states.get(&rse)).copied())
 }

@@ -3,6 +3,8 @@
 //! Fresh evidence, the on-site file as verified, a durable intent, only then the end of rule C; afterwards the disk itself
 //! is looked at, because "gone in Rucio" is not "gone from disk". In doubt the file stays.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::clock;
@@ -10,16 +12,17 @@ use crate::config::{Config, Deletion};
 use crate::custody::brakes::Brake;
 use crate::custody::invariants::{on_site_copy_may_go, release_may_be_carried_out};
 use crate::custody::{Doubt, Evidence, KeepReason, ReleaseOrder, State};
-use crate::ledger::{FileRow, Intent, now};
-use crate::rucio::Kind;
+use crate::ledger::{EndOfRule, FileRow, Intent, now};
+use crate::rucio::{Kind, ReplicaState};
 
 use super::announce::{Effect, RELEASE, announce};
 use super::look::{look, remember_first};
 use super::on_site::{delivered_again, on_site};
-use super::{Context, Stage, StageError, backoff, brakes};
+use super::{Context, Stage, StageError, backoff, brakes, protection};
 
 mod at_once;
 mod departure;
+mod overdue;
 
 use at_once::at_once;
 pub use departure::Departure;
@@ -165,46 +168,71 @@ async fn order(
 /// Announces the end of rule C and ends it. The intent is durable, the order is fresh; repeating it is harmless. `false`: it
 /// was not ended, and what becomes of the file is on record.
 async fn give_up(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Result<bool, StageError> {
-    if !permitted(context, row, order).await? {
-        return Ok(false);
-    }
+    // the rule may be another one than when the file was claimed
+    let Some(on_record) = permitted(context, row, order).await? else { return Ok(false) };
+    let row = &on_record;
     let Some(rule) = &row.rule_c else {
         let why = "the rule that protects the on-site copy is not on record";
         return context.hold(row, "no-rule", why).await.map(|()| false);
     };
     let because = ("order", serde_json::json!(order));
     announce(context, row, Effect { name: RELEASE, identity: row.identity(), because }).await?;
-    match context.rucio.end_rule(rule, freshness(order)).await {
-        Ok(()) => tracing::info!(lfn = row.lfn, rule_id = rule, "on-site copy given up"),
-        // ended before a stop, and already cleaned up
-        Err(error) if error.kind() == Kind::NotFound => {
-            tracing::info!(lfn = row.lfn, rule_id = rule, "the rule of the on-site copy has ended already");
+    let attempts = Arc::new(AtomicU32::new(0));
+    let (counted, fresh) = (Arc::clone(&attempts), freshness(order));
+    let holds = move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        fresh()
+    };
+    let end = match context.rucio.end_rule(rule, holds).await {
+        Ok(()) => {
+            tracing::info!(lfn = row.lfn, rule_id = rule, "on-site copy given up");
+            EndOfRule::Answered
         }
+        // asked for before: in an attempt whose answer was lost, or before a stop
+        Err(error)
+            if error.kind() == Kind::NotFound
+                && (row.release_announced_at.is_some() || attempts.load(Ordering::Relaxed) > 1) =>
+        {
+            tracing::info!(lfn = row.lfn, rule_id = rule, "the rule of the on-site copy has ended already");
+            EndOfRule::Found
+        }
+        Err(error) if error.kind() == Kind::NotFound => return ended_by_others(context, row).await,
         // an earlier attempt may have been carried out: the next look finds that out
         Err(error) if error.kind() == Kind::Withheld => return too_old(context, row).await.map(|()| false),
         Err(error) => return Err(error.into()),
-    }
-    context.ledger.release_ordered(row).await?;
+    };
+    context.ledger.release_ordered(row, end).await?;
     Ok(true)
 }
 
+/// Somebody else has ended rule C right before we would have. If the file goes for it, that was decided; if not, nobody deletes
+/// it, and a rule of ours is needed that can be ended.
+async fn ended_by_others(context: &Context, row: &FileRow) -> Result<bool, StageError> {
+    if protection::on_site_replica(context, row).await? != Some(ReplicaState::Available) {
+        context.ledger.release_ordered(row, EndOfRule::Found).await?;
+        return Ok(true);
+    }
+    protection::restore(context, row).await?;
+    context.wait(row, context.config().release.poll, protection::RESTORED).await.map(|()| false)
+}
+
 /// Right before the effect: what the ledger durably says now, and the constitution. The looks took time, in which an
-/// operator may have held the file.
-async fn permitted(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Result<bool, StageError> {
+/// operator may have held the file. Gives the row as it is on record, if the effect may happen.
+async fn permitted(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Result<Option<FileRow>, StageError> {
     if !freshness(order)() {
-        return too_old(context, row).await.map(|()| false);
+        return too_old(context, row).await.map(|()| None);
     }
     let Some(on_record) = context.ledger.unmoved(row).await? else {
         tracing::info!(lfn = row.lfn, "not released: somebody else has decided about the file meanwhile");
-        return Ok(false);
+        return Ok(None);
     };
     let config = context.config();
     let lawful = release_may_be_carried_out(&on_record.intent()).and_then(|()| {
         on_site_copy_may_go(on_record.state, order.evidence(), &config.onsite_rse, config.offsite.copies)
     });
     match lawful {
-        Ok(()) => Ok(true),
-        Err(violation) => context.stop(row, &violation).await.map(|()| false),
+        Ok(()) => Ok(Some(on_record)),
+        Err(violation) => context.stop(row, &violation).await.map(|()| None),
     }
 }
 

@@ -6,6 +6,7 @@ mod brakes;
 mod depth;
 mod ended_rules;
 mod faults;
+mod orders;
 mod rebuild;
 mod reconcile;
 mod redelivery;

@@ -158,6 +158,20 @@ impl Site {
         ledger.close().await.unwrap();
     }
 
+    /// Makes the order of a file's release so much older. The daemon must not run.
+    pub(crate) async fn age_order(&self, lfn: &str, by: Duration) {
+        let url = format!("sqlite://{}", self.root.path().join("state/ledger.db").display());
+        let mut ledger = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        let aged = sqlx::query(
+            "UPDATE files SET release_ordered_at = release_ordered_at - $1, next_attempt = 0
+             WHERE lfn = $2 AND release_ordered_at IS NOT NULL",
+        )
+        .bind(i64::try_from(by.as_millis()).unwrap())
+        .bind(lfn);
+        assert_eq!(aged.execute(&mut ledger).await.unwrap().rows_affected(), 1);
+        ledger.close().await.unwrap();
+    }
+
     /// Takes the evidence of a file out of the ledger. Without a daemon.
     pub(crate) async fn forget_evidence(&self, lfn: &str) {
         let url = format!("sqlite://{}", self.root.path().join("state/ledger.db").display());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::{Config, Deletion, Leftover};
 use crate::custody::{Doubt, Evidence, State};
 use crate::datadir;
-use crate::ledger::{FileRow, now};
+use crate::ledger::{EndOfRule, FileRow, now};
 use crate::names::Did;
 use crate::rucio::{ReplicaQuery, ReplicaState};
 
@@ -14,7 +14,7 @@ use super::super::announce::{Effect, announce};
 use super::super::look::{UNTRUE_LIST, is_known, look};
 use super::super::on_site::{RuleC, delivered_again, on_disk, rule_c};
 use super::super::{Context, Stage, StageError, backoff, blocking, brakes, protection};
-use super::{SAID, at_once, freshness, give_up, order, permitted, too_old};
+use super::{SAID, at_once, freshness, give_up, order, overdue, permitted, too_old};
 
 /// Watches files go whose release is decided.
 pub struct Departure;
@@ -45,9 +45,10 @@ impl Stage for Departure {
             .into_iter()
             .map(|listing| (listing.did, listing.states.get(&config.onsite_rse).copied()))
             .collect();
-        let mut list_is_true = true;
+        let (mut list_is_true, mut late) = (true, Vec::new());
         for row in ordered {
             match states.get(&row.did()) {
+                Some(Some(ReplicaState::Available)) if overdue::is_overdue(&row) => late.push(row),
                 Some(Some(state)) => {
                     let delay = backoff::patient(row.state_since, config.release.poll, config.release.poll_max);
                     let waits_for = format!("Rucio to delete the on-site copy (replica is {state:?})");
@@ -66,6 +67,7 @@ impl Stage for Departure {
                 }
             }
         }
+        at_once(late, |row| overdue::look_after(context, row)).await?;
         resumed
     }
 }
@@ -87,14 +89,11 @@ async fn resume(context: &Context, rows: Vec<FileRow>) -> Result<(), StageError>
 async fn undecided(context: &Context, row: FileRow) -> Result<Option<FileRow>, StageError> {
     match rule_c(context, &row).await {
         Ok(RuleC::GivenUp) => {
-            context.ledger.release_ordered(&row).await?;
+            context.ledger.release_ordered(&row, EndOfRule::Found).await?;
             context.wait(&row, Duration::ZERO, "Rucio to delete the on-site copy").await?;
         }
         Ok(RuleC::EndedByOthers) => match protection::restore(context, &row).await {
-            Ok(()) => {
-                let why = "a rule that protects the on-site copy again: somebody had ended it";
-                context.wait(&row, context.config().release.poll, why).await?;
-            }
+            Ok(()) => context.wait(&row, context.config().release.poll, protection::RESTORED).await?,
             Err(error) => context.set_back(&row, error).await?,
         },
         Ok(RuleC::Stands) if stays(context, &row).await? => {}
@@ -181,7 +180,7 @@ async fn remove_leftover(context: &Context, row: &FileRow) -> Result<(), StageEr
     else {
         return Ok(());
     };
-    if !permitted(context, row, &order).await? {
+    if permitted(context, row, &order).await?.is_none() {
         return Ok(());
     }
     if stays(context, row).await? {

@@ -1,0 +1,88 @@
+//! A release that was ordered and has not happened: is anybody about to delete the file?
+//!
+//! Rucio's cleaner and reaper may take any time, and are waited for. But if our rule stands, or if it was never by Rucio's word
+//! that it ended with purge, nobody will come. Then everything is asked and decided afresh, brakes included. That cannot go
+//! round quickly: each order is trusted for a while first.
+
+use std::time::Duration;
+
+use crate::custody::in_millis;
+use crate::ledger::{EndOfRule, FileRow, now};
+use crate::rucio::Rule;
+
+use super::super::our_rules::{find, is_rule_c};
+use super::super::{Context, StageError, backoff};
+
+/// How long an order is trusted, and Rucio's answer about its rule.
+const TRUSTED: Duration = Duration::from_mins(5);
+const WAITS: &str = "Rucio to delete the on-site copy (replica is Available)";
+
+/// Who sees to an ordered release.
+enum Deletes {
+    /// Rucio, when it comes to it; what it is at, in words.
+    Rucio(&'static str),
+    /// Nobody; why, in words, and the rule of ours that is there.
+    Nobody(&'static str, Option<String>),
+}
+
+pub(super) fn is_overdue(row: &FileRow) -> bool {
+    row.release_ordered_at.is_some_and(|at| now() - at > in_millis(TRUSTED))
+}
+
+/// Waits for Rucio, or has the release of a file decided afresh.
+pub(super) async fn look_after(context: &Context, row: FileRow) -> Result<(), StageError> {
+    // while a reaper rests, thousands wait for it
+    if !context.troubles.may_be_doubted(&row.lfn, TRUSTED) {
+        let waits_for = row.waits_for.as_deref().unwrap_or(WAITS);
+        return wait(context, &row, waits_for).await;
+    }
+    match who_deletes(context, &row).await {
+        Ok(Deletes::Rucio(at)) => wait(context, &row, &format!("{WAITS}; {at}")).await,
+        Ok(Deletes::Nobody(why, rule)) => {
+            if context.ledger.release_order_void(&row, rule.as_deref(), why).await? {
+                tracing::warn!(lfn = row.lfn, rule_id = rule, "the release was ordered and does not happen: {why}");
+            }
+            Ok(())
+        }
+        Err(error) => context.set_back(&row, error).await,
+    }
+}
+
+async fn wait(context: &Context, row: &FileRow, waits_for: &str) -> Result<(), StageError> {
+    let release = context.config().release.clone();
+    let delay = backoff::patient(row.state_since, release.poll, release.poll_max);
+    context.wait(row, delay, waits_for).await
+}
+
+async fn who_deletes(context: &Context, row: &FileRow) -> Result<Deletes, StageError> {
+    let on_record = match &row.rule_c {
+        Some(rule) => find(context, rule).await?,
+        None => None,
+    };
+    // another may have been placed by a request that came late
+    let rule = match on_record {
+        Some(rule) => Some(rule),
+        None => context.rucio.did_rules(&row.did()).await?.into_iter().find(|rule| is_rule_c(&context.config(), rule)),
+    };
+    match rule {
+        Some(rule) => Ok(with(rule)),
+        None if context.ledger.how_it_ended(row).await? == EndOfRule::Answered => {
+            Ok(Deletes::Rucio("its rule has ended, and Rucio's reaper has not come yet"))
+        }
+        None => Ok(Deletes::Nobody("its rule had ended before we could end it, perhaps without purge", None)),
+    }
+}
+
+/// Who deletes a file that such a rule is there for.
+fn with(rule: Rule) -> Deletes {
+    let why = if rule.expires_at.is_none() {
+        "its rule stands, and has no end any more"
+    } else if rule.ends_later() {
+        "its rule was given a later end"
+    } else if !rule.purge_replicas {
+        "its rule ends without purge"
+    } else {
+        return Deletes::Rucio("its rule has ended, and Rucio's cleaner has not removed it yet");
+    };
+    Deletes::Nobody(why, Some(rule.id))
+}

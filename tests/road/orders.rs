@@ -1,0 +1,144 @@
+//! A release that is ordered or about to be, and a rule of the on-site copy that is not as we believe.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use dl0_ingest::custody::State;
+use dl0_ingest::embedded::{Answer, Daemon, Endpoint, Event, ReplicaState};
+use dl0_ingest::ledger::FileRow;
+use dl0_ingest::names::Did;
+
+use crate::DELETION_ON;
+use crate::ended_rules::{Somebody, decided_and_braked, until_removed};
+use crate::reconcile::{change_ledger, sources};
+use crate::site::{self, Site, fixture};
+
+/// Longer than an order is trusted without its effect.
+const LONG: Duration = Duration::from_mins(6);
+
+/// Nobody looks at the rules of files on site while the test runs.
+fn seldom_listed() -> String {
+    DELETION_ON.replace("hold: 200ms, poll: 50ms, poll_max: 200ms", "hold: 200ms, poll: 50ms, poll_max: 1min")
+}
+
+/// A file that is proven and kept by the kill switch, which is to be removed.
+async fn confirmed(site: &Site) -> (site::Daemon, FileRow) {
+    fs::write(site.state().join("stop-releases"), "until it is proven").unwrap();
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    let braked = |row: &FileRow| row.waits_for.as_ref().is_some_and(|why| why.contains("until it is proven"));
+    let row = site.until_row(&lfn, braked).await;
+    assert_eq!(row.state, State::Confirmed);
+    (daemon, row)
+}
+
+fn lift(site: &Site) {
+    fs::remove_file(site.state().join("stop-releases")).unwrap();
+}
+
+/// A file whose release is ordered, while a daemon of Rucio stands still.
+async fn ordered(site: &Site, pause: Daemon) -> (site::Daemon, FileRow) {
+    let (daemon, row) = confirmed(site).await;
+    site.rucio.faults().pause(pause);
+    lift(site);
+    let row = site.until_row(&row.lfn, |row| row.release_ordered_at.is_some()).await;
+    (daemon, row)
+}
+
+async fn events(site: &Site, row: &FileRow, kind: &str) -> usize {
+    site.events(row).await.iter().filter(|event| event.kind == kind).count()
+}
+
+/// By a request of ours that came late, by somebody, or by a database that lost its last commits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_rule_lost_its_end_after_the_release_was_ordered_is_released_all_the_same() {
+    let site = Site::new(DELETION_ON).await;
+    let (daemon, row) = ordered(&site, Daemon::Judge).await;
+    sources(&site, None).rucio.keep_rule(row.rule_c.as_ref().unwrap()).await.unwrap();
+    site.rucio.faults().resume(Daemon::Judge);
+    daemon.stop().await;
+    site.age_order(&row.lfn, LONG).await;
+    let daemon = site.start();
+    let row = site.until(&row.lfn, State::Released).await;
+    assert_eq!(events(&site, &row, "release-order-void").await, 1);
+    assert_eq!(events(&site, &row, "release-ordered").await, 2);
+    daemon.stop().await;
+}
+
+/// `DELETE` gives it an hour, and purges nothing then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_rule_was_given_another_end_after_the_release_was_ordered_is_released_all_the_same() {
+    for (lifetime, purge) in [(3600, true), (0, false)] {
+        let site = Site::new(DELETION_ON).await;
+        let (daemon, row) = ordered(&site, Daemon::Judge).await;
+        Somebody::at(&site).await.limits(row.rule_c.as_ref().unwrap(), lifetime, purge).await;
+        daemon.stop().await;
+        site.age_order(&row.lfn, LONG).await;
+        let daemon = site.start();
+        site.until_row(&row.lfn, |row| row.release_ordered_at.is_none()).await;
+        site.rucio.faults().resume(Daemon::Judge);
+        site.until(&row.lfn, State::Released).await;
+        daemon.stop().await;
+    }
+}
+
+/// Rucio's word for the end was heard: what is slow now are its own daemons.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ordered_release_waits_for_a_cleaner_or_a_reaper_that_is_slow_and_begins_nothing_anew() {
+    for slow in [Daemon::Judge, Daemon::Reaper] {
+        let site = Site::new(DELETION_ON).await;
+        let (daemon, row) = ordered(&site, slow).await;
+        if slow == Daemon::Reaper {
+            until_removed(&site, row.rule_c.as_ref().unwrap()).await;
+        }
+        daemon.stop().await;
+        site.age_order(&row.lfn, LONG).await;
+        let asked = site.rucio.requests()[&Endpoint::UpdateRule];
+        let daemon = site.start();
+        let told = |row: &FileRow| row.waits_for.as_ref().is_some_and(|why| why.contains("its rule has ended"));
+        let row = site.until_row(&row.lfn, |row| row.release_ordered_at.is_none() || told(row)).await;
+        assert!(row.release_ordered_at.is_some(), "{slow:?}: {row:#?}");
+        assert_eq!(site.rucio.requests()[&Endpoint::UpdateRule], asked, "{slow:?}");
+        site.rucio.faults().resume(slow);
+        site.until(&row.lfn, State::Released).await;
+        assert_eq!(events(&site, &row, "release-ordered").await, 1);
+        daemon.stop().await;
+    }
+}
+
+/// Without purge Rucio deletes nothing until it needs the space: such an end is no release.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_rule_somebody_ended_without_purge_right_before_its_release_is_released() {
+    let site = Site::new(&seldom_listed()).await;
+    let (daemon, row) = confirmed(&site).await;
+    let rule = row.rule_c.unwrap();
+    Somebody::at(&site).await.limits(&rule, 0, false).await;
+    until_removed(&site, &rule).await;
+    lift(&site);
+    let row = site.until(&row.lfn, State::Released).await;
+    assert_ne!(row.rule_c.as_ref(), Some(&rule));
+    assert_eq!(events(&site, &row, "rule-c-replaced").await, 1);
+    assert!(!site.path("a.fits.fz").exists());
+    daemon.stop().await;
+}
+
+/// The same, and a stop comes after the announcement: nobody knows any more who has ended it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_was_taken_for_ours_and_deletes_nothing_is_asked_for_again() {
+    let site = Site::new(DELETION_ON).await;
+    let (daemon, row) = decided_and_braked(&site).await;
+    daemon.stop().await;
+    change_ledger(&site, "UPDATE files SET release_announced_at = 1, next_attempt = 0").await;
+    let rule = row.rule_c.unwrap();
+    Somebody::at(&site).await.limits(&rule, 0, false).await;
+    until_removed(&site, &rule).await;
+    lift(&site);
+    let daemon = site.start();
+    site.until_row(&row.lfn, |row| row.release_ordered_at.is_some()).await;
+    daemon.stop().await;
+    site.age_order(&row.lfn, LONG).await;
+    let daemon = site.start();
+    let row = site.until(&row.lfn, State::Released).await;
+    assert_ne!(row.rule_c, Some(rule));
+    daemon.stop().await;
+}
