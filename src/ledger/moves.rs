@@ -215,10 +215,11 @@ impl Ledger {
         Ok(moved)
     }
 
-    /// The rule of the file's further copies was placed again, with this RSE as its source.
+    /// The rule of the file's further copies was placed again, with this RSE as its source. Nothing is written of a file that
+    /// was delivered anew meanwhile.
     pub async fn set_rule_b(&self, row: &FileRow, rule: &str, source: &str) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        sqlx::query("UPDATE files SET rule_b = $1, first_rse = $2 WHERE id = $3 AND delivery = $4")
+        let done = sqlx::query("UPDATE files SET rule_b = $1, first_rse = $2 WHERE id = $3 AND delivery = $4")
             .bind(rule)
             .bind(source)
             .bind(row.id)
@@ -226,17 +227,23 @@ impl Ledger {
             .execute(&mut *tx)
             .await
             .map_err(|e| self.database(e))?;
+        if done.rows_affected() == 0 {
+            return Ok(());
+        }
         self.event(&mut tx, row.id, "rule-b-replaced", None, Some(rule)).await?;
         self.commit(tx).await
     }
 
-    /// The rule that protects the on-site copy was placed again. What was announced was the end of another one.
+    /// The rule that protects the on-site copy was placed again. What was announced was the end of another one. Nothing is
+    /// written of a file that was delivered anew meanwhile.
     pub async fn set_rule_c(&self, row: &FileRow, rule: &str) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         let change =
             sqlx::query("UPDATE files SET rule_c = $1, release_announced_at = NULL WHERE id = $2 AND delivery = $3");
         let change = change.bind(rule).bind(row.id).bind(row.delivery);
-        change.execute(&mut *tx).await.map_err(|e| self.database(e))?;
+        if change.execute(&mut *tx).await.map_err(|e| self.database(e))?.rows_affected() == 0 {
+            return Ok(());
+        }
         self.event(&mut tx, row.id, "rule-c-replaced", None, Some(rule)).await?;
         self.commit(tx).await
     }

@@ -288,6 +288,45 @@ async fn a_release_that_is_being_carried_out_is_hastened_by_a_restart_alone() {
     assert_eq!(again.standing(None, false).await.unwrap().spent.files, 1);
 }
 
+#[tokio::test]
+async fn a_rule_that_is_replaced_is_told_only_of_the_delivery_that_it_was_placed_for() {
+    let (_directory, ledger) = ledger().await;
+    let row = register(&ledger).await;
+    let old = FileRow { delivery: row.delivery - 1, ..row.clone() };
+    ledger.set_rule_b(&old, "new-b", "STORAGE-2").await.unwrap();
+    ledger.set_rule_c(&old, "new-c").await.unwrap();
+    let now = ledger.by_lfn(FILE).await.unwrap().unwrap();
+    assert_eq!((&now.rule_b, &now.rule_c), (&row.rule_b, &row.rule_c));
+    let replaced = async || {
+        let events = ledger.events(&row).await.unwrap();
+        events.iter().filter(|event| event.kind.ends_with("-replaced")).count()
+    };
+    assert_eq!(replaced().await, 0);
+    ledger.set_rule_b(&now, "new-b", "STORAGE-2").await.unwrap();
+    ledger.set_rule_c(&now, "new-c").await.unwrap();
+    assert_eq!(replaced().await, 2);
+}
+
+#[tokio::test]
+async fn an_order_that_is_void_leaves_a_release_that_is_decided_and_not_announced() {
+    let (_directory, ledger) = ledger().await;
+    let row = confirm(&ledger).await;
+    assert_eq!(ledger.releasing(&row, "{}", now(), Limits::NONE).await.unwrap(), Intent::Written);
+    let row = ledger.by_lfn(FILE).await.unwrap().unwrap();
+    assert!(!ledger.release_order_void(&row, None, "not ordered").await.unwrap());
+    for (end, rule) in [(EndOfRule::Found, None), (EndOfRule::Answered, Some("another"))] {
+        ledger.audited(1, "hash", Some(&row)).await.unwrap();
+        ledger.release_ordered(&row, end).await.unwrap();
+        assert_eq!(ledger.how_it_ended(&row).await.unwrap(), end);
+        let before = ledger.by_lfn(FILE).await.unwrap().unwrap();
+        assert!(ledger.release_order_void(&row, rule, "nobody deletes it").await.unwrap());
+        let after = ledger.by_lfn(FILE).await.unwrap().unwrap();
+        assert_eq!((after.state, after.release_ordered_at, after.release_announced_at), (State::Releasing, None, None));
+        assert_eq!(after.rule_c, rule.map(str::to_owned).or(before.rule_c));
+        assert_eq!(after.waits_for.as_deref(), Some("nobody deletes it"));
+    }
+}
+
 fn operator() -> Operator {
     Operator { who: "ada (uid 1000)".to_owned(), reason: "for a test".to_owned() }
 }

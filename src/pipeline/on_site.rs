@@ -20,24 +20,30 @@ pub(super) async fn on_disk(context: &Context, row: &FileRow) -> Result<Option<F
     blocking(move || data.identity(&path)).await
 }
 
-/// What lies on site under the file's name; `None` when there is no file and the matter is settled: held, or given up by a
-/// request that came late.
+/// What lies on site under the file's name; `None` when there is no file and the matter is settled: held, given up by a
+/// request that came late, or decided by somebody else.
 pub(super) async fn on_site(context: &Context, row: &FileRow) -> Result<Option<FileIdentity>, StageError> {
     match on_disk(context, row).await {
         Ok(Some(found)) => Ok(Some(found)),
         // Rucio has carried out what was asked before a stop or a time-out, after it was asked whether it had
-        Ok(None) if row.state == State::Releasing && rule_c(context, row).await? == RuleC::GivenUp => {
-            context.ledger.release_ordered(row, EndOfRule::Found).await?;
-            context.wait(row, Duration::ZERO, "Rucio to delete the on-site copy").await.map(|()| None)
-        }
-        Ok(None) => {
-            context.hold(row, "vanished", "the on-site file is gone although nobody released it").await.map(|()| None)
-        }
+        Ok(None) if row.state == State::Releasing => match rule_c(context, row).await? {
+            RuleC::GivenUp => {
+                context.ledger.release_ordered(row, EndOfRule::Found).await?;
+                context.wait(row, Duration::ZERO, "Rucio to delete the on-site copy").await.map(|()| None)
+            }
+            RuleC::Moved => Ok(None),
+            RuleC::Stands | RuleC::EndedByOthers => vanished(context, row).await.map(|()| None),
+        },
+        Ok(None) => vanished(context, row).await.map(|()| None),
         Err(error @ (datadir::Error::Symlink { .. } | datadir::Error::NotAFile { .. })) => {
             context.hold(row, "changed", &error.to_string()).await.map(|()| None)
         }
         Err(error) => Err(error.into()),
     }
+}
+
+async fn vanished(context: &Context, row: &FileRow) -> Result<(), StageError> {
+    context.hold(row, "vanished", "the on-site file is gone although nobody released it").await
 }
 
 /// Whether a file whose copies are overdue is still as it was registered. If not, no copy of it can be made any more from
@@ -76,16 +82,21 @@ pub(super) enum RuleC {
     GivenUp,
     /// Somebody else has ended it, or given it an end.
     EndedByOthers,
+    /// The file or its rule is not what it was when the question was asked: the answer is about nothing.
+    Moved,
 }
 
-/// Asks Rucio, and then the ledger. We end a rule at once, and never before that is announced.
+/// Asks Rucio, and then the ledger, since `row` may be older than the announcement. We end a rule at once, and never before
+/// that is announced.
 pub(super) async fn rule_c(context: &Context, row: &FileRow) -> Result<RuleC, StageError> {
     let Some(rule) = &row.rule_c else { return Ok(RuleC::Stands) };
-    Ok(match find(context, rule).await? {
+    let found = find(context, rule).await?;
+    let on_record = context.ledger.unmoved(row).await?.filter(|on_record| on_record.rule_c == row.rule_c);
+    let Some(on_record) = on_record else { return Ok(RuleC::Moved) };
+    Ok(match found {
         Some(rule) if rule.expires_at.is_none() => RuleC::Stands,
         Some(rule) if rule.ends_later() => RuleC::EndedByOthers,
-        // `row` may be older than the announcement
-        _ if context.ledger.unmoved(row).await?.is_some_and(|now| now.release_announced_at.is_some()) => RuleC::GivenUp,
+        _ if on_record.release_announced_at.is_some() => RuleC::GivenUp,
         _ => RuleC::EndedByOthers,
     })
 }

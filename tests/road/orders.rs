@@ -142,3 +142,38 @@ async fn an_end_that_was_taken_for_ours_and_deletes_nothing_is_asked_for_again()
     assert_ne!(row.rule_c, Some(rule));
     daemon.stop().await;
 }
+
+/// Between two readings of the ledger: what was found out about the rule belongs to a row that is not there any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_delivered_again_while_its_ended_rule_is_asked_about_loses_no_end_and_gets_no_rule() {
+    let site = Site::new(DELETION_ON).await;
+    let (daemon, row) = decided_and_braked(&site).await;
+    daemon.stop().await;
+    change_ledger(&site, "UPDATE files SET release_announced_at = 1, next_attempt = 0").await;
+    let faults = site.rucio.faults();
+    faults.pause(Daemon::Judge);
+    faults.pause(Daemon::Reaper);
+    let rule = row.rule_c.clone().unwrap();
+    Somebody::at(&site).await.limits(&rule, 0, true).await;
+    let spoilt = || faults.spoilt().get(&Endpoint::Rule).copied().unwrap_or_default();
+    faults.answer(Endpoint::Rule, 1, &Answer::Delay(Duration::from_secs(2)));
+    let asked = site.rucio.requests()[&Endpoint::UpdateRule];
+    let daemon = site.start();
+    let begun = Instant::now();
+    while spoilt() == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "nobody asks about the rule");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    change_ledger(&site, "UPDATE files SET delivery = delivery + 1").await;
+    site.until_row(&row.lfn, |row| row.release_ordered_at.is_some()).await;
+    assert_eq!(site.rucio.requests()[&Endpoint::UpdateRule], asked, "its end was taken away");
+    assert_eq!(events(&site, &row, "rule-c-replaced").await, 0);
+    assert!(sources(&site, None).rucio.rule(&rule).await.unwrap().expires_at.is_some());
+    assert_eq!(site.rucio.replicas(&Did::new("acada", &row.lfn)).get("STORAGE-1"), Some(&ReplicaState::Available));
+    faults.resume(Daemon::Judge);
+    faults.resume(Daemon::Reaper);
+    let gone = |event: &Event| matches!(event, Event::FileDeleted { did, .. } if did.name == row.lfn);
+    site.rucio.until(|history| history.iter().any(|entry| gone(&entry.event))).await;
+    site.until(&row.lfn, State::Released).await;
+    daemon.stop().await;
+}

@@ -96,6 +96,8 @@ async fn undecided(context: &Context, row: FileRow) -> Result<Option<FileRow>, S
             Ok(()) => context.wait(&row, context.config().release.poll, protection::RESTORED).await?,
             Err(error) => context.set_back(&row, error).await?,
         },
+        // it is taken up again as it is by then
+        Ok(RuleC::Moved) => {}
         Ok(RuleC::Stands) if stays(context, &row).await? => {}
         Ok(RuleC::Stands) => return Ok(Some(row)),
         Err(error) => context.set_back(&row, error).await?,
