@@ -21,6 +21,8 @@ use super::{Context, StageError};
 
 mod storages;
 
+pub(super) use storages::Storages;
+
 /// Rules asked for at once; the client has a bound of its own.
 const RULE_QUESTIONS: usize = 8;
 /// After this long a bad answer ends the look, and the next one is of fewer files: it would be too old when it is complete.
@@ -58,9 +60,8 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
     let mut answers = Answers::new();
     for ((did, rse), answer) in storages::ask_all(context, &offsite, &hopeful).await {
         match answer {
-            Some(answer) => drop(answers.insert((did, rse), answer)),
-            // whatever the policy: it has not been silent
-            None => drop(unanswered.insert(did, format!("an answer from the storage of {rse}, which is slow"))),
+            Ok(answer) => drop(answers.insert((did, rse), answer)),
+            Err(waits_for) => drop(unanswered.insert(did, waits_for)),
         }
     }
     let mut looks = Vec::with_capacity(rows.len());

@@ -71,6 +71,7 @@ pub struct Context {
     /// Set at shutdown: readings stop between two blocks.
     pub cancel: Arc<AtomicBool>,
     troubles: Arc<mend::Troubles>,
+    storages: Arc<look::Storages>,
     watched: Arc<settle::Cursor>,
     wakes: Arc<[Notify; State::ALL.len()]>,
 }
@@ -105,7 +106,7 @@ impl Context {
         let Parts { settings, ledger, audit, data, rucio, storage, metrics, health, shutdown, gate } = parts;
         let audit = Arc::new(tokio::sync::Mutex::new(audit));
         let runtime = tokio::runtime::Handle::current();
-        let (troubles, watched) = (Arc::default(), Arc::default());
+        let (troubles, storages, watched) = (Arc::default(), Arc::default(), Arc::default());
         let wakes = Arc::new(std::array::from_fn(|_| Notify::new()));
         let cancel = Arc::new(AtomicBool::new(false));
         let (flag, end) = (Arc::clone(&cancel), shutdown.clone());
@@ -127,6 +128,7 @@ impl Context {
             gate,
             cancel,
             troubles,
+            storages,
             watched,
             wakes,
         }

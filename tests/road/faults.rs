@@ -237,3 +237,45 @@ async fn a_copy_that_is_lost_after_the_proof_keeps_the_on_site_copy() {
         daemon.stop().await;
     }
 }
+
+/// As when its disk is not mounted: it denies all it has. That is an outage, not a hundred lost copies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_denies_every_file_is_away_and_holds_none() {
+    let site = Site::new(DELETION_ON).await;
+    let patient =
+        |text: String| text.replace("hold: 200ms, poll: 50ms, poll_max: 200ms", "hold: 1h, poll: 1h, poll_max: 1h");
+    let daemon = site::Daemon::start(site.config_with(patient));
+    let lfns: Vec<String> = (0..5).map(|n| site.deliver(&format!("{n}.fits.fz"), &fixture("SUBARRAY"))).collect();
+    for lfn in &lfns {
+        site.until_row(lfn, |row| row.state == State::Replicated && row.waits_for.is_some()).await;
+        let did = Did::new("acada", lfn);
+        let begun = Instant::now();
+        while site.rucio.replicas(&did).values().filter(|state| **state == ReplicaState::Available).count() < 3 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{lfn} is not copied");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    daemon.stop().await;
+    for lfn in &lfns {
+        site.age(lfn, Duration::from_mins(6)).await;
+    }
+    let (disk, unmounted) = (site.storage(3), site.root.path().join("unmounted"));
+    fs::rename(&disk, &unmounted).unwrap();
+    fs::create_dir(&disk).unwrap();
+    let daemon = site.start();
+    for lfn in &lfns {
+        let denied = |row: &dl0_ingest::ledger::FileRow| {
+            row.state != State::Replicated
+                || row.waits_for.as_ref().is_some_and(|why| why.contains("denies every file"))
+        };
+        let row = site.until_row(lfn, denied).await;
+        assert_eq!(row.state, State::Replicated, "{row:#?}");
+    }
+    fs::remove_dir_all(&disk).unwrap();
+    fs::rename(&unmounted, &disk).unwrap();
+    for lfn in &lfns {
+        site.until(lfn, State::Released).await;
+    }
+    assert!(site.operate().await.breaker().await.unwrap().is_none());
+    daemon.stop().await;
+}

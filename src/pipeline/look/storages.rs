@@ -1,7 +1,8 @@
 //! The storages' own word about the copies of a look.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -20,8 +21,11 @@ const TIME: Duration = Duration::from_mins(1);
 /// A storage that was silent so many times in a row is asked no more in the same look.
 const SILENT: usize = 3;
 
-/// By file and RSE; `None` if there was no time to ask.
-type Asked = Vec<((Did, String), Option<StorageAnswer>)>;
+/// As many files that a storage denies, and no other, are no lost copies: its disk is not mounted, or its path is wrong.
+const DENIES: usize = 3;
+
+/// By file and RSE; an error is what the file waits for, whatever the policy: the storage has not been silent.
+type Asked = Vec<((Did, String), Result<StorageAnswer, String>)>;
 
 /// Asks the storage of every AVAILABLE copy, unless the operator said not to.
 pub(super) async fn ask_all(context: &Context, offsite: &Offsite, listings: &HashMap<&Did, &ReplicaListing>) -> Asked {
@@ -42,22 +46,60 @@ pub(super) async fn ask_all(context: &Context, offsite: &Offsite, listings: &Has
 
 /// All questions to one storage.
 async fn ask_one(context: &Context, rse: String, questions: Vec<(Did, Option<String>)>) -> Asked {
-    let (rse, patience, begun) = (&rse, &Patience::default(), Instant::now());
+    let mut asked = ask_each(context, &rse, questions).await;
+    let answers: Vec<&StorageAnswer> = asked.iter().filter_map(|(_, answer)| answer.as_ref().ok()).collect();
+    if context.storages.denies_everything(&rse, &answers) {
+        for (_, answer) in asked.iter_mut().filter(|(_, answer)| *answer == Ok(StorageAnswer::Missing)) {
+            *answer =
+                Err(format!("a true answer from the storage of {rse}, which denies every file that Rucio has there"));
+        }
+    }
+    asked
+}
+
+/// What the storages were like when they were asked last. A restart forgets it.
+#[derive(Debug, Default)]
+pub(in crate::pipeline) struct Storages(Mutex<BTreeSet<String>>);
+
+impl Storages {
+    /// Whether a storage denies whatever it is asked about: in this look, or in an earlier one and it has known no file since.
+    /// Even when it knows one, what it denies in the same look may have been asked before its disk was mounted.
+    fn denies_everything(&self, rse: &str, answers: &[&StorageAnswer]) -> bool {
+        let missing = answers.iter().filter(|answer| ***answer == StorageAnswer::Missing).count();
+        let mut denying = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let did = denying.contains(rse);
+        let does = missing >= DENIES && missing == answers.len();
+        if does && denying.insert(rse.to_owned()) {
+            tracing::warn!(
+                rse,
+                files = missing,
+                "the storage of {rse} denies every file that Rucio has there: is its disk mounted? Files wait until it knows one"
+            );
+        }
+        if answers.iter().any(|answer| matches!(answer, StorageAnswer::Stated { .. })) && denying.remove(rse) {
+            tracing::info!(rse, "the storage of {rse} knows files again");
+        }
+        did || does
+    }
+}
+
+async fn ask_each(context: &Context, rse: &str, questions: Vec<(Did, Option<String>)>) -> Asked {
+    let (patience, begun) = (&Patience::default(), Instant::now());
     stream::iter(questions.into_iter().map(|(did, pfn)| async move {
         let answer = match (pfn, patience.with(begun.elapsed())) {
-            (None, _) => Some(StorageAnswer::Silent("its RSE has no protocol davs, https, dav or http".to_owned())),
+            (None, _) => Ok(StorageAnswer::Silent("its RSE has no protocol davs, https, dav or http".to_owned())),
             (_, Worth::Nothing) => {
                 let why = "it was silent several times in a row, and is asked again later";
-                Some(StorageAnswer::Silent(why.to_owned()))
+                Ok(StorageAnswer::Silent(why.to_owned()))
             }
-            (_, Worth::NoTime) => None,
+            (_, Worth::NoTime) => Err(format!("an answer from the storage of {rse}, which is slow")),
             (Some(pfn), Worth::Asking) => {
                 let (answer, heard) = ask(context, &pfn).await;
                 patience.learn(heard);
-                Some(answer)
+                Ok(answer)
             }
         };
-        ((did, rse.clone()), answer)
+        ((did, rse.to_owned()), answer)
     }))
     .buffer_unordered(storage::QUESTIONS)
     .collect()
@@ -126,6 +168,30 @@ async fn ask(context: &Context, pfn: &str) -> (StorageAnswer, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_storage_that_denies_all_of_several_files_is_not_believed_until_a_look_begins_after_it_knew_one() {
+        let (missing, silent) = (StorageAnswer::Missing, StorageAnswer::Silent("down".to_owned()));
+        let stated = StorageAnswer::Stated { bytes: 1, digest: None };
+        let storages = Storages::default();
+        for (answers, denies) in [
+            (vec![], false),
+            // two copies may be lost, and so may many among others that are there
+            (vec![&missing; 2], false),
+            (vec![&missing, &missing, &missing, &stated], false),
+            (vec![&missing, &missing, &missing, &silent], false),
+            (vec![&missing; 3], true),
+            (vec![&missing], true),
+            (vec![&silent], true),
+            // mounted again while it was asked
+            (vec![&missing, &stated], true),
+            (vec![&missing, &stated], false),
+            (vec![&missing], false),
+        ] {
+            assert_eq!(storages.denies_everything("A", &answers), denies, "{answers:?}");
+            assert!(!storages.denies_everything("B", &[&missing]));
+        }
+    }
 
     #[test]
     fn a_storage_is_asked_until_it_is_silent_three_times_in_a_row_or_the_look_grows_old() {
