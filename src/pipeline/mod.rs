@@ -38,6 +38,7 @@ use crate::custody::State;
 use crate::custody::invariants::Violation;
 use crate::datadir::DataDir;
 use crate::ledger::{self, FileRow, Ledger};
+use crate::rucio::Kind;
 use crate::telemetry::{Health, Metrics};
 use crate::{audit_log, rucio, storage};
 
@@ -174,6 +175,17 @@ impl Context {
     /// Whether Rucio, which answered badly, is up: another question may be answered well.
     fn may_answer_others(&self, error: &StageError) -> bool {
         error.is_rucios_moment() && !self.rucio.breaker().is_open()
+    }
+
+    /// Whether what went wrong about one file or dataset may be about that one alone, so that others need not wait for it:
+    /// Rucio answers, and not that it does not know us.
+    fn leaves_others(&self, error: &StageError) -> bool {
+        let about_one = match error {
+            StageError::Rucio(error) => !matches!(error.kind(), Kind::Login | Kind::Tls | Kind::Settings),
+            StageError::Wait(_) => true,
+            StageError::Ledger(_) | StageError::Audit(_) | StageError::Data(_) | StageError::Defect => false,
+        };
+        about_one && !self.rucio.breaker().is_open()
     }
 
     /// Something went wrong about one file, which waits. The others go on if Rucio only answered badly; else the batch ends.

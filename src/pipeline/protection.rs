@@ -33,6 +33,7 @@ async fn check(context: &Context) -> Result<(), StageError> {
     }
     // the list first: a file that is registered meanwhile is asked for by itself, and is all right
     let survey = context.rucio.survey(&context.config().onsite_rse).await?;
+    let mut trouble = None;
     for (id, rule) in context.ledger.protected().await? {
         if survey.stands(&rule) == Some(true) {
             continue;
@@ -41,19 +42,36 @@ async fn check(context: &Context) -> Result<(), StageError> {
         if context.shutdown.is_cancelled() {
             break;
         }
-        let standing = Standing::ask(context, &rule).await?;
-        // it may be on its way out by now, and its rule with it
-        let Some(row) = context.ledger.protected_by(id, &rule).await? else { continue };
-        if row.state == State::Releasing {
-            // whoever carries the release out knows whether this is its own doing
-            if standing.is_ending() && context.ledger.hasten_interrupted(&row).await? {
-                context.wake(State::Releasing);
+        match look_after(context, id, &rule).await {
+            // a file that cannot be protected now leaves no other unprotected
+            Err(error) if context.leaves_others(&error) => {
+                if context.troubles.is_news(&format!("mending {rule}"), "unmended") {
+                    tracing::warn!(
+                        rule_id = rule,
+                        "the rule of an on-site copy cannot be mended; trying again: {error}"
+                    );
+                }
+                trouble = trouble.or(Some(error));
             }
-            continue;
+            done => done?,
         }
-        mend(context, &row, &rule, standing).await?;
     }
-    Ok(())
+    trouble.map_or(Ok(()), Err)
+}
+
+/// One rule that may not be as it was placed.
+async fn look_after(context: &Context, id: i64, rule: &str) -> Result<(), StageError> {
+    let standing = Standing::ask(context, rule).await?;
+    // it may be on its way out by now, and its rule with it
+    let Some(row) = context.ledger.protected_by(id, rule).await? else { return Ok(()) };
+    if row.state == State::Releasing {
+        // whoever carries the release out knows whether this is its own doing
+        if standing.is_ending() && context.ledger.hasten_interrupted(&row).await? {
+            context.wake(State::Releasing);
+        }
+        return Ok(());
+    }
+    mend(context, &row, rule, standing).await
 }
 
 /// Sees to it that a rule protects the on-site copy again, after somebody else ended the one on record.

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::{Daemon as RucioDaemon, Options, Outage};
+use dl0_ingest::embedded::{Answer, Daemon as RucioDaemon, Endpoint, Event, Options, Outage};
 use dl0_ingest::ledger::FileRow;
 use dl0_ingest::names::Did;
 use dl0_ingest::rucio::{Client, Kind, Rule};
 
 use crate::DRY_RUN;
 use crate::reconcile::sources;
-use crate::site::{DAY, Daemon, Site, fixture};
+use crate::site::{DAY, Daemon, Site, fixture, lfn};
 
 const NAME: &str = "a.fits.fz";
 
@@ -168,6 +168,37 @@ async fn an_on_site_copy_whose_rule_was_deleted_is_protected_again_before_the_re
     for lfn in &lfns {
         site.until(lfn, State::Confirmed).await;
         assert!(site.data().join(&lfn[1..]).exists());
+    }
+    daemon.stop().await;
+}
+
+/// The account is full, say: what cannot be protected now must not keep what comes after it in danger.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_on_site_copy_that_cannot_be_protected_again_leaves_no_other_unprotected() {
+    let site = Site::new(DRY_RUN).await;
+    site.rucio.faults().pause(RucioDaemon::Conveyor);
+    let daemon = site.start();
+    let mut rules = Vec::new();
+    for name in [NAME, "b.fits.fz"] {
+        let lfn = site.deliver(name, &fixture("SUBARRAY"));
+        let row = site.until_row(&lfn, |row| row.state == State::Registered && row.rule_c.is_some()).await;
+        rules.push(row.rule_c.unwrap());
+    }
+    daemon.stop().await;
+    let rucio = sources(&site, None).rucio;
+    removed(&rucio, &rules[0]).await;
+    site.rucio.delete_rule(&rules[1]);
+    let full = Answer::Refuse { status: 409, class: "InsufficientAccountLimit", message: "there is no more quota" };
+    site.rucio.faults().answer(Endpoint::AddRules, 10_000, &full);
+    let daemon = site.start();
+    let begun = std::time::Instant::now();
+    while rucio.rule(&rules[1]).await.unwrap().expires_at.is_some() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it keeps the end that somebody gave it");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    site.rucio.faults().clear();
+    for name in [NAME, "b.fits.fz"] {
+        site.until(&lfn(name), State::Confirmed).await;
     }
     daemon.stop().await;
 }
