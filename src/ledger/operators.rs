@@ -242,7 +242,10 @@ fn held(row: &FileRow) -> HeldFile {
     HeldFile {
         from: row.held_from.as_deref().and_then(State::parse),
         verified: row.contents().is_ok(),
-        protected: row.rule_c.is_some() && row.release_ordered_at.is_none(),
+        // of one that is held as unprotected the rule on record protects nothing
+        protected: row.rule_c.is_some()
+            && row.release_ordered_at.is_none()
+            && row.reason_code.as_deref() != Some("unprotected"),
         replicated: row.rule_b.is_some() && row.first_rse.is_some(),
     }
 }

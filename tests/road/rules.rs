@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dl0_ingest::custody::State;
 use dl0_ingest::embedded::{Answer, Daemon as RucioDaemon, Endpoint, Event, Options, Outage};
-use dl0_ingest::ledger::FileRow;
+use dl0_ingest::ledger::{FileRow, Operator, Retried};
 use dl0_ingest::names::Did;
 use dl0_ingest::rucio::{Client, Kind, Rule};
 
@@ -217,6 +217,34 @@ async fn an_on_site_copy_that_rucio_is_deleting_is_held() {
     let daemon = site.start();
     let row = site.until(&lfn, State::Held).await;
     assert_eq!(row.reason_code.as_deref(), Some("unprotected"));
+    daemon.stop().await;
+}
+
+/// As after Rucio's database was restored from an earlier day: the file is there, and Rucio does not know it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_on_site_copy_that_rucio_forgot_is_registered_anew_when_an_operator_says_so() {
+    let site = Site::new(DRY_RUN).await;
+    site.rucio.faults().pause(RucioDaemon::Conveyor);
+    let daemon = site.start();
+    let lfn = site.deliver(NAME, &fixture("SUBARRAY"));
+    let row = site.until_row(&lfn, |row| row.state == State::Registered && !row.trigger_pending).await;
+    daemon.stop().await;
+    let did = Did::new("acada", lfn.as_str());
+    site.rucio.faults().leave_file(&did);
+    let rucio = sources(&site, None).rucio;
+    removed(&rucio, &row.rule_c.unwrap()).await;
+    site.rucio.condemn(&did, "STORAGE-1");
+    let gone = |event: &Event| matches!(event, Event::ReplicaGone { rse, .. } if rse == "STORAGE-1");
+    site.rucio.until(|history| history.iter().any(|entry| gone(&entry.event))).await;
+    let daemon = site.start();
+    let row = site.until(&lfn, State::Held).await;
+    assert_eq!(row.reason_code.as_deref(), Some("unprotected"));
+    site.rucio.faults().resume(RucioDaemon::Conveyor);
+    let operator = Operator { who: "ada (uid 1000)".to_owned(), reason: "the file is there".to_owned() };
+    let retried = site.operate().await.retry(&row, &operator).await.unwrap();
+    assert_eq!(retried, Retried::BackTo(State::Verified));
+    let row = site.until_row(&lfn, |row| matches!(row.state, State::Confirmed | State::Held)).await;
+    assert_eq!(row.state, State::Confirmed, "{row:#?}");
     daemon.stop().await;
 }
 
