@@ -314,6 +314,12 @@ impl Ledger {
         self.remember("unheld", write.bind(&dataset.scope).bind(&dataset.name).bind(why)).await
     }
 
+    /// The files of the dataset that were said not to be held have rules of their own again.
+    pub async fn held_again(&self, dataset: &Did) -> Result<(), Error> {
+        let write = sqlx::query("UPDATE collections SET unsettled = NULL WHERE scope = $1 AND name = $2");
+        self.remember("held-again", write.bind(&dataset.scope).bind(&dataset.name)).await
+    }
+
     /// Remembers the dataset's rule for the further copies.
     pub async fn set_rule_s(&self, dataset: &Did, rule: &str) -> Result<(), Error> {
         let write = sqlx::query(

@@ -62,8 +62,14 @@ pub async fn run(context: Context) {
 }
 
 async fn work(context: &Context) -> Result<(), StageError> {
-    take_up_what_a_stop_left(context).await?;
-    watch::round(context).await?;
+    let taken_up = take_up_what_a_stop_left(context).await;
+    // what is wrong with one thing keeps the others from nothing
+    let watched = watch::round(context).await;
+    let settled = if taken_up.is_ok() { settle_quiet(context).await } else { Ok(()) };
+    taken_up.and(watched).and(settled)
+}
+
+async fn settle_quiet(context: &Context) -> Result<(), StageError> {
     let config = context.config();
     let Some(after) = config.settle.after.filter(|_| config.release.deletion == Deletion::On) else { return Ok(()) };
     let after = in_millis(after);
@@ -80,7 +86,7 @@ async fn work(context: &Context) -> Result<(), StageError> {
                     break;
                 }
                 // a dataset that Rucio does not answer for keeps no other from being settled
-                Err(StageError::Rucio(error)) if !context.rucio.breaker().is_open() => {
+                Err(error) if context.leaves_others(&error) => {
                     let delay = backoff::after_failures(&config.retry, i64::MAX);
                     context.ledger.unsettled(&dataset, &error.to_string(), delay).await?;
                     tracing::debug!(dataset = dataset.name, "not settled now: {error}");

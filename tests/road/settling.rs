@@ -465,3 +465,54 @@ async fn held_twice(site: &Site, rucio: &Client, name: &str) -> bool {
     let there: BTreeSet<String> = site.rucio.replicas(&did).into_keys().collect();
     places.len() == 2 && places == there
 }
+
+/// A dataset of another night, with files that have all left.
+async fn released_on_another_night(site: &Site, day: &str, count: usize) -> Vec<String> {
+    let directory = format!("ctao/acada/dl0/LST/events/2026/01/{day}");
+    fs::create_dir_all(site.data().join(&directory)).unwrap();
+    let names: Vec<String> = (0..count).map(|n| format!("{n}.fits.fz")).collect();
+    for name in &names {
+        fs::write(site.data().join(&directory).join(name), fixture("SUBARRAY")).unwrap();
+        symlink(name, site.data().join(&directory).join(format!("{name}.trigger"))).unwrap();
+    }
+    let lfns: Vec<String> = names.iter().map(|name| format!("/{directory}/{name}")).collect();
+    for lfn in &lfns {
+        site.until(lfn, State::Released).await;
+    }
+    lfns
+}
+
+/// Newest first: the one that Rucio refuses comes before the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_released_file_that_rucio_forgot_keeps_no_other_dataset_from_being_watched_and_settled() {
+    let site = Site::new(&quiet_after("1h")).await;
+    let daemon = site.start();
+    let names = names(1);
+    released(&site, &names).await;
+    let newer = released_on_another_night(&site, "02", 3).await;
+    daemon.stop().await;
+    let rucio = rucio(&site);
+    let a = rucio.did_rules(&dataset()).await.unwrap().remove(0).id;
+    removed(&rucio, &a).await;
+    for rse in ["STORAGE-2", "STORAGE-3"] {
+        site.rucio.lose_copy(&Did::new("acada", newer[1].as_str()), rse).unwrap();
+    }
+    let last = site.row(&newer[2]).await.unwrap().rule_b.unwrap();
+    removed(&rucio, &last).await;
+    let daemon = site.start();
+    let begun = std::time::Instant::now();
+    while !held_twice(&site, &rucio, &names[0]).await {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the older dataset is not watched");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    site.until_row(&newer[2], |row| row.rule_b.as_ref().is_some_and(|new| *new != last)).await;
+    let night = Did::new("acada", "/ctao/acada/dl0/LST/events/2026/01/02");
+    let why = site.until_settlement(&night, |known| known.unsettled.is_some()).await.unsettled.unwrap();
+    assert!(why.contains(&newer[1]), "{why}");
+    daemon.stop().await;
+    // and what is quiet is settled all the same
+    let site = Site { extra: quiet_after("400ms"), ..site };
+    let daemon = site.start();
+    site.until_settlement(&dataset(), |known| known.settled_at.is_some()).await;
+    daemon.stop().await;
+}

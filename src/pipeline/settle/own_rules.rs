@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use crate::custody::in_millis;
-use crate::ledger::{OwnRule, now};
+use crate::ledger::{FileRow, OwnRule, now};
 use crate::names::Did;
 use crate::pipeline::mend::{self, Held};
 use crate::pipeline::offsite::Offsite;
@@ -48,17 +48,32 @@ impl Lists {
     }
 }
 
+/// What became of the released files' own rules of a dataset.
+pub(super) enum OwnRules {
+    /// No file has one.
+    None,
+    /// They stand, as far as they were looked at.
+    Stand,
+    /// Rucio refuses to take the rule of this file again. Those of all others stand.
+    Refused {
+        /// The file.
+        lfn: String,
+        /// What Rucio said.
+        error: StageError,
+    },
+}
+
 /// Sees to it that rules A and B hold the released files of a dataset at two sites. `rule_a`: that of the dataset, which
-/// stands. `false`: no file has a rule of its own.
+/// stands.
 pub(super) async fn mend(
     context: &Context,
     dataset: &Did,
     rule_a: Option<&str>,
     lists: &mut Lists,
-) -> Result<bool, StageError> {
+) -> Result<OwnRules, StageError> {
     let own = context.ledger.own_rules(dataset).await?;
     if own.is_empty() {
-        return Ok(false);
+        return Ok(OwnRules::None);
     }
     let offsite = lists.offsite(context).await?;
     let first = first_copies(context, rule_a).await?;
@@ -79,17 +94,42 @@ pub(super) async fn mend(
             again.entry(source.clone()).or_default().push(file);
         }
     }
+    let mut refused = None;
     for (source, files) in again {
         for batch in files.chunks(BATCH) {
-            context.health.heartbeat("settle");
             let mut rows = Vec::with_capacity(batch.len());
             for file in batch {
                 rows.extend(context.ledger.still_own(file).await?);
             }
-            mend::further_copies_again(context, &offsite, &source, rows).await?;
+            refused = refused.or(again_one_by_one(context, &offsite, &source, rows).await?);
         }
     }
-    Ok(true)
+    Ok(refused.map_or(OwnRules::Stand, |(lfn, error)| OwnRules::Refused { lfn, error }))
+}
+
+/// Places these rules again. What Rucio refuses is tried in halves, until the files that are meant stand alone: the first
+/// of them is returned.
+async fn again_one_by_one(
+    context: &Context,
+    offsite: &Offsite,
+    source: &str,
+    rows: Vec<FileRow>,
+) -> Result<Option<(String, StageError)>, StageError> {
+    let (mut parts, mut refused) = (vec![rows], None);
+    while let Some(rows) = parts.pop().filter(|rows| !rows.is_empty()) {
+        context.health.heartbeat("settle");
+        match (mend::further_copies_again(context, offsite, source, rows.clone()).await, rows.as_slice()) {
+            (Err(error), [one]) if error.may_concern_some() && context.leaves_others(&error) => {
+                refused = refused.or(Some((one.lfn.clone(), error)));
+            }
+            (Err(error), some) if error.may_concern_some() && context.leaves_others(&error) => {
+                let (first, second) = some.split_at(some.len() / 2);
+                parts.extend([second.to_vec(), first.to_vec()]);
+            }
+            (done, _) => done?,
+        }
+    }
+    Ok(refused)
 }
 
 /// Some of them, others each time.

@@ -17,10 +17,13 @@ use crate::pipeline::our_rules::{Standing, is_rule_a, is_rule_s};
 use crate::pipeline::{Context, StageError, first_copies, mend};
 use crate::rucio::{Kind, Rule};
 
-use super::{DatasetRules, Facts, Turn, own_rules, place};
+use super::own_rules::{self, OwnRules};
+use super::{DatasetRules, Facts, Turn, place};
 
 /// Datasets asked about in one round, with one short question each: 28 800 a day at the usual pace.
 const ROUND: i64 = 200;
+/// What is told of a released file whose own rule Rucio refuses to take again.
+const UNHELD: &str = "no rule can be placed again on the further copies of";
 /// Datasets of one round whose locks are listed. The round ends there, and the next one begins there.
 const CLOSER: usize = 16;
 
@@ -53,8 +56,10 @@ pub(super) async fn round(context: &Context) -> Result<(), StageError> {
             Ok(Looked::Briefly) => {}
             Ok(Looked::Closely) => closer -= 1,
             // a dataset that Rucio does not answer for keeps no other from being looked at
-            Err(error) if error.is_transient() && !context.rucio.breaker().is_open() => {
-                tracing::debug!(dataset = known.name, "its rules are looked at later: {error}");
+            Err(error) if context.leaves_others(&error) => {
+                if context.troubles.is_news(&known.name, "not looked at") {
+                    tracing::warn!(dataset = known.name, "the rules of the dataset are looked at later: {error}");
+                }
             }
             Err(error) => return Err(error),
         }
@@ -88,7 +93,19 @@ async fn look(context: &Context, known: &Watched, lists: &mut own_rules::Lists) 
         None => first_copies::place_rule(context, &dataset).await?,
     }
     let rule_a = context.ledger.rule_a(&dataset).await?;
-    let some_own = own_rules::mend(context, &dataset, rule_a.as_deref(), lists).await?;
+    let some_own = match own_rules::mend(context, &dataset, rule_a.as_deref(), lists).await? {
+        OwnRules::None => false,
+        OwnRules::Stand => {
+            if known.unsettled.as_ref().is_some_and(|why| why.starts_with(UNHELD)) {
+                context.ledger.held_again(&dataset).await?;
+            }
+            true
+        }
+        OwnRules::Refused { lfn, error } => {
+            tell(context, known, Turn::Stays(Unsettled(format!("{UNHELD} {lfn}: {error}")))).await?;
+            return Ok(Looked::Closely);
+        }
+    };
     let Some(rule_s) = &known.rule_s else {
         return Ok(if some_own { Looked::Closely } else { Looked::Briefly });
     };
@@ -128,7 +145,7 @@ async fn tell(context: &Context, known: &Watched, end: Turn) -> Result<(), Stage
                 tracing::error!(
                     dataset = known.name,
                     scope = known.scope,
-                    "the rules of a settled dataset do not hold all copies of its files, which Rucio may delete: {why}"
+                    "the rules of a dataset do not hold all copies of its files, which Rucio may delete: {why}"
                 );
             }
             context.ledger.unheld(&dataset, &why).await?;
