@@ -9,7 +9,10 @@ use super::exit::{Exit, Failure};
 use super::ledger::lfn_of;
 use super::operator::{Reason, change};
 use super::why::unknown;
-use crate::ledger::Retried;
+use crate::config::Config;
+use crate::custody::State;
+use crate::datadir::{self, DataDir};
+use crate::ledger::{FileRow, Retried};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -33,7 +36,8 @@ pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> 
         }
         let mut retried = Vec::new();
         for row in rows {
-            let outcome = opened.ledger.retry(&row, &operator).await?;
+            let free = name_is_free(&opened.config, &row)?;
+            let outcome = opened.ledger.retry(&row, &operator, free).await?;
             retried.push((row.lfn, outcome));
         }
         Ok(retried)
@@ -49,8 +53,22 @@ pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> 
     Ok(exit)
 }
 
+/// Whether nothing but the file itself lies under the name of one that had left the site. Of others it does not matter.
+fn name_is_free(config: &Config, row: &FileRow) -> Result<bool, Failure> {
+    if row.held_from.as_deref() != Some(State::Released.as_str()) {
+        return Ok(false);
+    }
+    let data = DataDir::new(&config.data_path, &config.vo);
+    match data.identity(Path::new(row.lfn.trim_start_matches('/'))) {
+        Ok(found) => Ok(found.is_none_or(|found| found == row.identity())),
+        Err(datadir::Error::Symlink { .. } | datadir::Error::NotAFile { .. }) => Ok(false),
+        Err(error) => Err(Failure::environment(error)),
+    }
+}
+
 fn told(outcome: &Retried) -> (bool, String) {
     match outcome {
+        Retried::BackTo(State::Released) => (true, "counts as released again; its rules hold its copies".to_owned()),
         Retried::BackTo(state) => (true, format!("goes on as {state}; everything from there is proven anew")),
         Retried::Due => (true, "was not held; it is looked at now".to_owned()),
         Retried::UnderWay => (true, "is just being released".to_owned()),

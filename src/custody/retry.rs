@@ -13,6 +13,10 @@ pub struct HeldFile {
     pub protected: bool,
     /// The rules for all copies are on record.
     pub replicated: bool,
+    /// Its release is on record as carried out ([`release_is_on_record`](super::invariants::release_is_on_record)).
+    pub released: bool,
+    /// Nothing but the file itself lies under its name.
+    pub name_is_free: bool,
 }
 
 /// Why a file cannot be put back on its road.
@@ -21,19 +25,27 @@ pub enum NoWayBack {
     /// It had left the site before it was held.
     #[error(
         "it was released before it was held: its copies are off site, and what lies under its name now is another file; \
-         move that away, or deliver it under a name of its own"
+         move that and its trigger away, or deliver it under a name of its own, then retry"
     )]
     Released,
+    /// It was held as one that had left the site, and the ledger does not show that it had.
+    #[error(
+        "it was released before it was held, and the record of that release is not whole; see dl0-ingest audit --copies"
+    )]
+    Unrecorded,
     /// Nobody knows where it stood.
     #[error("the state it was held from is not on record")]
     Unknown,
 }
 
 impl HeldFile {
-    /// The state to go back to: never further than Replicated, so that all evidence is gathered anew.
+    /// The state to go back to: never further than Replicated, so that all evidence is gathered anew; but for what had left
+    /// the site, whose copies are all there is.
     pub fn back_to(self) -> Result<State, NoWayBack> {
         match self.from.ok_or(NoWayBack::Unknown)? {
-            State::Released => Err(NoWayBack::Released),
+            State::Released if !self.released => Err(NoWayBack::Unrecorded),
+            State::Released if !self.name_is_free => Err(NoWayBack::Released),
+            State::Released => Ok(State::Released),
             State::Held | State::Rejected => Err(NoWayBack::Unknown),
             _ if !self.verified => Ok(State::Discovered),
             State::Discovered => Ok(State::Discovered),
@@ -54,24 +66,37 @@ mod tests {
     #[test]
     fn no_file_comes_back_further_than_replicated_nor_further_than_it_was() {
         for from in State::ALL {
-            for bits in 0..8_u8 {
+            for bits in 0..32_u8 {
                 let file = HeldFile {
                     from: Some(from),
                     verified: bits & 1 > 0,
                     protected: bits & 2 > 0,
                     replicated: bits & 4 > 0,
+                    released: bits & 8 > 0,
+                    name_is_free: bits & 16 > 0,
                 };
                 let Ok(back) = file.back_to() else {
                     assert!(matches!(from, State::Released | State::Rejected | State::Held), "{file:?}");
                     continue;
                 };
+                if from == State::Released {
+                    assert!(back == from && file.released && file.name_is_free, "{file:?} to {back}");
+                    continue;
+                }
                 assert!(back <= State::Replicated && back <= from, "{file:?} to {back}");
                 assert!(State::Held.moving_to(back).is_ok(), "{file:?} to {back}");
                 assert!(file.verified || back == State::Discovered, "{file:?} to {back}");
                 assert!(file.protected || back <= State::Verified, "{file:?} to {back}");
             }
         }
-        let unknown = HeldFile { from: None, verified: true, protected: true, replicated: true };
+        let unknown = HeldFile {
+            from: None,
+            verified: true,
+            protected: true,
+            replicated: true,
+            released: true,
+            name_is_free: true,
+        };
         assert_eq!(unknown.back_to(), Err(NoWayBack::Unknown));
     }
 }

@@ -3,6 +3,7 @@
 use sqlx::{Sqlite, Transaction};
 
 use crate::custody::brakes::{Target, Trip};
+use crate::custody::invariants::release_is_on_record;
 use crate::custody::{HeldFile, NoWayBack, State};
 
 use super::claims::carried_out;
@@ -118,12 +119,13 @@ impl Ledger {
         Ok(true)
     }
 
-    /// Puts a held file back on its road, with nothing left of its evidence; makes a waiting one due at once.
-    pub async fn retry(&self, row: &FileRow, operator: &Operator) -> Result<Retried, Error> {
+    /// Puts a held file back on its road, with nothing left of its evidence; makes a waiting one due at once. One that had
+    /// left the site counts as released again if `name_is_free`: nothing but itself lies under its name there.
+    pub async fn retry(&self, row: &FileRow, operator: &Operator, name_is_free: bool) -> Result<Retried, Error> {
         let mut tx = self.begin().await?;
         let retried = match row.state {
             State::Released | State::Rejected => return Ok(Retried::Ended(row.state)),
-            State::Held => match held(row).back_to() {
+            State::Held => match held(row, name_is_free).back_to() {
                 Err(no) => return Ok(Retried::No(no)),
                 Ok(back) if self.begin_again(&mut tx, row, back, operator).await? => Retried::BackTo(back),
                 Ok(_) => return Ok(Retried::Moved),
@@ -153,15 +155,15 @@ impl Ledger {
         if !self.step(tx, row, back, "retried", Some(&told(operator))).await? {
             return Ok(false);
         }
-        sqlx::query(
+        let forget = if back == State::Released {
+            // the evidence of its release is the record of why it is gone
+            "UPDATE files SET reason_code = NULL, reason = NULL, held_from = NULL WHERE id = $1"
+        } else {
             "UPDATE files SET first_look = NULL, last_evidence = NULL, release_ordered_at = NULL,
                  replica_gone_at = NULL, reason_code = NULL, reason = NULL, invalid_path = NULL, held_from = NULL
-             WHERE id = $1",
-        )
-        .bind(row.id)
-        .execute(&mut **tx)
-        .await
-        .map_err(|e| self.database(e))?;
+             WHERE id = $1"
+        };
+        sqlx::query(forget).bind(row.id).execute(&mut **tx).await.map_err(|e| self.database(e))?;
         Ok(true)
     }
 
@@ -238,7 +240,7 @@ fn key(target: &Target) -> (&'static str, &str) {
     }
 }
 
-fn held(row: &FileRow) -> HeldFile {
+fn held(row: &FileRow, name_is_free: bool) -> HeldFile {
     HeldFile {
         from: row.held_from.as_deref().and_then(State::parse),
         verified: row.contents().is_ok(),
@@ -247,6 +249,8 @@ fn held(row: &FileRow) -> HeldFile {
             && row.release_ordered_at.is_none()
             && row.reason_code.as_deref() != Some("unprotected"),
         replicated: row.rule_b.is_some() && row.first_rse.is_some(),
+        released: release_is_on_record(row.last_evidence.as_deref(), row.replica_gone_at.is_some()).is_ok(),
+        name_is_free,
     }
 }
 

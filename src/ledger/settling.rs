@@ -107,6 +107,13 @@ macro_rules! quiet {
     };
 }
 
+/// A file that has left the site. One that is held since (other content lies under its name) is held off site as before.
+macro_rules! gone {
+    () => {
+        "(state = 'released' OR (state = 'held' AND held_from = 'released'))"
+    };
+}
+
 impl Ledger {
     /// Datasets in which nothing has moved after `since`, that are not settled or have a file with a rule of its own, and
     /// whose time to be looked at has come. At most `most`.
@@ -132,10 +139,11 @@ impl Ledger {
 
     /// The released files of a dataset, by name.
     pub async fn resting(&self, dataset: &Did) -> Result<Vec<Resting>, Error> {
-        sqlx::query_as(
-            "SELECT id, lfn, delivery, bytes, adler32, rule_b FROM files
-             WHERE scope = $1 AND dataset = $2 AND state = 'released' ORDER BY lfn",
-        )
+        sqlx::query_as(concat!(
+            "SELECT id, lfn, delivery, bytes, adler32, rule_b FROM files WHERE scope = $1 AND dataset = $2 AND ",
+            gone!(),
+            " ORDER BY lfn"
+        ))
         .bind(&dataset.scope)
         .bind(&dataset.name)
         .fetch_all(&self.reader)
@@ -228,10 +236,11 @@ impl Ledger {
     pub async fn rule_b_stands(&self, ending: &Ending) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         crash::note("rule-b-stands");
-        sqlx::query(
-            "UPDATE files SET rule_b = CASE WHEN state = 'released' THEN rule_b_ending ELSE rule_b END,
-                 rule_b_ending = NULL WHERE id = $1 AND rule_b_ending = $2",
-        )
+        sqlx::query(concat!(
+            "UPDATE files SET rule_b = CASE WHEN ",
+            gone!(),
+            " THEN rule_b_ending ELSE rule_b END, rule_b_ending = NULL WHERE id = $1 AND rule_b_ending = $2"
+        ))
         .bind(ending.id)
         .bind(&ending.rule)
         .execute(&mut *tx)
@@ -256,13 +265,13 @@ impl Ledger {
     /// (older than) `after`. At most `most`.
     pub async fn watched_datasets(&self, after: Option<&Watched>, most: i64) -> Result<Vec<Watched>, Error> {
         let (known_at, did) = after.map_or((i64::MAX, Did::new("", "")), |last| (last.known_at, last.did()));
-        sqlx::query_as(
+        sqlx::query_as(concat!(
             "SELECT scope, name, known_at, rule_a, rule_s, settled_at, unsettled FROM collections
              WHERE (rule_s IS NOT NULL OR EXISTS (SELECT 1 FROM files WHERE files.scope = collections.scope
-                     AND files.dataset = collections.name AND rule_b IS NOT NULL AND state = 'released'))
-                 AND (known_at, scope, name) < ($1, $2, $3)
-             ORDER BY known_at DESC, scope DESC, name DESC LIMIT $4",
-        )
+                     AND files.dataset = collections.name AND rule_b IS NOT NULL AND ",
+            gone!(),
+            ")) AND (known_at, scope, name) < ($1, $2, $3) ORDER BY known_at DESC, scope DESC, name DESC LIMIT $4"
+        ))
         .bind(known_at)
         .bind(did.scope)
         .bind(did.name)
@@ -274,10 +283,12 @@ impl Ledger {
 
     /// The released files of a dataset that have a rule of their own for the further copies.
     pub async fn own_rules(&self, dataset: &Did) -> Result<Vec<OwnRule>, Error> {
-        sqlx::query_as(
+        sqlx::query_as(concat!(
             "SELECT id, delivery, lfn, rule_b, COALESCE(first_rse, '') AS first_rse FROM files
-             WHERE scope = $1 AND dataset = $2 AND rule_b IS NOT NULL AND state = 'released' ORDER BY id",
-        )
+             WHERE scope = $1 AND dataset = $2 AND rule_b IS NOT NULL AND ",
+            gone!(),
+            " ORDER BY id"
+        ))
         .bind(&dataset.scope)
         .bind(&dataset.name)
         .fetch_all(&self.reader)
@@ -285,9 +296,10 @@ impl Ledger {
         .map_err(|e| self.database(e))
     }
 
-    /// The file, if it is still released and that rule still its own.
+    /// The file, if it has still left the site and that rule is still its own.
     pub async fn still_own(&self, own: &OwnRule) -> Result<Option<FileRow>, Error> {
-        sqlx::query_as("SELECT * FROM files WHERE id = $1 AND delivery = $2 AND rule_b = $3 AND state = 'released'")
+        let query = concat!("SELECT * FROM files WHERE id = $1 AND delivery = $2 AND rule_b = $3 AND ", gone!());
+        sqlx::query_as(query)
             .bind(own.id)
             .bind(own.delivery)
             .bind(&own.rule_b)

@@ -159,10 +159,10 @@ async fn a_held_file_whose_copy_was_mended_is_proven_anew_from_the_beginning() {
     }
     let ledger = site.operate().await;
     let row = ledger.by_lfn(&lfn).await.unwrap().unwrap();
-    assert_eq!(ledger.retry(&row, &ada()).await.unwrap(), Retried::BackTo(State::Replicated));
+    assert_eq!(ledger.retry(&row, &ada(), false).await.unwrap(), Retried::BackTo(State::Replicated));
     ledger.reset_breaker(&ada()).await.unwrap();
     let row = site.until(&lfn, State::Released).await;
-    assert_eq!(ledger.retry(&row, &ada()).await.unwrap(), Retried::Ended(State::Released));
+    assert_eq!(ledger.retry(&row, &ada(), false).await.unwrap(), Retried::Ended(State::Released));
     let events: Vec<String> = ledger.events(&row).await.unwrap().into_iter().map(|event| event.kind).collect();
     let retried = events.iter().position(|kind| kind == "retried").unwrap();
     let looked = events.iter().rposition(|kind| kind == "first-look").unwrap();

@@ -241,7 +241,7 @@ async fn an_on_site_copy_that_rucio_forgot_is_registered_anew_when_an_operator_s
     assert_eq!(row.reason_code.as_deref(), Some("unprotected"));
     site.rucio.faults().resume(RucioDaemon::Conveyor);
     let operator = Operator { who: "ada (uid 1000)".to_owned(), reason: "the file is there".to_owned() };
-    let retried = site.operate().await.retry(&row, &operator).await.unwrap();
+    let retried = site.operate().await.retry(&row, &operator, false).await.unwrap();
     assert_eq!(retried, Retried::BackTo(State::Verified));
     let row = site.until_row(&lfn, |row| matches!(row.state, State::Confirmed | State::Held)).await;
     assert_eq!(row.state, State::Confirmed, "{row:#?}");

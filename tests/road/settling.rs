@@ -220,6 +220,44 @@ async fn a_dataset_with_a_held_file_is_not_quiet() {
     daemon.stop().await;
 }
 
+/// What `dl0-ingest retry` says, and whether it is content.
+async fn retry(site: &Site, lfn: &str) -> (bool, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dl0-ingest"));
+    command.arg("--config").arg(site.root.path().join("dl0-ingest.yaml"));
+    command.args(["retry", "--reason", "the other content was moved away", lfn]);
+    let said = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    (said.status.success(), String::from_utf8(said.stdout).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_released_file_that_is_held_keeps_its_rules_and_counts_as_released_again_when_its_name_is_free() {
+    let site = Site::new(&quiet_after("5s")).await;
+    let daemon = site.start();
+    let names = names(2);
+    released(&site, &names).await;
+    let held = lfn(&names[0]);
+    site.deliver(&names[0], &fixture("MUON"));
+    let row = site.until(&held, State::Held).await;
+    let old = row.rule_b.clone().unwrap();
+    daemon.stop().await;
+    removed(&rucio(&site), &old).await;
+    let daemon = site.start();
+    site.until_row(&held, |row| row.rule_b.as_ref().is_some_and(|new| *new != old)).await;
+    let (good, said) = retry(&site, &held).await;
+    assert!(!good && said.contains("what lies under its name now is another file"), "{said}");
+    for name in [names[0].clone(), format!("{}.trigger", names[0])] {
+        fs::remove_file(site.path(&name)).unwrap();
+    }
+    let (good, said) = retry(&site, &held).await;
+    assert!(good && said.contains("counts as released again"), "{said}");
+    let again = site.row(&held).await.unwrap();
+    assert_eq!((again.state, &again.held_from, &again.reason), (State::Released, &None, &None));
+    assert_eq!((again.last_evidence, again.replica_gone_at), (row.last_evidence, row.replica_gone_at));
+    site.until_settlement(&dataset(), |known| known.settled_at.is_some()).await;
+    two_rules_hold(&site, &names).await;
+    daemon.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dataset_with_a_file_that_the_ledger_does_not_know_stays_as_it_is() {
     let site = Site::new(&quiet_after("2s")).await;

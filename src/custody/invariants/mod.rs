@@ -79,6 +79,16 @@ pub fn release_may_be_carried_out(intent: &Intent) -> Result<(), Violation> {
     }
 }
 
+/// I5: a file counts as released only when its release is on record as carried out: the evidence it rests on, and that Rucio
+/// had no on-site replica any more.
+pub fn release_is_on_record(evidence: Option<&str>, replica_gone: bool) -> Result<(), Violation> {
+    match evidence {
+        Some(evidence) if !evidence.is_empty() && replica_gone => Ok(()),
+        Some(evidence) if !evidence.is_empty() => broken("I5", "that its on-site replica is gone is not on record"),
+        _ => broken("I5", "the evidence of the release is not on record"),
+    }
+}
+
 /// I5: a file is moved to `invalid/` only when the sentence, and the very place it names, is on record.
 pub fn file_may_be_set_aside(intent: &Intent, destination: &Path) -> Result<(), Violation> {
     if intent.state != State::Discovered {
@@ -210,6 +220,14 @@ mod tests {
         for evidence in [None, Some("")] {
             let intent = Intent { state: State::Releasing, evidence, invalid_path: None };
             assert_eq!(name(release_may_be_carried_out(&intent)), Some("I5"));
+        }
+    }
+
+    #[test]
+    fn a_file_counts_as_released_only_when_that_is_on_record() {
+        assert!(release_is_on_record(Some("{}"), true).is_ok());
+        for (evidence, gone) in [(Some("{}"), false), (Some(""), true), (None, true)] {
+            assert_eq!(name(release_is_on_record(evidence, gone)), Some("I5"));
         }
     }
 
