@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::crash;
 use crate::custody::{State, UnixMillis};
 
-use super::{Error, FileRow, LEASE, Ledger, after, now};
+use super::{Error, FOR_LIFE, FileRow, Ledger, after, now};
 
 /// Work that could not be finished now.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ impl Ledger {
              RETURNING *",
         )
         .bind(&token)
-        .bind(after(LEASE))
+        .bind(FOR_LIFE)
         .bind(state.as_str())
         .bind(at)
         .bind(most.saturating_mul(WINDOW))

@@ -135,9 +135,9 @@ pub struct Ledger {
     _lock: Option<Arc<File>>,
 }
 
-/// How long a claim lasts. The embedded ledger has one daemon, which drops all claims at its start; the lease matters
-/// only for work that hangs.
-const LEASE: Duration = Duration::from_hours(1);
+/// How long a claim lasts: as long as the process that holds it. The embedded ledger has one daemon, which drops all claims
+/// at its start; a lease would end under work that merely takes long, and others would do it a second time.
+const FOR_LIFE: UnixMillis = UnixMillis::MAX;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/migrations");
 

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::custody::brakes::{Brake, Limits, MINUTE, Target};
+use crate::custody::brakes::{Brake, HOUR, Limits, MINUTE, Target};
 use crate::custody::invariants::{Standing, outage_is_nobodys_fault};
 use crate::custody::{Contents, FileIdentity};
 use crate::names::{Did, Lfn};
@@ -152,6 +152,20 @@ async fn a_held_file_keeps_its_place_and_its_trigger() {
     let row = ledger.by_lfn(FILE).await.unwrap().unwrap();
     assert_eq!((row.state, row.held_from.as_deref(), row.inode), (State::Held, Some("registered"), 1));
     assert!(ledger.triggers_to_remove(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_file_is_claimed_once_however_long_its_work_takes() {
+    let (_directory, ledger) = ledger().await;
+    deliver(&ledger, FILE, 1).await;
+    let claim = ledger.claim(State::Discovered, 1).await.unwrap();
+    assert_eq!(claim.rows.len(), 1);
+    // a night and a day later
+    let ends = sqlx::query_scalar::<_, i64>("SELECT claimed_until FROM files").fetch_one(&ledger.writer).await.unwrap();
+    assert!(ends > now() + 24 * HOUR);
+    assert!(ledger.claim(State::Discovered, 1).await.unwrap().rows.is_empty());
+    ledger.give_back(&claim, Duration::ZERO).await.unwrap();
+    assert_eq!(ledger.claim(State::Discovered, 1).await.unwrap().rows.len(), 1);
 }
 
 #[tokio::test]

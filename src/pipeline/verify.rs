@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -14,6 +15,9 @@ use crate::ledger::{FileRow, Postpone, Verified};
 use crate::names::Lfn;
 
 use super::{Context, Stage, StageError, backoff, blocking, set_aside};
+
+/// Small files share a transaction, for no longer than this.
+const COMMIT: Duration = Duration::from_secs(1);
 
 /// Reads files and judges them.
 pub struct Verify {
@@ -73,6 +77,7 @@ impl Stage for Verify {
 
     async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
         let mut sound = Vec::new();
+        let mut committed = Instant::now();
         let mut readings = JoinSet::new();
         for row in rows {
             if row.invalid_path.is_some() {
@@ -87,18 +92,29 @@ impl Stage for Verify {
         while let Some(joined) = readings.join_next().await {
             let (row, reading) = joined.map_err(|_| StageError::Defect)??;
             match settle(context, &row, reading).await {
-                Ok(Some(report)) => sound.push(verified(row, report)),
+                Ok(Some(report)) => {
+                    sound.push(verified(row, report));
+                    // large files take hours together; what was read is not read again after a stop
+                    if committed.elapsed() > COMMIT {
+                        commit(context, &std::mem::take(&mut sound)).await?;
+                        committed = Instant::now();
+                    }
+                }
                 Ok(None) => {}
                 // one file that cannot be set aside keeps no other from its road
                 Err(error) => trouble(context, &row, error.to_string()).await?,
             }
         }
-        let moved = context.ledger.verified(&sound).await?;
-        if moved > 0 {
-            context.wake(State::Verified);
-        }
-        Ok(())
+        commit(context, &sound).await
     }
+}
+
+/// What was read and found sound is on record, and goes on.
+async fn commit(context: &Context, sound: &[Verified]) -> Result<(), StageError> {
+    if !sound.is_empty() && context.ledger.verified(sound).await? > 0 {
+        context.wake(State::Verified);
+    }
+    Ok(())
 }
 
 /// Commits what became of one file, unless it is sound: those are committed together.
