@@ -29,6 +29,10 @@ pub enum Answer {
     Garbage,
     /// Status 200 with an empty body, which is an empty list where a list is expected; nothing is done.
     Empty,
+    /// Status 200 with an object that has nothing in it; nothing is done.
+    EmptyObject,
+    /// The true list, but for its last line, with status 200 and an end in good order.
+    Fewer,
     /// The work is done and half of the true body is sent, then the connection breaks.
     Truncated,
     /// The work is done and the connection breaks before any answer.

@@ -239,11 +239,12 @@ async fn locks(
         standings.insert(id, standing);
         // a rule that is gone gives no locks; the files then say that they have none
         let Some((rule, locks)) = answer else { continue };
-        if locks.is_empty() && rule.locks_ok + rule.locks_replicating + rule.locks_stuck > 0 {
-            return Err(StageError::Wait(format!(
-                "Rucio lists no lock of rule {}, and says that it has some",
-                rule.id
-            )));
+        // the rule was asked first; locks that go in between make its files wait for the next look, and no more
+        let (listed, said) = (locks.len() as u64, rule.locks_ok + rule.locks_replicating + rule.locks_stuck);
+        if listed < said {
+            let why = format!("Rucio lists {listed} locks of rule {}, and says that it has {said}", rule.id);
+            unanswered.insert(rule.id, StageError::Wait(why));
+            continue;
         }
         let ours = rule.account == context.config().rucio.account;
         for lock in locks.into_iter().filter(|lock| wanted.contains(&lock.did)) {

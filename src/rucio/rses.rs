@@ -36,10 +36,17 @@ impl Client {
     }
 
     /// The attributes of an RSE (`GET /rses/{rse}/attr/`); values are strings, numbers or booleans.
+    ///
+    /// Each RSE has its own name as an attribute from its birth on: none at all is no answer of Rucio's, and
+    /// [`Protocol`](super::Kind::Protocol).
     pub async fn rse_attributes(&self, rse: &str) -> Result<BTreeMap<String, Value>, Error> {
         let path = path(&["rses", rse, "attr"])? + "/";
         let request = Request::new("rse_attributes", format!("show the attributes of RSE '{rse}'"), Method::GET, path);
-        let Json(attributes) = self.call(Repeat::Safe, request).await?;
+        let Json(attributes): Json<BTreeMap<String, Value>> = self.call(Repeat::Safe, request).await?;
+        if attributes.is_empty() {
+            let message = format!("Rucio, asked to show the attributes of RSE '{rse}', answered that it has none");
+            return Err(Error::new(Kind::Protocol, Outlook::Later, message));
+        }
         Ok(attributes)
     }
 }

@@ -149,12 +149,17 @@ fn assert_in_order(site: &Site, lfns: &[String]) {
 }
 
 /// One file is being released, one is between its two looks, one comes; then lists are empty, with status 200, so many times
-/// that the second look falls into them.
+/// that the second look falls into them. Or they lack their last line, or an RSE has no attributes.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_list_that_is_not_true_holds_and_releases_nothing() {
-    for (endpoint, times) in
-        [(Endpoint::Replicas, 24), (Endpoint::RuleLocks, 6), (Endpoint::Rses, 24), (Endpoint::Rules, 2)]
-    {
+    for (endpoint, answer, times) in [
+        (Endpoint::Replicas, Answer::Empty, 24),
+        (Endpoint::RuleLocks, Answer::Empty, 6),
+        (Endpoint::RuleLocks, Answer::Fewer, 6),
+        (Endpoint::Rses, Answer::Empty, 24),
+        (Endpoint::RseAttributes, Answer::EmptyObject, 24),
+        (Endpoint::Rules, Answer::Empty, 2),
+    ] {
         let site = Site::new(&DELETION_ON.replace("hold: 200ms", "hold: 1s")).await;
         site.rucio.faults().pause(Daemon::Reaper);
         let daemon = site.start();
@@ -163,7 +168,7 @@ async fn an_empty_list_that_is_not_true_holds_and_releases_nothing() {
         let proven = site.deliver("b.fits.fz", &fixture("SUBARRAY"));
         site.until_row(&proven, |row| row.first_look.is_some()).await;
         site.rucio.faults().pause(Daemon::Conveyor);
-        site.rucio.faults().answer(endpoint, 10_000, &Answer::Empty);
+        site.rucio.faults().answer(endpoint, 10_000, &answer);
         let new = site.deliver("c.fits.fz", &fixture("SUBARRAY"));
         let begun = Instant::now();
         while site.rucio.faults().spoilt().get(&endpoint).is_none_or(|spoilt| *spoilt < times) {

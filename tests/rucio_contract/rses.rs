@@ -46,6 +46,7 @@ pub(crate) async fn an_rse_tells_its_attributes(stack: &Stack) {
     let attributes = stack.ingest.get("/rses/STORAGE-2/attr/").await.expect(200).json();
     assert_eq!(attributes["OFFSITE"], true);
     assert_eq!(attributes["site"], "PIC");
+    assert_eq!(attributes["STORAGE-2"], true, "its own name, so that none is without attributes");
     assert!(attributes.get("tombstone_delay").is_none());
     let rse = stack.ingest.get("/rses/STORAGE-2").await.expect(200).json();
     assert_eq!(

@@ -111,6 +111,14 @@ impl Reply {
         self
     }
 
+    /// Leaves out the last of several lines, or the only one.
+    pub(crate) fn without_last_line(mut self) -> Self {
+        let whole = self.body.strip_suffix(b"\n").unwrap_or(&self.body);
+        let end = whole.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        self.body.truncate(end);
+        self
+    }
+
     pub(crate) fn into_response(self) -> Response {
         let body = match self.cut_at {
             None => Body::from(self.body),

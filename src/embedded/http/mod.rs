@@ -78,14 +78,16 @@ pub async fn with_faults(
         Some(Answer::Refuse { status, class, message }) => return Reply::error(status, class, message).into_response(),
         Some(Answer::Status(status)) => return Reply::proxy_error(status).into_response(),
         Some(Answer::Empty) => return Reply::lines([]).into_response(),
+        Some(Answer::EmptyObject) => return Reply::json(&serde_json::json!({})).into_response(),
         Some(Answer::Garbage) => return Reply::garbage().into_response(),
         Some(Answer::HangUp) => return cut(scissors).await,
         Some(Answer::Delay(delay)) => tokio::time::sleep(delay).await,
-        Some(Answer::Truncated | Answer::Lost) | None => {}
+        Some(Answer::Truncated | Answer::Fewer | Answer::Lost) | None => {}
     }
     let reply = work.await;
     match fault {
         Some(Answer::Truncated) => reply.truncated().into_response(),
+        Some(Answer::Fewer) => reply.without_last_line().into_response(),
         Some(Answer::Lost) => cut(scissors).await,
         _ => reply.into_response(),
     }

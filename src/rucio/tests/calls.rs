@@ -49,6 +49,13 @@ async fn names_in_urls_are_escaped_whole() {
 }
 
 #[tokio::test]
+async fn an_rse_without_any_attribute_is_no_answer_of_rucios() {
+    let (_server, client) = with([Reply::new(200, "{}")]).await;
+    let error = client.rse_attributes("STORAGE-2").await.unwrap_err();
+    assert_eq!((error.kind(), error.is_transient()), (Kind::Protocol, true), "{error}");
+}
+
+#[tokio::test]
 async fn parts_that_would_make_it_another_call_are_refused() {
     let (server, client) = with([]).await;
     for error in [
