@@ -97,6 +97,40 @@ fn every_code_in_use_is_in_the_table_of_findings_and_the_other_way_round() {
     }
 }
 
+/// The functions of `custody/invariants/` that production calls are called in each file that the table names.
+#[test]
+fn every_invariant_is_asked_where_the_table_says() {
+    let page = read("docs/reliability.md");
+    let table = page.split("| | invariant | the function |").nth(1).unwrap();
+    let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let sources: Vec<_> = walkdir::WalkDir::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+        .into_iter()
+        .map(|entry| entry.unwrap().into_path())
+        .filter(|path| !path.ends_with("custody/invariants/mod.rs"))
+        .collect();
+    // without the tests, which come last, and without comments
+    let code = |file: &str| {
+        let found = sources.iter().filter(|path| path.ends_with(file)).map(|path| fs::read_to_string(path).unwrap());
+        let text: String = found.map(|text| text.split("#[cfg(test)]\nmod ").next().unwrap().to_owned()).collect();
+        text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<String>()
+    };
+    let mut asked = 0;
+    for row in table.lines().skip(2).take_while(|line| line.starts_with("| I")) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let functions: Vec<String> = quoted(cells[2]).into_iter().filter(|name| name != "world").collect();
+        let files: Vec<String> = quoted(cells[3]).into_iter().filter(|name| name.ends_with(".rs")).collect();
+        let calls = |file: &String, function: &String| code(file).contains(&format!("{function}("));
+        for file in &files {
+            assert!(functions.iter().any(|function| calls(file, function)), "{file} asks none of {functions:?}");
+        }
+        for function in functions.iter().filter(|_| !files.is_empty()) {
+            assert!(files.iter().any(|file| calls(file, function)), "none of {files:?} asks {function}");
+            asked += 1;
+        }
+    }
+    assert!(asked >= 8);
+}
+
 /// Names of tests stand between backticks and have at least three underscores.
 fn names_of_tests(text: &str) -> Vec<&str> {
     let quoted = text.split('`').skip(1).step_by(2);

@@ -129,7 +129,7 @@ mod tests {
 
     use super::super::State;
     use super::super::evidence::tests::evidence;
-    use super::super::invariants::on_site_copy_may_go;
+    use super::super::invariants::{Intent, on_site_copy_may_go};
     use super::*;
 
     const IDENTITY: FileIdentity = FileIdentity { bytes: 10, mtime_ns: 1, inode: 7 };
@@ -181,8 +181,10 @@ mod tests {
                     let hold = Duration::from_secs(hold);
                     let order = ReleaseOrder::new(first_look, found, (IDENTITY, IDENTITY), Copies::MIN, hold, now);
                     if let Ok(order) = order {
+                        let on_record = serde_json::to_string(&order).unwrap();
                         let lawful = |on_site: &str, state| {
-                            on_site_copy_may_go(state, order.evidence(), on_site, Copies::MIN)
+                            let intent = Intent { state, evidence: Some(&on_record), invalid_path: None };
+                            on_site_copy_may_go(&intent, order.evidence(), on_site, Copies::MIN)
                         };
                         prop_assert!(lawful("ON-SITE", State::Confirmed).is_ok());
                         prop_assert!(lawful("ON-SITE", State::Registered).is_err());

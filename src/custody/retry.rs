@@ -4,6 +4,7 @@ use super::State;
 
 /// What decides it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // independent facts, each asked by its name
 pub struct HeldFile {
     /// The state it was held from.
     pub from: Option<State>,

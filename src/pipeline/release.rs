@@ -228,7 +228,7 @@ async fn permitted(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Re
     };
     let config = context.config();
     let lawful = release_may_be_carried_out(&on_record.intent()).and_then(|()| {
-        on_site_copy_may_go(on_record.state, order.evidence(), &config.onsite_rse, config.offsite.copies)
+        on_site_copy_may_go(&on_record.intent(), order.evidence(), &config.onsite_rse, config.offsite.copies)
     });
     match lawful {
         Ok(()) => Ok(Some(on_record)),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::custody::invariants::other_content_may_be_moved;
+use crate::custody::invariants::{other_content_may_be_moved, trigger_of_moved_may_go};
 use crate::custody::{Contents, FileIdentity};
 use crate::datadir::{self, DataDir};
 use crate::ledger::{FileRow, Redelivery};
@@ -52,8 +52,10 @@ pub(super) async fn from_deletion(
     let verdict = json!({ "moved_to": place, "reasons": reason["reasons"] });
     announce(context, row, Effect { name: "set-aside", identity: found, because: ("verdict", verdict) }).await?;
     let moved_to = place.clone();
-    blocking(move || carry_out(&data, &name, &place, found, &reason)).await?;
-    told(row, &moved_to);
+    blocking(move || move_away(&data, &name, &place, found, &reason)).await?;
+    if trigger_goes(context, row, moved_to.clone(), found).await? {
+        told(row, &moved_to);
+    }
     Ok(())
 }
 
@@ -62,14 +64,35 @@ pub(super) async fn finish(context: &Context, redelivery: &Redelivery) -> Result
     let (data, name, found) = (context.data.clone(), redelivery.row.name()?, redelivery.identity);
     let moved_to = blocking(move || {
         let Place::Taken(place) = place(&data, &name.invalid_path(), found, &Value::Null)? else { return Ok(None) };
-        remove_trigger_of(&data, &name, found)?;
         Ok::<_, datadir::Error>(Some(place))
     })
     .await?;
-    if let Some(place) = &moved_to {
-        told(&redelivery.row, place);
+    let Some(place) = moved_to else { return Ok(false) };
+    if trigger_goes(context, &redelivery.row, place.clone(), found).await? {
+        told(&redelivery.row, &place);
     }
-    Ok(moved_to.is_some())
+    Ok(true)
+}
+
+/// The trigger goes last, when the disk says that it announces nothing any more. `false`: it stays, and the file is held.
+async fn trigger_goes(
+    context: &Context,
+    row: &FileRow,
+    place: PathBuf,
+    found: FileIdentity,
+) -> Result<bool, StageError> {
+    let (data, name) = (context.data.clone(), row.name()?);
+    let (looked_at, path) = (data.clone(), name.relative().to_owned());
+    let (set_aside, still_in_place) = blocking(move || {
+        let lies = |path: &Path| Ok(looked_at.stat(path)?.is_some_and(|stat| datadir::identity(&stat) == found));
+        Ok::<_, datadir::Error>((lies(&place)?, lies(&path)?))
+    })
+    .await?;
+    if let Err(violation) = trigger_of_moved_may_go(set_aside, still_in_place) {
+        return context.stop(row, &violation).await.map(|()| false);
+    }
+    blocking(move || remove_trigger_of(&data, &name, found)).await?;
+    Ok(true)
 }
 
 fn told(row: &FileRow, place: &Path) {
@@ -77,7 +100,7 @@ fn told(row: &FileRow, place: &Path) {
     tracing::error!(lfn = row.lfn, %moved_to, "other content came under a name that is being released; it is set aside");
 }
 
-fn carry_out(
+fn move_away(
     data: &DataDir,
     name: &Lfn,
     place: &Path,
@@ -96,7 +119,7 @@ fn carry_out(
     } else {
         data.move_aside(name.relative(), place, found)?;
     }
-    remove_trigger_of(data, name, found)
+    Ok(())
 }
 
 /// The place of this content: where it lies, or the first one that is free or has just its own reason.

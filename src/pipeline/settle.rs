@@ -7,6 +7,7 @@ mod facts;
 mod own_rules;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -14,9 +15,10 @@ use serde_json::{Value, json};
 
 use crate::config::{Config, Deletion};
 use crate::custody::brakes::Brake;
+use crate::custody::invariants::{Violation, own_rule_may_end};
 use crate::custody::settling::{DatasetRule, Held, Unsettled, plan};
 use crate::custody::{UnixMillis, in_millis};
-use crate::ledger::{Intent, Resting, now};
+use crate::ledger::{Ending, Intent, Resting, now};
 use crate::names::Did;
 use crate::rucio::{Grouping, Kind, NewRule};
 
@@ -188,7 +190,7 @@ async fn turn(context: &Context, dataset: &Did, since: UnixMillis) -> Result<Tur
             return Ok(Turn::Stays(why));
         }
     }
-    end(context, dataset, &batch, &facts, since).await
+    end(context, dataset, &batch, &facts, &sites, since).await
 }
 
 /// Rule S, so that Rucio can choose nothing but the copies that are there.
@@ -236,6 +238,7 @@ async fn end(
     dataset: &Did,
     batch: &[Resting],
     facts: &Facts,
+    sites: &BTreeMap<String, String>,
     since: UnixMillis,
 ) -> Result<Turn, StageError> {
     if context.config().release.deletion != Deletion::On {
@@ -249,6 +252,17 @@ async fn end(
         Intent::Moved => return Ok(Turn::Moved),
         Intent::Braked(brake) => return Ok(Turn::Braked(brake)),
     }
+    if let Some((lfn, violation)) = unlawful(context, batch, facts, sites).await? {
+        context.trip(Some(&lfn), &violation).await?;
+        tracing::error!(lfn, dataset = dataset.name, "{violation}; all its rules stay");
+        // none was ended: each is its file's own again
+        for file in batch {
+            if let Some(rule) = file.rule_b.clone() {
+                context.ledger.rule_b_stands(&Ending { id: file.id, rule }).await?;
+            }
+        }
+        return Ok(Turn::Stays(Unsettled(format!("{lfn}: {violation}"))));
+    }
     let record = |(held, file): (&Held, &Resting)| json!({ "lfn": held.lfn, "rule": file.rule_b, "first": held.first, "further": held.dataset });
     let records: Vec<Value> = facts.files.iter().zip(batch).map(record).collect();
     announce_settling(context, dataset, &facts.rule_ids(), records).await?;
@@ -258,6 +272,24 @@ async fn end(
     let ended: Vec<i64> = batch.iter().map(|file| file.id).collect();
     context.ledger.rules_b_ended(&ended).await?;
     Ok(Turn::Going)
+}
+
+/// Right before the effect: the constitution, over what Rucio has said and what the ledger durably says now.
+async fn unlawful(
+    context: &Context,
+    batch: &[Resting],
+    facts: &Facts,
+    sites: &BTreeMap<String, String>,
+) -> Result<Option<(String, Violation)>, StageError> {
+    let required = context.config().offsite.copies;
+    for (held, file) in facts.files.iter().zip(batch) {
+        let Some(on_record) = context.ledger.by_lfn(&file.lfn).await? else { continue };
+        let rules = (file.rule_b.as_deref(), on_record.rule_b_ending.as_deref());
+        if let Err(violation) = own_rule_may_end(&on_record.intent(), rules, held, required, sites) {
+            return Ok(Some((file.lfn.clone(), violation)));
+        }
+    }
+    Ok(None)
 }
 
 async fn retire(context: &Context, rule: String) -> Result<(), StageError> {

@@ -42,17 +42,19 @@ pub async fn repair(sources: &Sources, options: Options, finding: &Finding) -> R
         return Ok(not("it has changed meanwhile"));
     }
     match proposed {
-        Repair::RemoveTrigger => remove_trigger(sources, &facts, &name),
+        Repair::RemoveTrigger => remove_trigger(sources, &facts, &name).await,
         Repair::MakeTrigger => make_trigger(sources, &facts, name).await,
         Repair::Restore => restore(sources, &facts).await,
     }
 }
 
-fn remove_trigger(sources: &Sources, facts: &Facts, name: &Lfn) -> Result<Repaired, Error> {
+async fn remove_trigger(sources: &Sources, facts: &Facts, name: &Lfn) -> Result<Repaired, Error> {
     let Some(row) = &facts.row else { return Ok(not("the ledger does not know it")) };
-    if row.state != State::Released
-        && let Err(violation) = trigger_may_go(row.state, row.rule_c.as_deref())
-    {
+    if let Err(violation) = trigger_may_go(row.state, row.rule_c.as_deref()) {
+        // the daemon, which counts them, is another process; the breaker is for both
+        if let Some(ledger) = &sources.ledger {
+            ledger.trip("invariant", &violation.to_string(), Some(&row.lfn)).await?;
+        }
         return Ok(not(violation.to_string()));
     }
     sources.data.remove_trigger(&trigger_path(name))?;

@@ -42,7 +42,7 @@ pub(crate) fn unmoved(file: &File, state: State) -> Option<Row> {
 pub(crate) fn intent(row: &Row) -> Intent<'static> {
     Intent {
         state: row.state,
-        evidence: row.evidence.then_some("{}"),
+        evidence: row.evidence.then_some(r#"{"copies": [{"site": "a"}, {"site": "b"}]}"#),
         invalid_path: row.sentence.then_some(IN_INVALID),
     }
 }

@@ -249,7 +249,8 @@ fn permitted(file: &File, look: &Look, variant: Variant) -> Result<bool, String>
     // what had no fresh look has no evidence to hold against the constitution
     if variant != Variant::LeftoverUnasked {
         let evidence = judged(file, look, variant).map_err(|doubt| doubt.reason().to_owned())?;
-        on_site_copy_may_go(row.state, &evidence, ON_SITE, Copies::MIN).map_err(|violation| violation.to_string())?;
+        on_site_copy_may_go(&intent(&row), &evidence, ON_SITE, Copies::MIN)
+            .map_err(|violation| violation.to_string())?;
     }
     Ok(true)
 }

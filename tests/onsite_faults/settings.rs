@@ -65,7 +65,7 @@ async fn a_reload_while_a_file_is_being_released_leaves_it_to_who_releases_it() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_that_is_lifted_or_a_retry_while_a_file_is_being_released_leaves_it_to_who_releases_it() {
     let (site, daemon, file) = with_a_confirmed_file().await;
-    site.rucio.faults().answer(Endpoint::UpdateRule, 1, &Answer::Delay(Duration::from_secs(3)));
+    site.rucio.faults().answer(Endpoint::UpdateRule, 1, &Answer::Delay(Duration::from_secs(8)));
     fs::remove_file(site.kill_switch()).unwrap();
     site.until_row(&file, "its release to be announced", |row| row.release_announced_at.is_some()).await;
     // the hold comes too late, perhaps

@@ -9,9 +9,11 @@ use dl0_ingest::custody::brakes::Target;
 use dl0_ingest::embedded::ReplicaState;
 use dl0_ingest::ledger::{FileRow, Operator, Retried, TooLate};
 use dl0_ingest::names::Did;
+use sqlx::Connection as _;
 
 use crate::DELETION_ON;
 use crate::ended_rules::decided_and_braked;
+use crate::reconcile::change_ledger;
 use crate::site::{Daemon, Site, fixture, lfn};
 
 const CONFIRM: &str = "confirm: {hold: 200ms, poll: 50ms, poll_max: 200ms}\n";
@@ -238,26 +240,107 @@ async fn a_wrong_trigger_beside_a_proven_file_keeps_it_and_says_why_until_it_is_
     daemon.stop().await;
 }
 
-/// It cannot happen, so it is made to: the evidence of a release that is decided disappears from the ledger.
+/// The numbers of a daemon.
+pub(crate) struct Metrics(std::net::SocketAddr);
+
+impl Metrics {
+    /// A daemon that shows them.
+    pub(crate) fn start(site: &Site) -> (Daemon, Self) {
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let shown = |text: String| text.replace("listen: null", &format!("listen: '{address}'"));
+        (Daemon::start(site.config_with(shown)), Self(address))
+    }
+
+    /// How often an invariant would have been broken.
+    async fn violations(&self, invariant: &str) -> u64 {
+        let _ = rustls::crypto::ring::default_provider().install_default(); // already there in a second test
+        let client = reqwest::Client::builder().tls_certs_only([]).build().unwrap();
+        let page = client.get(format!("http://{}/metrics", self.0)).send().await.unwrap().text().await.unwrap();
+        let name = format!("dl0_ingest_invariant_violations_total{{invariant=\"{invariant}\"}} ");
+        page.lines().find_map(|line| line.strip_prefix(name.as_str())).map_or(0, |count| count.parse().unwrap())
+    }
+
+    /// What would have broken this was stopped: it is counted, and the breaker is open for this reason.
+    pub(crate) async fn stopped(&self, site: &Site, invariant: &str, why: &str) {
+        let begun = std::time::Instant::now();
+        let trip = loop {
+            if let Some(trip) = site.operate().await.breaker().await.unwrap() {
+                break trip;
+            }
+            assert!(begun.elapsed() < std::time::Duration::from_secs(30), "the breaker stays closed");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        };
+        assert_eq!(trip.code, "invariant", "{trip:?}");
+        let told = format!("invariant {invariant} would be broken: {why}");
+        assert!(trip.reason.starts_with(&told), "{trip:?}");
+        assert!(self.violations(invariant).await >= 1);
+    }
+}
+
+/// It cannot happen, so it is made to: the evidence of a release that is decided disappears from the ledger, or proves one
+/// copy only.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_promise_stops_the_release_holds_the_file_opens_the_breaker_and_is_counted() {
+    let one = r#"{"copies": [{"site": "PIC"}]}"#;
+    for (evidence, invariant, why) in [
+        (None, "I5", "the evidence of the release is not on record"),
+        (Some(one), "I2", "the evidence on record proves a copy at 1 sites of 2"),
+    ] {
+        let site = Site::new(DELETION_ON).await;
+        let (daemon, row) = decided_and_braked(&site).await;
+        daemon.stop().await;
+        site.forge_evidence(&row.lfn, evidence).await;
+        fs::remove_file(site.state().join("stop-releases")).unwrap();
+        let (daemon, metrics) = Metrics::start(&site);
+        let row = site.until(&row.lfn, State::Held).await;
+        let reason = format!("invariant {invariant} would be broken: {why}");
+        assert_eq!((row.reason_code.as_deref(), row.reason), (Some("invariant"), Some(reason)));
+        metrics.stopped(&site, invariant, why).await;
+        assert_eq!(metrics.violations(invariant).await, 1);
+        assert!(site.path("a.fits.fz").exists());
+        let replicas = site.rucio.replicas(&Did::new("acada", &row.lfn));
+        assert_eq!(replicas.get("STORAGE-1"), Some(&ReplicaState::Available));
+        daemon.stop().await;
+    }
+}
+
+/// The ledger forgets the rule that protects a file whose trigger is still to be removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_stays_and_releases_stop_when_no_rule_on_record_protects_its_file() {
     let site = Site::new(DELETION_ON).await;
-    let (daemon, row) = decided_and_braked(&site).await;
+    site.rucio.faults().pause(dl0_ingest::embedded::Daemon::Conveyor);
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    site.until_row(&lfn, |row| row.state == State::Registered && !row.trigger_pending).await;
     daemon.stop().await;
-    site.forget_evidence(&row.lfn).await;
-    fs::remove_file(site.state().join("stop-releases")).unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let with_metrics = |text: String| text.replace("listen: null", &format!("listen: '127.0.0.1:{port}'"));
-    let daemon = Daemon::start(site.config_with(with_metrics));
-    let row = site.until(&row.lfn, State::Held).await;
-    let reason = "invariant I5 would be broken: the evidence of the release is not on record";
-    assert_eq!((row.reason_code.as_deref(), row.reason.as_deref()), (Some("invariant"), Some(reason)));
-    assert_eq!(site.operate().await.breaker().await.unwrap().unwrap().code, "invariant");
-    assert!(site.path("a.fits.fz").exists());
-    assert_eq!(site.rucio.replicas(&Did::new("acada", &row.lfn)).get("STORAGE-1"), Some(&ReplicaState::Available));
-    let _ = rustls::crypto::ring::default_provider().install_default(); // already there in a second test
-    let client = reqwest::Client::builder().tls_certs_only([]).build().unwrap();
-    let metrics = client.get(format!("http://127.0.0.1:{port}/metrics")).send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("dl0_ingest_invariant_violations_total{invariant=\"I5\"} 1"), "{metrics}");
+    change_ledger(&site, "UPDATE files SET rule_c = NULL, trigger_pending = 1").await;
+    site.trigger("a.fits.fz");
+    let (daemon, metrics) = Metrics::start(&site);
+    metrics.stopped(&site, "I1", "the on-site replica has no protecting rule on record").await;
+    assert!(site.has_trigger("a.fits.fz"));
+    daemon.stop().await;
+}
+
+/// The ledger, as if somebody else wrote there, has another place than the sentence named.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_file_stays_with_its_trigger_and_releases_stop_when_the_sentence_on_record_names_another_place() {
+    let site = Site::new(DELETION_ON).await;
+    // the first daemon makes the ledger
+    let daemon = site.start();
+    site.until(&site.deliver("good.fits.fz", &fixture("SUBARRAY")), State::Released).await;
+    daemon.stop().await;
+    let url = format!("sqlite://{}", site.state().join("ledger.db").display());
+    let mut ledger = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let another = "CREATE TRIGGER another AFTER UPDATE OF invalid_path ON files WHEN NEW.invalid_path IS NOT NULL
+                   BEGIN UPDATE files SET invalid_path = 'ctao/acada/elsewhere' WHERE id = NEW.id; END";
+    sqlx::query(another).execute(&mut ledger).await.unwrap();
+    ledger.close().await.unwrap();
+    let (daemon, metrics) = Metrics::start(&site);
+    let lfn = site.deliver("a.fits.fz", b"no FITS file");
+    let row = site.until(&lfn, State::Held).await;
+    assert_eq!(row.reason_code.as_deref(), Some("invariant"), "{row:#?}");
+    metrics.stopped(&site, "I5", "the sentence on record names 'ctao/acada/elsewhere', not 'ctao/acada/invalid/").await;
+    assert_eq!(fs::read(site.path("a.fits.fz")).unwrap(), b"no FITS file");
+    assert!(site.has_trigger("a.fits.fz"));
     daemon.stop().await;
 }

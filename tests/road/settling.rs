@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::DELETION_ON;
+use crate::brakes::Metrics;
 use crate::reconcile::{register_by_hand, sources};
 use crate::rules::removed;
 use crate::site::{DAY, Daemon, Site, fixture, lfn};
@@ -552,5 +553,26 @@ async fn a_released_file_that_rucio_forgot_keeps_no_other_dataset_from_being_wat
     let site = Site { extra: quiet_after("400ms"), ..site };
     let daemon = site.start();
     site.until_settlement(&dataset(), |known| known.settled_at.is_some()).await;
+    daemon.stop().await;
+}
+
+/// It cannot happen, so it is made to: the ledger forgets on what evidence a file was released.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_of_a_released_file_stays_and_releases_stop_when_the_evidence_of_its_release_is_not_on_record() {
+    let site = Site::new(&quiet_after("1h")).await;
+    let daemon = site.start();
+    let names = names(2);
+    released(&site, &names).await;
+    daemon.stop().await;
+    site.forge_evidence(&lfn(&names[1]), None).await;
+    let site = Site { extra: quiet_after("400ms"), ..site };
+    let (daemon, metrics) = Metrics::start(&site);
+    metrics.stopped(&site, "I2", "the evidence on record proves a copy at 0 sites of 2").await;
+    for name in &names {
+        let row = site.until_row(&lfn(name), |row| row.rule_b.is_some()).await;
+        assert_eq!((row.state, &row.rule_b_ending), (State::Released, &None));
+        let rules = rucio(&site).did_rules(&row.did()).await.unwrap();
+        assert!(rules.len() == 1 && rules[0].expires_at.is_none(), "{rules:#?}");
+    }
     daemon.stop().await;
 }

@@ -172,12 +172,13 @@ impl Site {
         ledger.close().await.unwrap();
     }
 
-    /// Takes the evidence of a file out of the ledger. Without a daemon.
-    pub(crate) async fn forget_evidence(&self, lfn: &str) {
+    /// Takes the evidence of a file out of the ledger, or puts other evidence there. Without a daemon.
+    pub(crate) async fn forge_evidence(&self, lfn: &str, evidence: Option<&str>) {
         let url = format!("sqlite://{}", self.root.path().join("state/ledger.db").display());
         let mut ledger = sqlx::SqliteConnection::connect(&url).await.unwrap();
-        let forget = sqlx::query("UPDATE files SET last_evidence = NULL, next_attempt = 0 WHERE lfn = $1").bind(lfn);
-        assert_eq!(forget.execute(&mut ledger).await.unwrap().rows_affected(), 1);
+        let forge = sqlx::query("UPDATE files SET last_evidence = $2, next_attempt = 0 WHERE lfn = $1");
+        let forge = forge.bind(lfn).bind(evidence);
+        assert_eq!(forge.execute(&mut ledger).await.unwrap().rows_affected(), 1);
         ledger.close().await.unwrap();
     }
 

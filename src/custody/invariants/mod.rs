@@ -6,9 +6,11 @@
 
 pub mod world;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Contents, Copies, Evidence, State};
+use super::settling::Held;
+use super::{Contents, Copies, Evidence, State, sites_on_record};
 use crate::names::INVALID_DIRECTORY;
 
 /// A broken invariant.
@@ -37,16 +39,17 @@ pub fn trigger_may_go(state: State, protecting_rule: Option<&str>) -> Result<(),
 }
 
 /// I2: the on-site copy is given up only on complete evidence for enough copies at different sites, none of them the
-/// on-site storage itself.
+/// on-site storage itself. What is on record of the release proves that as well.
 pub fn on_site_copy_may_go(
-    state: State,
+    intent: &Intent,
     evidence: &Evidence,
     on_site_rse: &str,
     required: Copies,
 ) -> Result<(), Violation> {
-    if !matches!(state, State::Confirmed | State::Releasing) {
-        return broken("I2", format!("the file is {state}, not confirmed"));
+    if !matches!(intent.state, State::Confirmed | State::Releasing) {
+        return broken("I2", format!("the file is {}, not confirmed", intent.state));
     }
+    release_is_proven(intent)?;
     if evidence.copies().iter().any(|copy| copy.rse() == on_site_rse) {
         return broken("I2", format!("{on_site_rse} is the on-site storage and cannot vouch for itself"));
     }
@@ -54,6 +57,34 @@ pub fn on_site_copy_may_go(
         return broken("I2", format!("{} of {} sites are proven", evidence.sites(), required.get()));
     }
     Ok(())
+}
+
+/// I2: the evidence on record proves as many copies as any release needs. (More may be asked for since.)
+fn release_is_proven(intent: &Intent) -> Result<(), Violation> {
+    let sites = intent.evidence.map_or(0, sites_on_record);
+    if sites < Copies::MIN.get() {
+        return broken("I2", format!("the evidence on record proves a copy at {sites} sites of {}", Copies::MIN.get()));
+    }
+    Ok(())
+}
+
+/// I5, I2: a rule of a released file's own is ended only when that very intent is on record, with the evidence of the release,
+/// and the dataset's rules hold each copy that it holds, at enough sites. `sites`: the site of each RSE that says one.
+pub fn own_rule_may_end(
+    intent: &Intent,
+    (rule, ending): (Option<&str>, Option<&str>),
+    held: &Held,
+    required: Copies,
+    sites: &BTreeMap<String, String>,
+) -> Result<(), Violation> {
+    if intent.state != State::Released {
+        return broken("I5", format!("the file is {}, its rule is needed", intent.state));
+    }
+    if rule.is_none() || rule != ending {
+        return broken("I5", "the intent to end this rule is not on record");
+    }
+    release_is_proven(intent)?;
+    held.own_rule_may_go(required, sites).or_else(|why| broken("I2", why.to_string()))
 }
 
 /// What the ledger has durably on record about a decision that cannot be taken back.
@@ -108,6 +139,18 @@ pub fn trigger_of_rejected_may_go(intent: &Intent, still_in_place: bool) -> Resu
     }
     if still_in_place {
         return broken("I3", "the file is not set aside, it still lies where it was delivered");
+    }
+    Ok(())
+}
+
+/// I1, I3: the trigger of other content that was moved from under a name that leaves goes when that content lies in
+/// `invalid/`, and not where it was delivered any more.
+pub fn trigger_of_moved_may_go(set_aside: bool, still_in_place: bool) -> Result<(), Violation> {
+    if !set_aside {
+        return broken("I1", "what was delivered is neither registered nor set aside");
+    }
+    if still_in_place {
+        return broken("I3", "what was delivered is not set aside, it still lies where it was delivered");
     }
     Ok(())
 }
@@ -266,6 +309,42 @@ mod tests {
         ] {
             assert_eq!(name(other_content_may_be_moved(state, &ours, delivered, place)), Some(broken));
         }
+    }
+
+    #[test]
+    fn the_trigger_of_other_content_stays_until_that_is_out_of_the_way() {
+        assert!(trigger_of_moved_may_go(true, false).is_ok());
+        assert_eq!(name(trigger_of_moved_may_go(false, false)), Some("I1"));
+        assert_eq!(name(trigger_of_moved_may_go(true, true)), Some("I3"));
+    }
+
+    #[test]
+    fn a_rule_of_a_released_file_ends_only_as_intended_and_when_others_hold_its_copies() {
+        const TWO: &str = r#"{"copies": [{"site": "a"}, {"site": "b"}]}"#;
+        const ONE: &str = r#"{"copies": [{"site": "a"}]}"#;
+        let set = |rse: &str| std::collections::BTreeSet::from([rse.to_owned()]);
+        let held = Held {
+            lfn: "/f".to_owned(),
+            as_verified: true,
+            replicas: [("A", true), ("B", true)].map(|(rse, there)| (rse.to_owned(), there)).into(),
+            first: set("A"),
+            own: Some(set("B")),
+            dataset: set("B"),
+        };
+        let sites = BTreeMap::from([("A", "a"), ("B", "b")].map(|(rse, site)| (rse.to_owned(), site.to_owned())));
+        let ask = |state, evidence, ending, held: &Held| {
+            let intent = Intent { state, evidence, invalid_path: None };
+            name(own_rule_may_end(&intent, (Some("rule"), ending), held, Copies::MIN, &sites))
+        };
+        assert_eq!(ask(State::Released, Some(TWO), Some("rule"), &held), None);
+        assert_eq!(ask(State::Held, Some(TWO), Some("rule"), &held), Some("I5"));
+        assert_eq!(ask(State::Released, Some(TWO), None, &held), Some("I5"));
+        assert_eq!(ask(State::Released, Some(TWO), Some("other"), &held), Some("I5"));
+        for evidence in [None, Some(""), Some(ONE)] {
+            assert_eq!(ask(State::Released, evidence, Some("rule"), &held), Some("I2"));
+        }
+        let unheld = Held { dataset: set("C"), ..held };
+        assert_eq!(ask(State::Released, Some(TWO), Some("rule"), &unheld), Some("I2"));
     }
 
     #[test]
