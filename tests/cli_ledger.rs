@@ -32,6 +32,7 @@ async fn fill(config: &Path) -> Ledger {
         adler32: "7aeeddf2".to_owned(),
         crc32c: "d106acd6".to_owned(),
         blake3: "af".repeat(32),
+        md5: None,
     };
     let metadata = r#"{"instance__obs_id":2000000456,"data__level":"DL0"}"#.to_owned();
     let verified = Verified { row: row(SOUND), contents, metadata, valid_fits_checksum: Some(true) };

@@ -29,7 +29,8 @@ async fn site() -> (Offline, Ledger) {
     ledger.deliver(&deliveries).await.unwrap();
     let claim = ledger.claim(State::Discovered, 10).await.unwrap();
     let row = |lfn: &str| claim.rows.iter().find(|row| row.lfn == lfn).unwrap().clone();
-    let contents = Contents { bytes: 1000, adler32: "0".repeat(8), crc32c: "0".repeat(8), blake3: "0".repeat(64) };
+    let contents =
+        Contents { bytes: 1000, adler32: "0".repeat(8), crc32c: "0".repeat(8), blake3: "0".repeat(64), md5: None };
     let verified = [WAITING, HELD].map(|lfn| Verified {
         row: row(lfn),
         contents: contents.clone(),

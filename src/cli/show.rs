@@ -53,6 +53,7 @@ fn tell(row: &FileRow, events: &[EventRow], out: &mut dyn Write) -> Result<(), F
         ("adler32", &row.adler32),
         ("crc32c", &row.crc32c),
         ("blake3", &row.blake3),
+        ("md5", &row.md5),
         ("first copy", &row.first_rse),
         ("rule B", &row.rule_b),
         ("rule C", &row.rule_c),

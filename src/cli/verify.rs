@@ -77,6 +77,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, Fa
     let options = Options {
         // files at once use the processors better than one file on two
         parallel_blake3: jobs == 1 && cores > 1,
+        md5: false,
         require_checksum: arguments.require_checksum,
         accept_missing_metadata: arguments.accept_missing_metadata,
         depth: arguments.depth,

@@ -201,6 +201,7 @@ fn read_verify(mut section: Section<'_>) -> Verify {
     let verify = Verify {
         threads: section.or("threads", Threads(default.threads)).0,
         depth: section.or("depth", default.depth),
+        md5: section.or("md5", default.md5),
         require_checksum: section.or("require_checksum", default.require_checksum),
         reject_missing_metadata: section.or("reject_missing_metadata", default.reject_missing_metadata),
     };

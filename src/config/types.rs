@@ -157,6 +157,8 @@ pub struct Verify {
     pub threads: usize,
     /// How closely compressed tables are looked at.
     pub depth: Depth,
+    /// Whether MD5 is computed as well, for the storages' last word before a release.
+    pub md5: bool,
     /// Whether a FITS file without any CHECKSUM is rejected.
     pub require_checksum: bool,
     /// Whether a file without valid product metadata is rejected.
@@ -174,6 +176,7 @@ impl Default for Verify {
         Self {
             threads: cores.min(Self::MOST_THREADS),
             depth: Depth::default(),
+            md5: false,
             require_checksum: false,
             reject_missing_metadata: true,
         }

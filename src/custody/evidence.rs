@@ -20,6 +20,9 @@ pub struct Contents {
     pub crc32c: String,
     /// BLAKE3, 64 digits.
     pub blake3: String,
+    /// MD5, 32 digits, where the configuration asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub md5: Option<String>,
 }
 
 /// How much the storage's own word counts for an RSE.
@@ -46,7 +49,7 @@ pub enum StorageAnswer {
     Stated {
         /// Size in bytes.
         bytes: u64,
-        /// Algorithm (`crc32c`, `adler32`) and value in hex; `None` when it computes none we can compare.
+        /// Algorithm (`crc32c`, `md5`, `adler32`) and value in hex; `None` when it computes none we can compare.
         digest: Option<(&'static str, String)>,
     },
 }
@@ -198,14 +201,15 @@ impl CopyProof {
                 contents.bytes
             ))),
             (StorageAnswer::Stated { digest: Some((algorithm, value)), .. }, _) => {
-                let expected = match *algorithm {
-                    "crc32c" => &contents.crc32c,
-                    "adler32" => &contents.adler32,
-                    other => {
-                        return Err(Doubt::Unknown(format!(
-                            "the storage of {rse} states a {other}, which we do not keep"
-                        )));
-                    }
+                let kept = match *algorithm {
+                    "crc32c" => Some(&contents.crc32c),
+                    "adler32" => Some(&contents.adler32),
+                    "md5" => contents.md5.as_ref(),
+                    _ => None,
+                };
+                let Some(expected) = kept else {
+                    let reason = format!("the storage of {rse} states a {algorithm}, which we do not keep");
+                    return Err(Doubt::Unknown(reason));
                 };
                 if value == expected {
                     Ok(Some((algorithm, value.clone())))
@@ -216,9 +220,9 @@ impl CopyProof {
                 }
             }
             (_, StoragePolicy::Preferred) => Ok(None),
-            (StorageAnswer::Stated { digest: None, .. }, StoragePolicy::Required) => {
-                Err(Doubt::Unknown(format!("the storage of {rse} gives no digest we can compare (crc32c or adler32)")))
-            }
+            (StorageAnswer::Stated { digest: None, .. }, StoragePolicy::Required) => Err(Doubt::Unknown(format!(
+                "the storage of {rse} gives no digest we can compare (crc32c, adler32, or md5 with verify.md5)"
+            ))),
             (StorageAnswer::Silent(reason), StoragePolicy::Required) => {
                 Err(Doubt::Unknown(format!("the storage of {rse} does not answer: {reason}")))
             }
@@ -346,7 +350,13 @@ pub(super) mod tests {
     use super::*;
 
     fn contents() -> Contents {
-        Contents { bytes: 10, adler32: "0000abcd".to_owned(), crc32c: "12345678".to_owned(), blake3: "b".repeat(64) }
+        Contents {
+            bytes: 10,
+            adler32: "0000abcd".to_owned(),
+            crc32c: "12345678".to_owned(),
+            blake3: "b".repeat(64),
+            md5: None,
+        }
     }
 
     fn copy(rse: &str, site: &str) -> CopyFacts {
@@ -403,6 +413,19 @@ pub(super) mod tests {
             let judged = CopyProof::from_facts(&facts, &contents(), policy);
             assert!(matches!(judged, Err(Doubt::Contradiction(_))));
         }
+    }
+
+    #[test]
+    fn an_md5_is_a_proof_if_it_was_computed_on_site_and_a_contradiction_if_it_differs() {
+        let mut facts = copy("A", "a");
+        facts.storage = StorageAnswer::Stated { bytes: 10, digest: Some(("md5", "c".repeat(32))) };
+        let judged = |md5: Option<&str>| {
+            let contents = Contents { md5: md5.map(|digit| digit.repeat(32)), ..contents() };
+            CopyProof::from_facts(&facts, &contents, StoragePolicy::Required)
+        };
+        assert_eq!(judged(Some("c")).unwrap().storage_digest, Some(("md5", "c".repeat(32))));
+        assert!(matches!(judged(Some("d")), Err(Doubt::Contradiction(_))));
+        assert!(matches!(judged(None), Err(Doubt::Unknown(_))));
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub struct Fixity {
     pub crc32c: u32,
     /// BLAKE3, the one that no accidental or deliberate change escapes.
     pub blake3: [u8; 32],
+    /// MD5, if it was asked for: of all algorithms the one that a storage is the least likely to have been asked for.
+    pub md5: Option<[u8; 16]>,
 }
 
 impl Fixity {
@@ -55,6 +57,11 @@ impl Fixity {
     /// BLAKE3 as 64 hexadecimal digits, lower case.
     pub fn blake3_hex(&self) -> String {
         blake3::Hash::from_bytes(self.blake3).to_hex().to_string()
+    }
+
+    /// MD5 as 32 hexadecimal digits, lower case.
+    pub fn md5_hex(&self) -> Option<String> {
+        self.md5.map(|md5| format!("{:032x}", u128::from_be_bytes(md5)))
     }
 }
 
@@ -114,6 +121,7 @@ impl Report {
 
 /// How to examine a file.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // independent of each other, each asked by its name
 pub struct Options {
     /// How closely compressed tables are looked at.
     pub depth: Depth,
@@ -121,6 +129,8 @@ pub struct Options {
     pub decode_threads: Option<NonZeroUsize>,
     /// Compute BLAKE3 on a second thread: nearly twice as fast, for nearly twice the processor.
     pub parallel_blake3: bool,
+    /// Compute MD5 as well, which takes longer than all the rest together.
+    pub md5: bool,
     /// Reject a file with an HDU that has no CHECKSUM, instead of warning.
     pub require_checksum: bool,
     /// Accept a file without valid product metadata, with a warning.
@@ -234,6 +244,22 @@ mod tests {
             let empty = examine(&file(b""), &options(parallel)).unwrap().fixity;
             assert_eq!((empty.adler32_hex(), empty.crc32c_hex()), ("00000001".into(), "00000000".into()));
             assert!(empty.blake3_hex().starts_with("af1349b9f5f9a1a6"));
+        }
+    }
+
+    #[test]
+    fn md5_is_computed_in_the_same_read_if_it_is_asked_for() {
+        for parallel in [false, true] {
+            let with = Options { md5: true, ..options(parallel) };
+            let bytes = vec![b'x'; 5_000_000];
+            let (asked, not_asked) =
+                (examine(&file(&bytes), &with).unwrap(), examine(&file(&bytes), &options(parallel)).unwrap());
+            assert_eq!(not_asked.fixity.md5_hex(), None);
+            assert_eq!(Fixity { md5: None, ..asked.fixity }, not_asked.fixity);
+            let short = examine(&file(b"123456789"), &with).unwrap().fixity;
+            assert_eq!(short.md5_hex().as_deref(), Some("25f9e794323b453885f5181f1b624d0b"));
+            let empty = examine(&file(b""), &with).unwrap().fixity;
+            assert_eq!(empty.md5_hex().as_deref(), Some("d41d8cd98f00b204e9800998ecf8427e"));
         }
     }
 

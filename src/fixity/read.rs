@@ -35,7 +35,7 @@ pub(super) fn digest(file: &File, options: &Options) -> io::Result<(Fixity, Walk
         Depth::Decode => Some(Decoders::start(options.decode_threads, options.cancel.clone())?),
         Depth::Checksums | Depth::Structure => None,
     };
-    let digests = Digests::new(walker(options, decoders.as_ref()));
+    let digests = Digests::new(walker(options, decoders.as_ref()), options.md5);
     let two = options.parallel_blake3 && stat.len() >= WORTH_A_THREAD;
     let read = if two { on_two_threads } else { on_one_thread };
     let (sums, blake3) = read(file, options, digests)?;
@@ -43,7 +43,13 @@ pub(super) fn digest(file: &File, options: &Options) -> io::Result<(Fixity, Walk
     if let Some(decoders) = decoders {
         decoders.finish()?.tell(&mut sums.walk.problems, &mut sums.walk.warnings);
     }
-    let fixity = Fixity { bytes: sums.bytes, adler32: sums.adler32, crc32c: sums.crc32c, blake3: *blake3.as_bytes() };
+    let fixity = Fixity {
+        bytes: sums.bytes,
+        adler32: sums.adler32,
+        crc32c: sums.crc32c,
+        blake3: *blake3.as_bytes(),
+        md5: sums.md5,
+    };
     Ok((fixity, sums.walk))
 }
 

@@ -63,12 +63,13 @@ impl Ledger {
             }
             moved += 1;
             sqlx::query(
-                "UPDATE files SET adler32 = $1, crc32c = $2, blake3 = $3, metadata = $4, valid_fits_checksum = $5
-                 WHERE id = $6",
+                "UPDATE files SET adler32 = $1, crc32c = $2, blake3 = $3, md5 = $4, metadata = $5,
+                     valid_fits_checksum = $6 WHERE id = $7",
             )
             .bind(&file.contents.adler32)
             .bind(&file.contents.crc32c)
             .bind(&file.contents.blake3)
+            .bind(&file.contents.md5)
             .bind(&file.metadata)
             .bind(file.valid_fits_checksum)
             .bind(file.row.id)
@@ -453,8 +454,8 @@ impl Ledger {
     ) -> Result<(), Error> {
         sqlx::query(
             "UPDATE files SET delivery = delivery + 1, bytes = $1, mtime_ns = $2, inode = $3, adler32 = NULL,
-                 crc32c = NULL, blake3 = NULL, metadata = NULL, valid_fits_checksum = NULL, reason_code = NULL,
-                 reason = NULL, invalid_path = NULL, held_from = NULL, trigger_pending = 1 WHERE id = $4",
+                 crc32c = NULL, blake3 = NULL, md5 = NULL, metadata = NULL, valid_fits_checksum = NULL,
+                 reason_code = NULL, reason = NULL, invalid_path = NULL, held_from = NULL, trigger_pending = 1 WHERE id = $4",
         )
         .bind(found.bytes.cast_signed())
         .bind(found.mtime_ns)

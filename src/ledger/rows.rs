@@ -46,6 +46,8 @@ pub struct FileRow {
     pub crc32c: Option<String>,
     /// BLAKE3, 64 hex digits.
     pub blake3: Option<String>,
+    /// MD5, 32 hex digits; absent unless it was asked for.
+    pub md5: Option<String>,
     /// Product metadata, flat keys, as JSON.
     pub metadata: Option<String>,
     /// Whether every FITS checksum present was right; absent when the file has none.
@@ -113,6 +115,7 @@ impl FileRow {
                 adler32: adler32.clone(),
                 crc32c: crc32c.clone(),
                 blake3: blake3.clone(),
+                md5: self.md5.clone(),
             }),
             _ => Err(self.odd(format!("no checksums on record in state {}", self.state))),
         }
@@ -163,6 +166,7 @@ impl From<FileRow> for Value {
             "adler32": row.adler32,
             "crc32c": row.crc32c,
             "blake3": row.blake3,
+            "md5": row.md5,
             "valid_fits_checksum": row.valid_fits_checksum,
             "trigger_pending": row.trigger_pending,
             "first_rse": row.first_rse,

@@ -133,10 +133,10 @@ impl Ledger {
             let (rule_b, first_rse) = file.rule_b.clone().unzip();
             let id: Option<i64> = sqlx::query_scalar(
                 "INSERT INTO files (lfn, scope, dataset, state, state_since, discovered_at, next_attempt, bytes, mtime_ns,
-                     inode, trigger_pending, adler32, crc32c, blake3, metadata, valid_fits_checksum, rule_b, rule_c,
-                     first_rse, invalid_path, reason_code, reason, held_from)
+                     inode, trigger_pending, adler32, crc32c, blake3, md5, metadata, valid_fits_checksum, rule_b,
+                     rule_c, first_rse, invalid_path, reason_code, reason, held_from)
                  VALUES ($1, $2, $3, $4, $5, $5, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-                     $20, $21)
+                     $20, $21, $22)
                  ON CONFLICT (lfn) DO NOTHING RETURNING id",
             )
             .bind(file.lfn.as_str())
@@ -151,6 +151,7 @@ impl Ledger {
             .bind(contents.map(|contents| &contents.adler32))
             .bind(contents.map(|contents| &contents.crc32c))
             .bind(contents.map(|contents| &contents.blake3))
+            .bind(contents.and_then(|contents| contents.md5.as_ref()))
             .bind(&file.metadata)
             .bind(file.valid_fits_checksum)
             .bind(rule_b)

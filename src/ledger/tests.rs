@@ -30,7 +30,7 @@ async fn claim_one(ledger: &Ledger, state: State) -> FileRow {
 }
 
 fn contents() -> Contents {
-    Contents { bytes: 10, adler32: "0".repeat(8), crc32c: "0".repeat(8), blake3: "0".repeat(64) }
+    Contents { bytes: 10, adler32: "0".repeat(8), crc32c: "0".repeat(8), blake3: "0".repeat(64), md5: None }
 }
 
 /// Brings the file as far as Registered.
@@ -282,7 +282,7 @@ async fn a_release_that_is_being_carried_out_is_hastened_by_a_restart_alone() {
     first.reset_breaker(&operator()).await.unwrap();
     first.place_hold(&Target::All, &operator()).await.unwrap();
     assert!(first.lift_hold(&Target::All, &operator()).await.unwrap());
-    assert_eq!(first.retry(&releasing, &operator()).await.unwrap(), Retried::UnderWay);
+    assert_eq!(first.retry(&releasing, &operator(), true).await.unwrap(), Retried::UnderWay);
     assert!(first.claim(State::Releasing, 1).await.unwrap().rows.is_empty());
     // whoever carried it out has given up for now
     let wait = Postpone { id: row.id, delay: Duration::from_hours(1), waits_for: "Rucio".to_owned(), failed: false };

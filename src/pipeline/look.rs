@@ -7,12 +7,14 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::config::StorageCheck;
 use crate::custody::{
-    Availability, Contents, Copies, CopyFacts, CopyProof, Doubt, Evidence, LockFacts, StorageAnswer, StoragePolicy,
-    in_millis,
+    Availability, Contents, Copies, CopyFacts, CopyProof, Doubt, Evidence, LockFacts, State, StorageAnswer,
+    StoragePolicy, in_millis,
 };
 use crate::ledger::{FileRow, now};
 use crate::names::Did;
 use crate::rucio::{Kind, LockState, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleState};
+
+use crate::storage::Algorithm;
 
 use super::mend;
 use super::offsite::Offsite;
@@ -58,7 +60,7 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
         .collect();
     let (locks, mut unanswered) = locks(context, &offsite, rows, &hopeful).await?;
     let mut answers = Answers::new();
-    for ((did, rse), answer) in storages::ask_all(context, &offsite, &hopeful).await {
+    for ((did, rse), answer) in storages::ask_all(context, &offsite, &hopeful, &algorithms(rows)).await {
         match answer {
             Ok(answer) => drop(answers.insert((did, rse), answer)),
             Err(waits_for) => drop(unanswered.insert(did, waits_for)),
@@ -87,6 +89,21 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
         looks.push(unless_unanswered(unanswered.get(&did), evidence));
     }
     Ok(looks)
+}
+
+/// What the storages are asked for of each file, the first that they know. A transfer has verified adler32 and so filled the
+/// storage's cache with it; what was not asked before is computed from the bytes: crc32c in the first look, and in the last
+/// one before a release md5, where the configuration has it computed.
+fn algorithms(rows: &[FileRow]) -> HashMap<Did, &'static [Algorithm]> {
+    use Algorithm::{Adler32, Crc32c, Md5};
+    let of = |row: &FileRow| -> &'static [Algorithm] {
+        match (row.md5.is_some(), row.state) {
+            (false, _) => &[Crc32c, Adler32],
+            (true, State::Confirmed | State::Releasing) => &[Md5, Crc32c, Adler32],
+            (true, _) => &[Crc32c, Md5, Adler32],
+        }
+    };
+    rows.iter().map(|row| (row.did(), of(row))).collect()
 }
 
 /// What a look says of a file about which not everybody answered. A contradiction stands, whatever the others would say.

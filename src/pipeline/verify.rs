@@ -173,6 +173,7 @@ pub(crate) fn contents(report: &Report) -> Contents {
         adler32: report.fixity.adler32_hex(),
         crc32c: report.fixity.crc32c_hex(),
         blake3: report.fixity.blake3_hex(),
+        md5: report.fixity.md5_hex(),
     }
 }
 
@@ -189,6 +190,7 @@ pub(crate) fn as_configured(config: &Config) -> fixity::Options {
         depth: verify.depth,
         // files that are read at the same time share the cores
         decode_threads: NonZeroUsize::new(cores / verify.threads).or(Some(NonZeroUsize::MIN)),
+        md5: verify.md5,
         require_checksum: verify.require_checksum,
         accept_missing_metadata: !verify.reject_missing_metadata,
         ..fixity::Options::default()

@@ -18,7 +18,7 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Its name in `Want-Digest` and `Digest`.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Crc32c => "crc32c",
             Self::Md5 => "md5",

@@ -18,7 +18,7 @@ fn contents(content: Content) -> Contents {
         Content::Original => ("0000000a", "0000000c"),
         Content::Other => ("0000001a", "0000001c"),
     };
-    Contents { bytes: 10, adler32: adler32.to_owned(), crc32c: crc32c.to_owned(), blake3: String::new() }
+    Contents { bytes: 10, adler32: adler32.to_owned(), crc32c: crc32c.to_owned(), blake3: String::new(), md5: None }
 }
 
 fn at(look: &Look) -> UnixMillis {

@@ -216,6 +216,31 @@ async fn a_bad_copy_that_no_storage_is_asked_about_is_found_by_reading_it_back()
     daemon.stop().await;
 }
 
+/// A storage tells crc32c from its cache, by the time stamp, once it was asked; of md5 it has no cache yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_rots_after_the_proof_is_found_by_its_md5_right_before_the_release_if_it_was_computed() {
+    for (md5, ends) in [(true, State::Held), (false, State::Released)] {
+        let site = Site::new(&format!("{DELETION_ON}verify: {{md5: {md5}}}\n")).await;
+        let switch = site.state().join("stop-releases");
+        fs::write(&switch, "until a copy has rotted").unwrap();
+        let daemon = site.start();
+        let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+        let row = site.until(&lfn, State::Confirmed).await;
+        assert_eq!(row.md5.is_some(), md5);
+        let copy = site.storage(3).join(&lfn[1..]);
+        let written = fs::metadata(&copy).unwrap().modified().unwrap();
+        let mut bytes = fs::read(&copy).unwrap();
+        bytes[20_000] ^= 1;
+        fs::write(&copy, bytes).unwrap();
+        fs::File::options().write(true).open(&copy).unwrap().set_modified(written).unwrap();
+        fs::remove_file(&switch).unwrap();
+        let row = site.until(&lfn, ends).await;
+        assert_eq!(row.reason.is_some_and(|reason| reason.contains("states md5")), md5);
+        assert_eq!(site.path("a.fits.fz").exists(), md5);
+        daemon.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_changes_before_its_first_copy_is_held_and_does_not_wait_for_ever() {
     let site = Site::new(DELETION_ON).await;

@@ -185,7 +185,9 @@ pub fn outage_is_nobodys_fault(before: Standing, after: Standing) -> Result<(), 
 
 /// I7: a registered LFN never changes content.
 pub fn same_content(registered: &Contents, delivered: &Contents) -> Result<(), Violation> {
-    if registered == delivered {
+    // whether MD5 was computed depends on the configuration of the day
+    let without_md5 = |contents: &Contents| Contents { md5: None, ..contents.clone() };
+    if without_md5(registered) == without_md5(delivered) {
         return Ok(());
     }
     broken(
@@ -297,6 +299,7 @@ mod tests {
             bytes: 1,
             adler32: letter.repeat(8),
             crc32c: letter.repeat(8),
+            md5: None,
             blake3: letter.repeat(64),
         };
         let place = Path::new("ctao/acada/invalid/a");

@@ -27,16 +27,31 @@ const DENIES: usize = 3;
 /// By file and RSE; an error is what the file waits for, whatever the policy: the storage has not been silent.
 type Asked = Vec<((Did, String), Result<StorageAnswer, String>)>;
 
+/// About one copy.
+struct Question {
+    did: Did,
+    pfn: Option<String>,
+    /// In the order in which they are wanted.
+    algorithms: &'static [Algorithm],
+}
+
 /// Asks the storage of every AVAILABLE copy, unless the operator said not to.
-pub(super) async fn ask_all(context: &Context, offsite: &Offsite, listings: &HashMap<&Did, &ReplicaListing>) -> Asked {
+pub(super) async fn ask_all(
+    context: &Context,
+    offsite: &Offsite,
+    listings: &HashMap<&Did, &ReplicaListing>,
+    algorithms: &HashMap<Did, &'static [Algorithm]>,
+) -> Asked {
     let config = context.config();
-    let mut questions: BTreeMap<String, Vec<(Did, Option<String>)>> = BTreeMap::new();
+    let mut questions: BTreeMap<String, Vec<Question>> = BTreeMap::new();
     for listing in listings.values() {
         for (rse, state) in &listing.states {
             let asked = config.offsite.storage_check_of(rse) != StorageCheck::Off;
             if offsite.contains(rse) && asked && *state == ReplicaState::Available {
                 let pfn = listing.pfns.get(rse).and_then(|pfns| pfns.first()).cloned();
-                questions.entry(rse.clone()).or_default().push((listing.did.clone(), pfn));
+                let did = listing.did.clone();
+                let algorithms = algorithms.get(&did).copied().unwrap_or_default();
+                questions.entry(rse.clone()).or_default().push(Question { did, pfn, algorithms });
             }
         }
     }
@@ -45,7 +60,7 @@ pub(super) async fn ask_all(context: &Context, offsite: &Offsite, listings: &Has
 }
 
 /// All questions to one storage.
-async fn ask_one(context: &Context, rse: String, questions: Vec<(Did, Option<String>)>) -> Asked {
+async fn ask_one(context: &Context, rse: String, questions: Vec<Question>) -> Asked {
     let mut asked = ask_each(context, &rse, questions).await;
     let answers: Vec<&StorageAnswer> = asked.iter().filter_map(|(_, answer)| answer.as_ref().ok()).collect();
     if context.storages.denies_everything(&rse, &answers) {
@@ -83,9 +98,9 @@ impl Storages {
     }
 }
 
-async fn ask_each(context: &Context, rse: &str, questions: Vec<(Did, Option<String>)>) -> Asked {
+async fn ask_each(context: &Context, rse: &str, questions: Vec<Question>) -> Asked {
     let (patience, begun) = (&Patience::default(), Instant::now());
-    stream::iter(questions.into_iter().map(|(did, pfn)| async move {
+    stream::iter(questions.into_iter().map(|Question { did, pfn, algorithms }| async move {
         let answer = match (pfn, patience.with(begun.elapsed())) {
             (None, _) => Ok(StorageAnswer::Silent("its RSE has no protocol davs, https, dav or http".to_owned())),
             (_, Worth::Nothing) => {
@@ -94,7 +109,7 @@ async fn ask_each(context: &Context, rse: &str, questions: Vec<(Did, Option<Stri
             }
             (_, Worth::NoTime) => Err(format!("an answer from the storage of {rse}, which is slow")),
             (Some(pfn), Worth::Asking) => {
-                let (answer, heard) = ask(context, &pfn).await;
+                let (answer, heard) = ask(context, &pfn, algorithms).await;
                 patience.learn(heard);
                 Ok(answer)
             }
@@ -144,18 +159,13 @@ impl Patience {
     }
 }
 
-/// What the storage says, and whether it said anything. crc32c first: a transfer has verified adler32 and so filled the
-/// storage's cache with it, while an algorithm that was not asked before is computed from the bytes.
-async fn ask(context: &Context, pfn: &str) -> (StorageAnswer, bool) {
+/// What the storage says, and whether it said anything.
+async fn ask(context: &Context, pfn: &str, algorithms: &[Algorithm]) -> (StorageAnswer, bool) {
     let started = Instant::now();
-    let answer = context.storage.examine(pfn, &[Algorithm::Crc32c, Algorithm::Adler32]).await;
+    let answer = context.storage.examine(pfn, algorithms).await;
     let (outcome, answer, heard) = match answer {
         Ok(found) => {
-            let digest = found.digest.and_then(|(algorithm, value)| match algorithm {
-                Algorithm::Crc32c => Some(("crc32c", value)),
-                Algorithm::Adler32 => Some(("adler32", value)),
-                Algorithm::Md5 => None,
-            });
+            let digest = found.digest.map(|(algorithm, value)| (algorithm.as_str(), value));
             ("ok", StorageAnswer::Stated { bytes: found.bytes, digest }, true)
         }
         Err(storage::Error::NotFound { .. }) => ("not_found", StorageAnswer::Missing, true),

@@ -33,6 +33,7 @@ fn row(state: State) -> FileRow {
         inode: 1,
         adler32: None,
         crc32c: None,
+        md5: None,
         blake3: None,
         metadata: None,
         valid_fits_checksum: None,
