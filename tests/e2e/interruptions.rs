@@ -53,13 +53,13 @@ async fn reloads_and_second_daemons_in_the_middle_of_a_night_disturb_nothing() {
             1 => text.replace("deletion: dry-run", "deletion: on"),
             _ => format!("{text}releases: {{deletion: on}}\n"),
         });
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        shift.daemon.configure(|text| text.replace("releases: {deletion: on}\n", ""));
         if number % 4 == 0 {
             let second = tokio::task::block_in_place(|| shift.daemon.command(&["run"]));
             let said = String::from_utf8([second.stdout, second.stderr].concat()).unwrap();
             assert!(second.status.code() == Some(3) && said.contains("is in use by another dl0-ingest"), "{said}");
         }
-        tokio::time::sleep(Duration::from_millis(700)).await;
-        shift.daemon.configure(|text| text.replace("releases: {deletion: on}\n", ""));
     }
     shift.daemon.reload(|text| text.replace("deletion: dry-run", "deletion: on"));
     let log = shift.end().await;
