@@ -9,7 +9,7 @@ NEXTEST_VERSION = 0.9.143
 FUZZ_VERSION = 0.13.2
 DENY_VERSION = 0.20.2
 
-.PHONY: help demo test test-quick campaign campaign-long soak check licences bench bench-road audit-memory fuzz nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
+.PHONY: help demo test test-quick campaign campaign-long soak check licences advisories bench bench-road audit-memory fuzz nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
 
 help:                      ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -25,6 +25,10 @@ check:                     ## format, lints, documentation
 licences:                  ## licences, sources and banned crates of the dependencies (deny.toml)
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny --version $(DENY_VERSION)
 	cargo deny check licenses bans sources
+
+advisories:                ## known weaknesses of the dependencies; needs the network (RustSec's database)
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny --version $(DENY_VERSION)
+	cargo deny check advisories
 
 test: nextest testbed-up   ## all but the longest, the real stack included (Debian 12, as root)
 	cargo nextest run --features testbed,failpoints; status=$$?; tests/testbed/down; exit $$status
