@@ -49,7 +49,7 @@ CAMPAIGN_SOAK ?= 1800
 CAMPAIGN_STORM ?= 50000
 
 # Triggers of a storm on the real stack, which copies three to five files a second
-CAMPAIGN_REAL_STORM ?= 1000
+CAMPAIGN_REAL_STORM ?= 300
 
 # How long the daemon is suspended on the real stack, in seconds
 CAMPAIGN_PAUSE ?= 180

@@ -148,7 +148,8 @@ async fn every_effect_in_the_source_is_passed_or_excluded_for_a_reason() {
     let void: Vec<&&str> =
         excluded.iter().filter(|effect| passed.contains(*effect) || !known.contains(*effect)).collect();
     assert!(void.is_empty(), "excluded, but passed or not in the source: {void:#?}");
-    eprintln!("{} effects in the source, {} passed, {} excluded", known.len(), passed.len(), excluded.len());
+    let passed = passed.intersection(&known).count();
+    eprintln!("{} effects in the source, {passed} passed, {} excluded", known.len(), excluded.len());
 }
 
 #[test]

@@ -8,6 +8,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
 
 mod acada;
+#[path = "../onsite_faults/change.rs"]
+mod change;
 #[path = "../onsite_faults/clock.rs"]
 mod clock;
 mod daemon;

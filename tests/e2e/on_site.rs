@@ -2,56 +2,26 @@
 //! away, full or cannot be read.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::acada::{Delivery, fixture, pull_trigger, trigger_of, write};
+use crate::change::Change;
 use crate::mounts::{Disk, Mount};
 use crate::outcome::{wait_for, wait_for_state};
 use crate::shift::Shift;
 
-/// What somebody does to a file of the kind `CAL`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    /// Other content is written into it.
-    Overwritten,
-    /// Its end is cut off.
-    Truncated,
-    /// A symbolic link to the same content takes its place.
-    Link,
-    /// Another file with the same content takes its place.
-    Replaced,
+/// Where a file lies that is to be changed so.
+fn path_for(change: Change, shift: &Shift) -> PathBuf {
+    shift.directory().join(format!("TEL001_{change:?}_CHUNK000.fits.fz"))
 }
 
-const CHANGES: [Change; 4] = [Change::Overwritten, Change::Truncated, Change::Link, Change::Replaced];
-
-impl Change {
-    fn happen(self, path: &Path) {
-        let content = fixture("CAL");
-        let beside = path.with_extension("beside");
-        match self {
-            // the same inode, and open for everybody to see
-            Self::Overwritten => fs::write(path, fixture("MUON")).unwrap(),
-            Self::Truncated => fs::write(path, &content[..content.len() - 2880]).unwrap(),
-            Self::Link => {
-                fs::write(&beside, &content).unwrap();
-                let link = path.with_extension("link");
-                symlink(&beside, &link).unwrap();
-                fs::rename(link, path).unwrap();
-            }
-            Self::Replaced => {
-                fs::write(&beside, &content).unwrap();
-                fs::rename(&beside, path).unwrap();
-            }
-        }
-    }
-
-    fn path(self, shift: &Shift) -> PathBuf {
-        shift.directory().join(format!("TEL001_{self:?}_CHUNK000.fits.fz"))
-    }
+/// Changes a file of the kind `CAL`.
+fn happen(change: Change, path: &Path) {
+    change.happen(path, &fixture("CAL"), &fixture("MUON"), &path.with_extension("beside"));
 }
 
 /// What lies there, whatever it is.
@@ -65,15 +35,15 @@ async fn files_that_change_on_site_after_they_were_proven_are_held_and_stay_as_t
     let switch = shift.daemon.kill_switch();
     fs::write(&switch, "until some have changed").unwrap();
     let mut files = Vec::new();
-    for change in CHANGES {
-        let path = change.path(&shift);
+    for change in Change::ALL {
+        let path = path_for(change, &shift);
         write(&path, &fixture("CAL"));
         files.push((change, shift.note(&path)));
         pull_trigger(&path);
     }
     shift.until_all("confirmed").await;
     for (change, file) in &files {
-        change.happen(&file.path);
+        happen(*change, &file.path);
     }
     let before: Vec<_> = files.iter().map(|(_, file)| state_of(&file.path)).collect();
     fs::remove_file(&switch).unwrap();
@@ -100,7 +70,7 @@ async fn files_that_change_before_they_are_registered_are_verified_anew_set_asid
     let mut shift = Shift::begin().await;
     let stack = shift.stack.clone();
     let outage = tokio::task::block_in_place(|| stack.without("rucio"));
-    let paths = CHANGES.map(|change| (change, change.path(&shift)));
+    let paths = Change::ALL.map(|change| (change, path_for(change, &shift)));
     for (_, path) in &paths {
         write(path, &fixture("CAL"));
         pull_trigger(path);
@@ -109,7 +79,7 @@ async fn files_that_change_before_they_are_registered_are_verified_anew_set_asid
         .until("all are verified", |shift| shift.states().values().filter(|state| *state == "verified").count() == 4)
         .await;
     for (change, path) in &paths {
-        change.happen(path);
+        happen(*change, path);
         if matches!(change, Change::Overwritten | Change::Replaced) {
             shift.note(path);
         }

@@ -5,6 +5,7 @@
 //! Needs root (mounts), the Debian packages `faketime` and `e2fsprogs`, and the feature `failpoints`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
+mod change;
 mod clock;
 mod clocks;
 #[path = "../daemon_support/mod.rs"]
