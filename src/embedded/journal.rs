@@ -116,7 +116,8 @@ impl Journal {
     pub(crate) async fn until(&self, mut condition: impl FnMut(&[Entry]) -> bool) {
         let mut length = self.length.subscribe();
         loop {
-            if condition(&self.entries.lock().unwrap_or_else(PoisonError::into_inner)) {
+            // on a copy: a condition may ask the catalogue, whose writers write here
+            if condition(&self.read()) {
                 return;
             }
             if length.changed().await.is_err() {

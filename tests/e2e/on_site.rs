@@ -190,8 +190,8 @@ async fn a_file_that_the_disk_cannot_read_waits_on_the_real_stack_until_it_can_b
     drop(unseen);
     shift.daemon.run();
     shift.until("it is told", |shift| shift.daemon.log().contains("Input/output error")).await;
-    let other = shift.stack.acada_base().join("dl0/LSTN-02").join(directory.file_name().unwrap());
-    let fine = other.join(damaged.path.file_name().unwrap());
+    // of another telescope, which has a disk of its own
+    let fine = PathBuf::from(damaged.path.to_str().unwrap().replace("LSTN-01", "LSTN-02"));
     write(&fine, &fixture("MUON"));
     let fine = shift.note(&fine);
     pull_trigger(&fine.path);

@@ -10,7 +10,7 @@ use dl0_ingest::rucio::{Client, Kind, Rule};
 
 use crate::DRY_RUN;
 use crate::reconcile::sources;
-use crate::site::{DAY, Daemon, Site, fixture, lfn};
+use crate::site::{DAY, Daemon, Site, fixture, lfn, with_first_copy_only_by};
 
 const NAME: &str = "a.fits.fz";
 
@@ -23,10 +23,10 @@ async fn replicated_with(change: impl FnOnce(&mut Options)) -> (Site, FileRow, C
     let site = Site::with(DRY_RUN, change).await;
     let patient =
         |text: String| text.replace("hold: 200ms, poll: 50ms, poll_max: 200ms", "hold: 200ms, poll: 1h, poll_max: 1h");
-    let daemon = Daemon::start(site.config_with(patient));
-    let lfn = site.deliver(NAME, &fixture("SUBARRAY"));
-    let row = site.until_row(&lfn, |row| row.state == State::Replicated && row.waits_for.is_some()).await;
-    let did = Did::new("acada", lfn.as_str());
+    // it looks for the further copy before that comes, and not again
+    let (daemon, row) = with_first_copy_only_by(Daemon::start(site.config_with(patient)), &site, NAME).await;
+    site.rucio.faults().resume(RucioDaemon::Conveyor);
+    let (lfn, did) = (row.lfn.clone(), row.did());
     site.rucio
         .until(|_| site.rucio.replicas(&did).values().filter(|state| format!("{state:?}") == "Available").count() == 3)
         .await;

@@ -292,7 +292,11 @@ impl Daemon {
 /// A file whose first copy has come, and whose further one is ordered and does not come: Rucio's conveyor stands still. It
 /// must be slow enough to be stopped between the two.
 pub(crate) async fn with_first_copy_only(site: &Site, name: &str) -> (Daemon, FileRow) {
-    let daemon = site.start();
+    with_first_copy_only_by(site.start(), site, name).await
+}
+
+/// The same with a daemon that is there already.
+pub(crate) async fn with_first_copy_only_by(daemon: Daemon, site: &Site, name: &str) -> (Daemon, FileRow) {
     let lfn = site.deliver(name, &fixture("SUBARRAY"));
     let came = |event: &Event| matches!(event, Event::Available { did, rse } if did.name == lfn && rse != "STORAGE-1");
     site.rucio.until(|history| history.iter().any(|entry| came(&entry.event))).await;
