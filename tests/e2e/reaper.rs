@@ -39,8 +39,14 @@ async fn a_file_that_the_reaper_left_on_disk_is_reported_and_removed_when_the_co
     let reaper = tokio::task::block_in_place(|| stack.without("reaper"));
     let file = shift.deliver();
     wait_for_state(&shift.daemon, &file.lfn, "releasing").await;
+    // the intent alone deletes nothing
+    let begun = std::time::Instant::now();
+    while shift.daemon.rows().await[&file.lfn].release_ordered_at.is_none() {
+        assert!(begun.elapsed() < Duration::from_mins(1), "its rule does not end");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     // the same file under another name, so that the reaper removes a name only
-    let kept = stack.onsite().1.directory.join("kept");
+    let kept = file.path.with_extension("kept");
     std::fs::hard_link(&file.path, &kept).unwrap();
     shift.daemon.kill();
     tokio::task::block_in_place(|| drop(reaper));
