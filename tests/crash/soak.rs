@@ -26,7 +26,7 @@ const SAMPLE: Duration = Duration::from_millis(250);
 /// No daemon with such a load needs more than this.
 const MEMORY_KB: u64 = 128 << 10;
 const OPEN_FILES: u64 = 200;
-/// Of a soak that takes longer, the second half is one life, in which what grows slowly has time to show.
+/// Of a soak that takes longer, the last life is the one that begins in its second half: what grows slowly has time to show.
 const LONG: Duration = Duration::from_mins(10);
 /// What the floor of that life may rise by in its last third, in kB and open files. Leaks raise the floor; busy moments do not.
 const RISE: (u64, u64) = (4 << 10, 8);
