@@ -6,13 +6,16 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dl0_ingest::custody::State;
+use dl0_ingest::ledger::FileRow;
 use serde_json::Value;
 
 use crate::acada::{Delivery, fixture, pull_trigger, trigger_of, write};
 use crate::change::Change;
-use crate::mounts::{Disk, Mount};
+use crate::mounts::{Disk, Mount, run};
 use crate::outcome::{wait_for, wait_for_state};
 use crate::shift::Shift;
+use crate::stack::Stack;
 
 /// Where a file lies that is to be changed so.
 fn path_for(change: Change, shift: &Shift) -> PathBuf {
@@ -27,6 +30,33 @@ fn happen(change: Change, path: &Path) {
 /// What lies there, whatever it is.
 fn state_of(path: &Path) -> (bool, Vec<u8>) {
     (path.symlink_metadata().unwrap().is_symlink(), fs::read(path).unwrap())
+}
+
+/// Every file that counts as delivered is released, with its bytes at both data centres; the others may stay.
+async fn all_delivered_leave(shift: &mut Shift) {
+    let files = shift.delivered();
+    wait_for("all that was delivered leaves the site", Duration::from_mins(2), &mut shift.daemon, async || {
+        files.iter().all(|file| file.path.symlink_metadata().is_err())
+    })
+    .await;
+    for Delivery { lfn, digest, .. } in files {
+        wait_for_state(&shift.daemon, &lfn, "released").await;
+        for (rse, storage) in shift.stack.offsite() {
+            assert_eq!(crate::acada::digest(&storage.path(&lfn)).unwrap(), digest, "{lfn} at {rse}");
+        }
+    }
+}
+
+/// Puts the on-site storage on a disk of its own. What is on the big one is out of sight; the daemon must not run.
+fn small_disk(stack: &Stack, size: &str) -> Mount {
+    let storage = &stack.onsite().1.directory;
+    // Rucio deletes there as another user
+    let rights = tempfile::NamedTempFile::new().unwrap();
+    fs::write(rights.path(), run("getfacl", &["--absolute-names", storage.to_str().unwrap()])).unwrap();
+    let disk = Mount::memory(storage, size);
+    run("setfacl", &[&format!("--restore={}", rights.path().display())]);
+    fs::create_dir_all(stack.acada_base()).unwrap();
+    disk
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,18 +134,7 @@ async fn files_that_change_before_they_are_registered_are_verified_anew_set_asid
         }
     }
     shift.operate(&["breaker", "reset", "--reason", "the link was taken away"]);
-    let gone = |path: &Path| path.symlink_metadata().is_err();
-    let files = shift.delivered();
-    wait_for("the others leave the site", Duration::from_mins(2), &mut shift.daemon, async || {
-        files.iter().all(|file| gone(&file.path))
-    })
-    .await;
-    for Delivery { lfn, digest, .. } in files {
-        wait_for_state(&shift.daemon, &lfn, "released").await;
-        for (rse, storage) in stack.offsite() {
-            assert_eq!(crate::acada::digest(&storage.path(&lfn)).unwrap(), digest, "{lfn} at {rse}");
-        }
-    }
+    all_delivered_leave(&mut shift).await;
     shift.end_with_some_on_site().await;
 }
 
@@ -172,6 +191,48 @@ async fn a_full_disk_below_the_ledger_stops_the_road_on_the_real_stack_and_loses
     shift.until("the full disk is told", full).await;
     drop(ballast);
     shift.end().await;
+}
+
+/// Two copies are proven, and somebody wants the third one: no want of room overrules a brake. Nor does a bad file leave its
+/// place while there is no room for its reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_data_disk_on_the_real_stack_forces_no_deletion_and_moves_no_bad_file() {
+    let mut shift = Shift::begin().await;
+    shift.daemon.stop();
+    let disk = small_disk(&shift.stack, "8m");
+    shift.daemon.run();
+    let switch = shift.daemon.kill_switch();
+    fs::write(&switch, "nothing goes tonight").unwrap();
+    let kept = shift.deliver();
+    shift.until_all("confirmed").await;
+    shift.daemon.stop();
+    let late = shift.deliver();
+    let bad = shift.directory().join("TEL001_BAD_CHUNK000.fits.fz");
+    let content = fixture("CAL");
+    write(&bad, &content[..content.len() - 2880]);
+    pull_trigger(&bad);
+    let ballast = disk.fill();
+    shift.daemon.run();
+    shift.until("the want of room is told", |shift| shift.daemon.log().contains("No space left on device")).await;
+    // what needs no room goes on
+    shift.until_all("confirmed").await;
+    let braked = |row: &FileRow| row.waits_for.as_ref().is_some_and(|why| why.contains("nothing goes tonight"));
+    for look in 1..=3 {
+        let due = shift.until_row(&kept.lfn, "it meets the brake", braked).await.next_attempt;
+        shift.operate(&["retry", "--reason", "the disk is full", &kept.lfn]);
+        let what = format!("look {look} with a full disk");
+        let row = shift.until_row(&kept.lfn, &what, |row| row.next_attempt > due && braked(row)).await;
+        assert_eq!(row.state, State::Confirmed, "{row:#?}");
+    }
+    assert!(kept.path.exists() && late.path.exists());
+    assert!(bad.exists() && trigger_of(&bad).is_symlink());
+    // an operator lifts the brake, and that makes room, also for the reason
+    fs::remove_file(&switch).unwrap();
+    all_delivered_leave(&mut shift).await;
+    wait_for_state(&shift.daemon, &shift.stack.lfn(&bad), "rejected").await;
+    assert!(!bad.exists() && !trigger_of(&bad).is_symlink());
+    drop(ballast);
+    shift.end_with_some_on_site().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,11 +40,7 @@ async fn a_file_that_the_reaper_left_on_disk_is_reported_and_removed_when_the_co
     let file = shift.deliver();
     wait_for_state(&shift.daemon, &file.lfn, "releasing").await;
     // the intent alone deletes nothing
-    let begun = std::time::Instant::now();
-    while shift.daemon.rows().await[&file.lfn].release_ordered_at.is_none() {
-        assert!(begun.elapsed() < Duration::from_mins(1), "its rule does not end");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    shift.until_row(&file.lfn, "its rule ends", |row| row.release_ordered_at.is_some()).await;
     // the same file under another name, so that the reaper removes a name only
     let kept = file.path.with_extension("kept");
     std::fs::hard_link(&file.path, &kept).unwrap();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dl0_ingest::embedded::Faults;
+use dl0_ingest::ledger::FileRow;
 use serde_json::{Value, json};
 
 use tokio::sync::OwnedMutexGuard;
@@ -122,6 +123,20 @@ impl Shift {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         println!("{:6.1} s  {what}", started.elapsed().as_secs_f64());
+    }
+
+    /// Waits until the ledger has this of a file.
+    pub(crate) async fn until_row(&self, lfn: &str, what: &str, is_it: impl Fn(&FileRow) -> bool) -> FileRow {
+        let started = Instant::now();
+        loop {
+            let row = self.daemon.rows().await.remove(lfn);
+            if let Some(row) = row.as_ref().filter(|row| is_it(row)) {
+                println!("{:6.1} s  {what}", started.elapsed().as_secs_f64());
+                return row.clone();
+            }
+            assert!(started.elapsed() < Duration::from_mins(1), "not within a minute: {what}: {row:#?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Waits until a file has so many copies at the data centres, for all that Rucio knows.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Runs a program of the system; what it says on standard output.
-fn run(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     let output =
         output.unwrap_or_else(|error| panic!("{program} cannot be run: {error}; these tests need root and Debian"));
