@@ -16,7 +16,7 @@ pub use evidence::{
     Availability, Contents, CopyFacts, CopyProof, Doubt, Evidence, FirstLook, LockFacts, StorageAnswer, StoragePolicy,
     sites_on_record,
 };
-pub use order::{KeepReason, ReleaseOrder};
+pub use order::{KeepReason, ReleaseOrder, is_fresh};
 pub use retry::{HeldFile, NoWayBack};
 pub use state::{IllegalMove, State};
 

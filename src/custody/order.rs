@@ -65,10 +65,15 @@ impl Evidence {
 
     /// Whether it is young enough to be acted upon: asked when the order is built, and again right before the effect.
     pub fn is_fresh(&self, now: UnixMillis) -> Result<(), KeepReason> {
-        let (age, limit) = (since(self.at(), now), ReleaseOrder::FRESH);
-        // a look from the future is not fresh either
-        if age > limit || self.at() > now { Err(KeepReason::Stale { age, limit }) } else { Ok(()) }
+        is_fresh(self.at(), now)
     }
+}
+
+/// Whether what was asked at a moment may still be acted upon.
+pub fn is_fresh(asked_at: UnixMillis, now: UnixMillis) -> Result<(), KeepReason> {
+    let (age, limit) = (since(asked_at, now), ReleaseOrder::FRESH);
+    // an answer from the future is not fresh either
+    if age > limit || asked_at > now { Err(KeepReason::Stale { age, limit }) } else { Ok(()) }
 }
 
 fn since(then: UnixMillis, now: UnixMillis) -> Duration {

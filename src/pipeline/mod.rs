@@ -34,13 +34,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit_log::AuditLog;
 use crate::config::Config;
-use crate::custody::State;
 use crate::custody::invariants::Violation;
+use crate::custody::{State, UnixMillis, is_fresh};
 use crate::datadir::DataDir;
-use crate::ledger::{self, FileRow, Ledger};
+use crate::ledger::{self, FileRow, Ledger, now};
 use crate::rucio::Kind;
 use crate::telemetry::{Health, Metrics};
-use crate::{audit_log, rucio, storage};
+use crate::{audit_log, clock, rucio, storage};
 
 pub use runner::run;
 
@@ -75,6 +75,12 @@ pub struct Context {
     storages: Arc<look::Storages>,
     watched: Arc<settle::Cursor>,
     wakes: Arc<[Notify; State::ALL.len()]>,
+}
+
+/// Whether what was asked at a moment may still be acted upon, for whoever is about to act to ask at the last one. In between
+/// the process may have been stopped for any time, or the machine put to sleep, and copies may be gone since.
+fn may_be_acted_upon(asked_at: UnixMillis) -> bool {
+    is_fresh(asked_at, now()).is_ok() && asked_at > clock::last_set()
 }
 
 /// What a [`Context`] is made of.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::clock;
 use crate::config::{Config, Deletion};
 use crate::custody::brakes::Brake;
 use crate::custody::invariants::{on_site_copy_may_go, release_may_be_carried_out};
@@ -18,7 +17,7 @@ use crate::rucio::{Kind, ReplicaState};
 use super::announce::{Effect, RELEASE, announce};
 use super::look::{look, remember_first};
 use super::on_site::{delivered_again, on_site};
-use super::{Context, Stage, StageError, backoff, brakes, protection};
+use super::{Context, Stage, StageError, backoff, brakes, may_be_acted_upon, protection};
 
 mod at_once;
 mod departure;
@@ -236,11 +235,10 @@ async fn permitted(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Re
     }
 }
 
-/// Whether what was seen may still be acted upon, for whoever is about to act to ask at the last moment. Between a look and
-/// the effect the process may have been stopped for any time, or the machine put to sleep, and copies may be gone since.
+/// Whether the last look may still be acted upon, for whoever is about to act to ask at the last moment.
 fn freshness(order: &ReleaseOrder) -> impl Fn() -> bool + Send + Sync + 'static {
-    let evidence = order.evidence().clone();
-    move || evidence.is_fresh(now()).is_ok() && evidence.at() > clock::last_set()
+    let at = order.evidence().at();
+    move || may_be_acted_upon(at)
 }
 
 /// The file waits for another look.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::config::{Config, Deletion};
 use crate::custody::brakes::Brake;
-use crate::custody::invariants::{Violation, own_rule_may_end};
+use crate::custody::invariants::{Violation, not_on_record, own_rule_may_end};
 use crate::custody::settling::{DatasetRule, Held, Unsettled, plan};
 use crate::custody::{UnixMillis, in_millis};
 use crate::ledger::{Ending, Intent, Resting, now};
@@ -41,6 +41,7 @@ const DATASETS: i64 = 16;
 const BATCH: usize = 250;
 /// Requests under way at once; the road has the rest.
 const REQUESTS: usize = 4;
+const TOO_OLD: &str = "what Rucio said of the dataset is too old to act upon, asking again later";
 const COMMENT_S: &str = "dl0-ingest: further off-site copies of a quiet dataset";
 
 /// What became of a turn with one dataset.
@@ -255,20 +256,29 @@ async fn end(
     if let Some((lfn, violation)) = unlawful(context, batch, facts, sites).await? {
         context.trip(Some(&lfn), &violation).await?;
         tracing::error!(lfn, dataset = dataset.name, "{violation}; all its rules stay");
-        // none was ended: each is its file's own again
-        for file in batch {
-            if let Some(rule) = file.rule_b.clone() {
-                context.ledger.rule_b_stands(&Ending { id: file.id, rule }).await?;
-            }
-        }
+        all_stand(context, batch).await?;
         return Ok(Turn::Stays(Unsettled(format!("{lfn}: {violation}"))));
+    }
+    let fresh = facts.freshness();
+    if !fresh() {
+        tracing::warn!(dataset = dataset.name, "{TOO_OLD}");
+        all_stand(context, batch).await?;
+        return Ok(Turn::Moved);
     }
     let record = |(held, file): (&Held, &Resting)| json!({ "lfn": held.lfn, "rule": file.rule_b, "first": held.first, "further": held.dataset });
     let records: Vec<Value> = facts.files.iter().zip(batch).map(record).collect();
     announce_settling(context, dataset, &facts.rule_ids(), records).await?;
     let rules: Vec<String> = batch.iter().filter_map(|file| file.rule_b.clone()).collect();
-    let ends = stream::iter(rules.into_iter().map(|rule| retire(context, rule))).buffer_unordered(REQUESTS);
-    ends.try_collect::<Vec<()>>().await?;
+    let ends = rules.into_iter().map(|rule| retire(context, rule, fresh.clone()));
+    match stream::iter(ends).buffer_unordered(REQUESTS).try_collect::<Vec<()>>().await {
+        Err(StageError::Rucio(error)) if error.kind() == Kind::Withheld => {
+            tracing::warn!(dataset = dataset.name, "{TOO_OLD}");
+            // others of the batch may have been ended
+            take_up_what_a_stop_left(context).await?;
+            return Ok(Turn::Moved);
+        }
+        ended => ended?,
+    };
     let ended: Vec<i64> = batch.iter().map(|file| file.id).collect();
     context.ledger.rules_b_ended(&ended).await?;
     Ok(Turn::Going)
@@ -283,7 +293,9 @@ async fn unlawful(
 ) -> Result<Option<(String, Violation)>, StageError> {
     let required = context.config().offsite.copies;
     for (held, file) in facts.files.iter().zip(batch) {
-        let Some(on_record) = context.ledger.by_lfn(&file.lfn).await? else { continue };
+        let Some(on_record) = context.ledger.by_lfn(&file.lfn).await? else {
+            return Ok(Some((file.lfn.clone(), not_on_record())));
+        };
         let rules = (file.rule_b.as_deref(), on_record.rule_b_ending.as_deref());
         if let Err(violation) = own_rule_may_end(&on_record.intent(), rules, held, required, sites) {
             return Ok(Some((file.lfn.clone(), violation)));
@@ -292,8 +304,22 @@ async fn unlawful(
     Ok(None)
 }
 
-async fn retire(context: &Context, rule: String) -> Result<(), StageError> {
-    match context.rucio.retire_rule(&rule).await {
+/// None was ended: each is its file's own again.
+async fn all_stand(context: &Context, batch: &[Resting]) -> Result<(), StageError> {
+    for file in batch {
+        if let Some(rule) = file.rule_b.clone() {
+            context.ledger.rule_b_stands(&Ending { id: file.id, rule }).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn retire(
+    context: &Context,
+    rule: String,
+    holds: impl Fn() -> bool + Send + Sync + 'static,
+) -> Result<(), StageError> {
+    match context.rucio.retire_rule(&rule, holds).await {
         // ended by somebody else, or by us before a stop
         Err(error) if error.kind() != Kind::NotFound => Err(error.into()),
         _ => Ok(()),

@@ -83,9 +83,10 @@ impl Client {
 
     /// Ends a rule now and deletes nothing (`PUT /rules/{id}` with lifetime 0, without purge): its locks go, and a replica
     /// that no other rule locks may be reaped whenever its RSE needs the space. One that Rucio has removed already is
-    /// [`NotFound`](Kind::NotFound).
-    pub async fn retire_rule(&self, id: &str) -> Result<(), Error> {
-        self.update_rule("retire_rule", "retire", id, &json!({ "lifetime": 0, "purge_replicas": false })).await
+    /// [`NotFound`](Kind::NotFound). `holds` is asked as by [`end_rule`](Self::end_rule).
+    pub async fn retire_rule(&self, id: &str, holds: impl Fn() -> bool + Send + Sync + 'static) -> Result<(), Error> {
+        let options = json!({ "lifetime": 0, "purge_replicas": false });
+        self.update_rule_while("retire_rule", "retire", id, &options, Some(Box::new(holds))).await
     }
 
     /// Takes the end of a rule away (`PUT /rules/{id}` with lifetime null). One that Rucio has removed already is

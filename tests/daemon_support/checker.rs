@@ -143,7 +143,7 @@ pub(crate) async fn check(site: &Site) {
         }
     }
     nothing_else_on_site(site, &deliveries);
-    nothing_else_deleted(&account, &deliveries);
+    nothing_else_deleted(site, &account, &deliveries);
     catalogued(site, &account, &deliveries).await;
     constitutional(site, &account, &deliveries).await;
 }
@@ -260,7 +260,7 @@ fn nothing_else_on_site(site: &Site, deliveries: &[Delivery]) {
 }
 
 /// Only on-site copies of good files were ever deleted.
-fn nothing_else_deleted(account: &Account, deliveries: &[Delivery]) {
+fn nothing_else_deleted(site: &Site, account: &Account, deliveries: &[Delivery]) {
     let of = |fates: &[Fate]| -> BTreeSet<Did> {
         deliveries.iter().filter(|delivery| fates.contains(&delivery.fate)).map(Delivery::did).collect()
     };
@@ -276,6 +276,7 @@ fn nothing_else_deleted(account: &Account, deliveries: &[Delivery]) {
             }
             Event::DidGone { .. } => panic!("{entry:?}"),
             // a file's own rules, never one of a dataset
+            Event::RuleRemoved { id, .. } if site.is_ended_by_others(id) => {}
             Event::RuleRemoved { did, .. } => assert!(good.contains(did), "{entry:?}"),
             Event::Registered { rse, did } => assert!(rse == ON_SITE && sound.contains(did), "{entry:?}"),
             _ => {}

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use dl0_ingest::custody::State;
 use dl0_ingest::embedded::{Answer, Daemon as RucioDaemon, Endpoint, Entry, Event};
+use dl0_ingest::ledger::Ledger;
 use rustix::process::Signal;
 
 use crate::clock::Clock;
@@ -76,6 +77,37 @@ async fn looks_again(site: Arc<Site>, stop_at: &str) {
     assert_eq!(daemon.stop(&site).await, End::Stopped);
     fs::write(&copy, content).unwrap();
     site.go_on(&file);
+    let daemon = Daemon::start(&site, &[]);
+    ends_well(&site, daemon).await;
+}
+
+/// Of two rules that hold a further copy, the file's own goes because there is the other one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_stood_still_before_it_ended_a_files_own_rule_asks_again_what_else_holds_the_copy() {
+    let site = site().await;
+    let clock = Clock::new(site.root(), true);
+    let stop = [("DL0_INGEST_STOP_AT", "rucio.retire_rule.before:1")];
+    let daemon = Daemon::start(&site, &clock.environment(&stop));
+    let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
+    daemon.until_stopped(&site).await;
+    let own = site.row(&file).await.unwrap().rule_b_ending.unwrap();
+    let ledger = Ledger::open_read_only(&site.state().join("ledger.db")).await.unwrap();
+    let of_dataset = ledger.settlement(&file.dataset()).await.unwrap().rule_s.unwrap();
+    ledger.close().await;
+    clock.set("+900s");
+    site.set_clock_ahead(Duration::from_secs(900));
+    site.end_rule(&of_dataset).await;
+    let removed = |entry: &Entry| matches!(&entry.event, Event::RuleRemoved { id, .. } if *id == of_dataset);
+    site.rucio.until(|history| history.iter().any(removed)).await;
+    daemon.signal(Signal::CONT);
+    daemon.until_said(&site, "what Rucio said of the dataset is too old to act upon").await;
+    site.until_settled().await;
+    let history = site.rucio.history();
+    let again = |entry: &Entry| matches!(&entry.event, Event::RulePlaced { id, did, .. } if *did == file.dataset() && *id != of_dataset);
+    let ending = |entry: &Entry| matches!(&entry.event, Event::RuleEnding { id, .. } if *id == own);
+    let (placed, ended) = (history.iter().rposition(again).unwrap(), history.iter().position(ending).unwrap());
+    assert!(placed < ended, "it ended before another rule held the copy: {history:#?}");
+    assert_eq!(daemon.stop(&site).await, End::Stopped);
     let daemon = Daemon::start(&site, &[]);
     ends_well(&site, daemon).await;
 }

@@ -27,6 +27,11 @@ fn broken(invariant: &'static str, why: impl Into<String>) -> Result<(), Violati
     Err(Violation { invariant, why: why.into() })
 }
 
+/// I5: nothing that cannot be undone is done to a file that the ledger does not have.
+pub fn not_on_record() -> Violation {
+    Violation { invariant: "I5", why: "the ledger does not have the file".to_owned() }
+}
+
 /// I1: a trigger is removed only when the file's registration is durable in Rucio and in the ledger.
 pub fn trigger_may_go(state: State, protecting_rule: Option<&str>) -> Result<(), Violation> {
     match state {

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use crate::custody::UnixMillis;
 use crate::custody::settling::{Held, Unsettled};
-use crate::ledger::Resting;
+use crate::ledger::{Resting, now};
 use crate::names::Did;
 use crate::pipeline::our_rules::{is_rule_a, is_rule_b, is_rule_s};
-use crate::pipeline::{Context, StageError};
+use crate::pipeline::{Context, StageError, may_be_acted_upon};
 use crate::rucio::{Kind, Lock, LockState, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleState};
 
 use super::REQUESTS;
@@ -17,11 +18,14 @@ use super::REQUESTS;
 pub(super) struct DatasetRules {
     pub(super) a: Rule,
     pub(super) s: Option<Rule>,
+    /// When they were asked for, before anything else.
+    pub(super) at: UnixMillis,
 }
 
 impl DatasetRules {
     /// Each must be in state OK.
     pub(super) async fn ask(context: &Context, dataset: &Did) -> Result<Result<Self, Unsettled>, StageError> {
+        let at = now();
         let config = context.config();
         let rules = match context.rucio.did_rules(dataset).await {
             Ok(rules) => rules,
@@ -37,7 +41,7 @@ impl DatasetRules {
         let not_ok = std::iter::once(&a).chain(&s).find(|rule| rule.state != RuleState::Ok);
         Ok(match not_ok {
             Some(rule) => Err(Unsettled(format!("its rule {} on '{}' is not OK", rule.id, rule.rse_expression))),
-            None => Ok(Self { a, s }),
+            None => Ok(Self { a, s, at }),
         })
     }
 }
@@ -47,6 +51,7 @@ pub(super) struct Facts {
     /// Of those asked about, in their order.
     pub(super) files: Vec<Held>,
     rules: (String, Option<String>),
+    at: UnixMillis,
 }
 
 type Places = HashMap<Did, BTreeSet<String>>;
@@ -103,8 +108,14 @@ impl Facts {
                 dataset: further.get(&did).cloned().unwrap_or_default(),
             }
         });
-        let rules = (rules.a.id.clone(), rules.s.as_ref().map(|rule| rule.id.clone()));
-        Ok(Self { files: files.collect(), rules })
+        let ids = (rules.a.id.clone(), rules.s.as_ref().map(|rule| rule.id.clone()));
+        Ok(Self { files: files.collect(), rules: ids, at: rules.at })
+    }
+
+    /// Whether they may still be acted upon, for whoever is about to act to ask at the last moment.
+    pub(super) fn freshness(&self) -> impl Fn() -> bool + Clone + Send + Sync + 'static {
+        let at = self.at;
+        move || may_be_acted_upon(at)
     }
 
     /// The ids of rules A and S.

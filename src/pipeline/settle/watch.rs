@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::custody::Copies;
 use crate::custody::settling::{Held, Unsettled, plan};
-use crate::ledger::{Resting, Watched};
+use crate::ledger::{Resting, Watched, now};
 use crate::names::Did;
 use crate::pipeline::offsite::Offsite;
 use crate::pipeline::our_rules::{Standing, is_rule_a, is_rule_s};
@@ -164,6 +164,7 @@ pub(super) async fn hold_all(context: &Context, dataset: &Did) -> Result<Turn, S
     if files.is_empty() {
         return Ok(if own.is_empty() { Turn::Settled } else { Turn::Moved });
     }
+    let at = now();
     let rules = context.rucio.did_rules(dataset).await?;
     let Some(a) = rules.iter().find(|rule| is_rule_a(&config, rule)).cloned() else {
         return Ok(Turn::Stays(Unsettled("it has no permanent rule of ours for the first copies".to_owned())));
@@ -174,7 +175,7 @@ pub(super) async fn hold_all(context: &Context, dataset: &Did) -> Result<Turn, S
     let sites = Offsite::now(context).await?.known_sites();
     for s in candidates {
         let id = s.id.clone();
-        let facts = Facts::of(context, dataset, &DatasetRules { a: a.clone(), s: Some(s) }, &files).await?;
+        let facts = Facts::of(context, dataset, &DatasetRules { a: a.clone(), s: Some(s), at }, &files).await?;
         if all_held(&facts.files, config.offsite.copies, &sites) {
             if known.as_ref() != Some(&id) {
                 context.ledger.set_rule_s(dataset, &id).await?;
@@ -182,7 +183,7 @@ pub(super) async fn hold_all(context: &Context, dataset: &Did) -> Result<Turn, S
             return Ok(if own.is_empty() { Turn::Settled } else { Turn::Moved });
         }
     }
-    let facts = Facts::of(context, dataset, &DatasetRules { a, s: None }, &files).await?;
+    let facts = Facts::of(context, dataset, &DatasetRules { a, s: None, at }, &files).await?;
     match plan(&facts.files, config.offsite.copies) {
         Ok(rule) => place(context, dataset, rule).await,
         Err(why) => Ok(Turn::Stays(why)),
