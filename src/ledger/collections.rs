@@ -70,9 +70,9 @@ impl Ledger {
             .map_err(|e| self.database(e))
     }
 
-    /// Remembers (or, with `None`, forgets) rule A of a dataset. If it is another one than before, the dataset does not
+    /// Remembers rule A of a dataset. If it is another one than before, the dataset does not
     /// count as settled until it is seen what the rule holds.
-    pub async fn set_rule_a(&self, dataset: &Did, rule: Option<&str>) -> Result<(), Error> {
+    pub async fn set_rule_a(&self, dataset: &Did, rule: &str) -> Result<(), Error> {
         let write = sqlx::query(
             "INSERT INTO collections (scope, name, known_at, rule_a) VALUES ($1, $2, $3, $4)
              ON CONFLICT (scope, name) DO UPDATE SET rule_a = excluded.rule_a,

@@ -77,5 +77,5 @@ pub(super) async fn place_rule(context: &Context, dataset: &Did) -> Result<(), S
         )));
     };
     tracing::info!(dataset = dataset.name, scope = dataset.scope, rule_id = id, "first copies of the dataset ordered");
-    Ok(context.ledger.set_rule_a(dataset, Some(&id)).await?)
+    Ok(context.ledger.set_rule_a(dataset, &id).await?)
 }

@@ -114,9 +114,18 @@ pub(super) async fn off_site(
 ) -> Result<(), StageError> {
     let datasets: BTreeSet<Did> = rows.iter().map(|row| row.dataset_did()).collect();
     for dataset in datasets {
-        let Some(rule) = context.ledger.rule_a(&dataset).await? else { continue };
-        if let Some(standing) = standings.get(&rule) {
-            self::rule_a(context, &dataset, &rule, *standing).await?;
+        match rule_a_of(context, &dataset, standings).await {
+            // a rule that cannot be placed now keeps the files of other datasets from nothing
+            Err(error) if context.leaves_others(&error) => {
+                if context.troubles.is_news(&dataset.name, "no rule of first copies") {
+                    tracing::warn!(
+                        dataset = dataset.name,
+                        scope = dataset.scope,
+                        "the rule of first copies cannot be mended now, trying again: {error}"
+                    );
+                }
+            }
+            mended => mended?,
         }
     }
     let mut gone: BTreeMap<String, Vec<FileRow>> = BTreeMap::new();
@@ -139,6 +148,17 @@ pub(super) async fn off_site(
         further_copies_again(context, offsite, &source, rows).await?;
     }
     Ok(())
+}
+
+/// Whatever became of the rule, and of what the ledger knows of it: the first copies are held by one.
+async fn rule_a_of(context: &Context, dataset: &Did, standings: &BTreeMap<String, Standing>) -> Result<(), StageError> {
+    match context.ledger.rule_a(dataset).await? {
+        None => first_copies::place_rule(context, dataset).await,
+        Some(rule) => match standings.get(&rule) {
+            Some(standing) => rule_a(context, dataset, &rule, *standing).await,
+            None => Ok(()),
+        },
+    }
 }
 
 /// Places rule B of these files again, whose first copy is at `source`.
@@ -179,7 +199,7 @@ impl Held {
 pub(super) async fn rule_a(context: &Context, dataset: &Did, rule: &str, standing: Standing) -> Result<(), StageError> {
     notice(context, "first copies", rule, &dataset.name, standing);
     if is_gone(context, rule, standing).await? {
-        context.ledger.set_rule_a(dataset, None).await?;
+        // until there is another one, the ledger keeps its id: whoever looks next finds that it is gone
         first_copies::place_rule(context, dataset).await?;
     }
     Ok(())

@@ -320,7 +320,7 @@ async fn remember_rule_a(sources: &Sources, directory: &Path) -> Result<(), Erro
     if ledger.rule_a(&dataset).await?.is_none()
         && let Some(rule) = find_rule_a(sources, &dataset).await?
     {
-        ledger.set_rule_a(&dataset, Some(&rule)).await?;
+        ledger.set_rule_a(&dataset, &rule).await?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use dl0_ingest::names::Did;
 use dl0_ingest::rucio::{Client, Kind, Rule};
 
 use crate::DRY_RUN;
-use crate::reconcile::sources;
+use crate::reconcile::{change_ledger, sources};
 use crate::site::{DAY, Daemon, Site, fixture, lfn, with_first_copy_only_by};
 
 const NAME: &str = "a.fits.fz";
@@ -73,6 +73,31 @@ async fn a_rule_of_the_first_copies_that_was_removed_is_placed_again() {
     site.until(&row.lfn, State::Confirmed).await;
     let new = rule_a(&rucio).await;
     assert_ne!(new.id, old);
+    daemon.stop().await;
+}
+
+/// The account is full, say, when it is to be placed again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_of_the_first_copies_that_cannot_be_placed_again_at_once_is_placed_later() {
+    let (site, row, rucio) = replicated().await;
+    removed(&rucio, &rule_a(&rucio).await.id).await;
+    let full = Answer::Refuse { status: 409, class: "InsufficientAccountLimit", message: "there is no more quota" };
+    site.rucio.faults().answer(Endpoint::AddRules, 2, &full);
+    let daemon = site.start();
+    site.until(&row.lfn, State::Confirmed).await;
+    assert_eq!(rule_a(&rucio).await.expires_at, None);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_of_the_first_copies_that_the_ledger_does_not_know_is_found() {
+    let (site, row, rucio) = replicated().await;
+    let rule = rule_a(&rucio).await.id;
+    change_ledger(&site, "UPDATE collections SET rule_a = NULL WHERE rule_a IS NOT NULL").await;
+    let daemon = site.start();
+    site.until(&row.lfn, State::Confirmed).await;
+    assert_eq!(rule_a(&rucio).await.id, rule);
+    assert_eq!(site.operate().await.rule_a(&row.dataset_did()).await.unwrap(), Some(rule));
     daemon.stop().await;
 }
 
