@@ -7,7 +7,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use crate::config::{self, Config};
-use crate::custody::State;
 use crate::pipeline::Context;
 
 use super::Reload;
@@ -91,6 +90,7 @@ async fn apply(context: &Context, settings: &watch::Sender<Arc<Config>>, new: Co
     taken.replicate = new.replicate;
     taken.register = new.register;
     taken.retry = new.retry;
+    taken.settle = new.settle;
     taken.intake.scan_interval = new.intake.scan_interval;
     taken.intake.early_after = new.intake.early_after;
     taken.verify = config::Verify { threads: old.verify.threads, ..new.verify };
@@ -99,8 +99,8 @@ async fn apply(context: &Context, settings: &watch::Sender<Arc<Config>>, new: Co
     if taken != new {
         tracing::warn!(
             "the new configuration also changes settings that need a restart; of it, release, confirm, replicate, \
-             register, retry, log.level, intake.scan_interval, intake.early_after and verify but for verify.threads \
-             are in force now"
+             register, retry, settle, log.level, intake.scan_interval, intake.early_after and verify but for \
+             verify.threads are in force now"
         );
     }
     context.metrics.deletion_mode(taken.release.deletion.as_str());
@@ -108,10 +108,5 @@ async fn apply(context: &Context, settings: &watch::Sender<Arc<Config>>, new: Co
     settings.send_replace(Arc::new(taken));
     context.metrics.config_reloaded(true);
     tracing::info!(deletion = new.release.deletion.as_str(), "configuration read again");
-    for state in [State::Replicated, State::Confirmed, State::Releasing] {
-        match context.ledger.hasten(state).await {
-            Ok(_) => context.wake(state),
-            Err(error) => tracing::error!(%error, "{state} files keep their pace"),
-        }
-    }
+    context.look_again_by_new_settings().await;
 }

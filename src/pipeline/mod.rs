@@ -151,6 +151,16 @@ impl Context {
         self.wakes[state as usize].notify_one();
     }
 
+    /// What files wait for was measured by the settings as they were: those for which it may have become less are due now.
+    pub(crate) async fn look_again_by_new_settings(&self) {
+        for state in [State::Replicated, State::Confirmed, State::Releasing] {
+            match self.ledger.hasten(state).await {
+                Ok(_) => self.wake(state),
+                Err(error) => tracing::error!(%error, "{state} files keep their pace"),
+            }
+        }
+    }
+
     /// Holds a file for an operator, and says so.
     async fn hold(&self, row: &FileRow, code: &str, reason: &str) -> Result<(), StageError> {
         if self.ledger.hold(row, code, reason).await? {

@@ -59,14 +59,14 @@ pub async fn run<S: Stage>(stage: S, context: Context) {
             continue;
         }
         context.metrics.taken(S::NAME, claim.rows.len() as u64);
-        batches.spawn(batch(Arc::clone(&stage), context.clone(), claim, Arc::clone(&bite)));
+        batches.spawn(batch(Arc::clone(&stage), context.clone(), claim, Arc::clone(&bite), config));
     }
     context.health.retire(S::NAME);
     while batches.join_next().await.is_some() {}
 }
 
 /// Works on a claim. What fails as a whole is tried in halves, so that one file never keeps others from their road.
-async fn batch<S: Stage>(stage: Arc<S>, context: Context, mut claim: Claim, bite: Arc<Bite>) {
+async fn batch<S: Stage>(stage: Arc<S>, context: Context, mut claim: Claim, bite: Arc<Bite>, config: Arc<Config>) {
     let started = Instant::now();
     let files = claim.rows.len() as u64;
     let mut outcome = "done";
@@ -103,6 +103,10 @@ async fn batch<S: Stage>(stage: Arc<S>, context: Context, mut claim: Claim, bite
         if context.shutdown.is_cancelled() {
             break;
         }
+    }
+    // read again meanwhile: what was put off may have been put off by the old ones, after all that waited had been hastened
+    if !Arc::ptr_eq(&config, &context.config()) {
+        context.look_again_by_new_settings().await;
     }
 }
 
@@ -206,21 +210,23 @@ pub(super) async fn rounds<F: Future<Output = Result<(), StageError>>>(
     round: impl Fn() -> F,
 ) {
     let mut trouble = Trouble::default();
-    let mut due = Instant::now();
+    let mut began = None;
     while !context.shutdown.is_cancelled() {
         context.health.heartbeat(job);
         if !rucio_is_up(context).await {
             continue;
         }
-        if due <= Instant::now() {
-            due = Instant::now() + rest(&context.config());
-            match round().await {
+        // as the configuration has it now: it may have been read again
+        let due = |began: Option<Instant>| began.map_or_else(Instant::now, |began| began + rest(&context.config()));
+        if due(began) <= Instant::now() {
+            began = Some(Instant::now());
+            match alive(&context.health, job, Box::pin(round())).await {
                 Ok(()) => trouble.over(job),
                 Err(error) if error.is_transient() => tracing::debug!(stage = job, "later: {error}"),
                 Err(error) => trouble.say(job, &error.to_string()),
             }
         }
-        pause(context, due.saturating_duration_since(Instant::now()).clamp(LEAST_PAUSE, POLL)).await;
+        pause(context, due(began).saturating_duration_since(Instant::now()).clamp(LEAST_PAUSE, POLL)).await;
     }
     context.health.retire(job);
 }

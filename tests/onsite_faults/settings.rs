@@ -53,6 +53,21 @@ async fn reloads_in_the_middle_of_everything_also_of_a_broken_file_disturb_nothi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn when_datasets_are_settled_is_taken_over_by_a_reload() {
+    let site = site().await;
+    let quick = "settle: {after: 500ms}";
+    site.change(quick, "settle: {after: null}");
+    let daemon = Daemon::start(&site, &[]);
+    let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
+    site.until_state(&file, State::Released).await;
+    site.change("settle: {after: null}", quick);
+    daemon.signal(Signal::HUP);
+    daemon.until_said(&site, "configuration read again").await;
+    assert!(!daemon.said(&site).iter().any(|line| line["message"].as_str().unwrap().contains("need a restart")));
+    ends_well(&site, daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reload_while_a_file_is_being_released_leaves_it_to_who_releases_it() {
     let (site, daemon, file) = with_a_confirmed_file().await;
     site.rucio.faults().answer(Endpoint::UpdateRule, 1, &Answer::Delay(Duration::from_secs(2)));
