@@ -38,7 +38,6 @@ async fn check(context: &Context) -> Result<(), StageError> {
         if survey.stands(&rule) == Some(true) {
             continue;
         }
-        context.health.heartbeat("protection");
         if context.shutdown.is_cancelled() {
             break;
         }

@@ -29,7 +29,7 @@ pub async fn run(context: Context) {
             compare_due(&context).await?;
             register::remove_left_triggers(&context).await
         };
-        match done.await {
+        match super::runner::alive(&context.health, "redelivery", done).await {
             Ok(()) => trouble.over("redelivery"),
             Err(error) => trouble.say("redelivery", &error.to_string()),
         }
@@ -39,7 +39,6 @@ pub async fn run(context: Context) {
 
 async fn compare_due(context: &Context) -> Result<(), StageError> {
     for redelivery in context.ledger.redeliveries(BATCH).await? {
-        context.health.heartbeat("redelivery");
         if context.shutdown.is_cancelled() {
             break;
         }

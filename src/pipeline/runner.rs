@@ -1,6 +1,7 @@
 //! Runs a stage: claim, work, commit, until shutdown.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::ledger::{Claim, FileRow, now};
+use crate::telemetry::Health;
 
 use super::{Context, Stage, StageError, backoff};
 
@@ -231,6 +233,23 @@ pub(super) async fn rounds<F: Future<Output = Result<(), StageError>>>(
     context.health.retire(job);
 }
 
+/// Work that may take long, and shows a heartbeat all the while: long work is not stuck, what may hang has its own limits. A
+/// panic is a defect of ours, and the job goes on.
+pub(super) async fn alive(
+    health: &Health,
+    job: &'static str,
+    work: impl Future<Output = Result<(), StageError>>,
+) -> Result<(), StageError> {
+    let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
+    loop {
+        health.heartbeat(job);
+        tokio::select! {
+            done = &mut work => return done.unwrap_or(Err(StageError::Defect)),
+            () = tokio::time::sleep(POLL) => {}
+        }
+    }
+}
+
 /// Says a trouble once, until it changes or ends.
 #[derive(Default)]
 pub(super) struct Trouble(Option<String>);
@@ -247,5 +266,30 @@ impl Trouble {
         if self.0.take().is_some() {
             tracing::info!(stage, "works again");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_is_alive_while_its_work_takes_long() {
+        let health = Health::default();
+        let work = async {
+            for _ in 0..3 {
+                health.retire("job");
+                tokio::time::sleep(2 * POLL).await;
+                assert!(health.live(Duration::ZERO).is_err(), "no heartbeat since");
+            }
+            Ok(())
+        };
+        alive(&health, "job", work).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_job_is_an_error_of_that_round() {
+        let work = async { panic!("a defect") };
+        assert!(matches!(alive(&Health::default(), "job", work).await, Err(StageError::Defect)));
     }
 }

@@ -78,7 +78,6 @@ async fn settle_quiet(context: &Context) -> Result<(), StageError> {
     let after = in_millis(after);
     for dataset in context.ledger.quiet_datasets(now() - after, DATASETS).await? {
         loop {
-            context.health.heartbeat("settle");
             if context.shutdown.is_cancelled() {
                 return Ok(());
             }

@@ -117,7 +117,6 @@ async fn again_one_by_one(
 ) -> Result<Option<(String, StageError)>, StageError> {
     let (mut parts, mut refused) = (vec![rows], None);
     while let Some(rows) = parts.pop().filter(|rows| !rows.is_empty()) {
-        context.health.heartbeat("settle");
         match (mend::further_copies_again(context, offsite, source, rows.clone()).await, rows.as_slice()) {
             (Err(error), [one]) if error.may_concern_some() && context.leaves_others(&error) => {
                 refused = refused.or(Some((one.lfn.clone(), error)));

@@ -48,7 +48,6 @@ pub(super) async fn round(context: &Context) -> Result<(), StageError> {
     let mut lists = own_rules::Lists::default();
     let mut closer = CLOSER;
     for known in datasets {
-        context.health.heartbeat("settle");
         if context.shutdown.is_cancelled() || closer == 0 {
             return Ok(());
         }
