@@ -48,6 +48,8 @@ pub(crate) enum Reply {
     Endless(&'static str),
     /// Never answer.
     Hang,
+    /// Write these bytes and nothing more.
+    Stall(String),
 }
 
 impl Reply {
@@ -144,6 +146,10 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, handler: &Ha
     let reply = (handler.lock().unwrap())(&request);
     match reply {
         Reply::Hang => std::future::pending().await,
+        Reply::Stall(text) => {
+            let _ = stream.write_all(text.as_bytes()).await;
+            std::future::pending::<()>().await;
+        }
         Reply::Raw(text) => {
             let _ = stream.write_all(text.as_bytes()).await;
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
+use url::{Host, Url};
 
 /// Why no trust could be set up.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,16 @@ fn roots_of_the_machine() -> Result<RootCertStore, TrustError> {
     // a store with one odd certificate in it still vouches with the others
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() { Err(TrustError::NoSystemStore) } else { Ok(roots) }
+}
+
+/// Whether a URL leads to this host, where nobody is in between.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
 }
 
 /// What is wrong with the peer's TLS and what to do, if TLS is the reason for `error` at all.

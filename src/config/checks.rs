@@ -6,13 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use url::{Host, Url};
-
 use super::durations;
 use super::password::CREDENTIAL;
 use super::problem::Problem;
 use super::types::{Auth, Config, Deletion, Leftover, StorageCheck};
 use crate::telemetry::logs;
+use crate::tls::is_loopback;
 
 /// Most files in one registration; Rucio is slower per file above it.
 const MOST_FILES_PER_BATCH: usize = 500;
@@ -81,6 +80,11 @@ fn check_places(config: &Config, findings: &mut Findings) {
     if config.data_path.is_absolute() && !config.data_path.is_dir() {
         let message = format!("there is no directory {} here", config.data_path.display());
         findings.warning("data_path", message, "create or mount it; the daemon does not start without it");
+    }
+    let shown = config.state_dir.display();
+    if config.state_dir.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o002 != 0) {
+        let message = format!("every user of this host may exchange the ledger and the audit record in {shown}");
+        findings.error("state_dir", message, format!("run: chmod o-w {shown}, or name a directory of its own"));
     }
     if config.state_dir.starts_with(&config.data_path) {
         findings.error(
@@ -161,15 +165,6 @@ fn check_rucio(config: &Config, findings: &mut Findings) {
         findings.error("rucio.url", "it has a '?' or '#' part", "write scheme, host, port and, if need be, a path");
     }
     check_ca_file("rucio.ca_file", config.rucio.ca_file.as_deref(), findings);
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }
 
 fn check_ca_file(key: &str, file: Option<&Path>, findings: &mut Findings) {

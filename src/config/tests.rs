@@ -362,6 +362,20 @@ fn the_password_file_is_looked_at_and_never_shown() {
 }
 
 #[test]
+fn a_state_directory_that_everybody_may_write_to_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let text =
+        with(&format!("state_dir: {}", directory.path().display())).replace("data_path: /tmp", "data_path: /usr");
+    let told_of = || {
+        let all = told(&text).replace(&directory.path().display().to_string(), "DIR");
+        all.lines().find(|line| line.contains("state_dir")).map(str::to_owned)
+    };
+    assert_eq!(told_of(), None);
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o757)).unwrap();
+    assert_snapshot!(told_of().unwrap(), @"error: 8:12: state_dir: every user of this host may exchange the ledger and the audit record in DIR; run: chmod o-w DIR, or name a directory of its own");
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_an_error_of_its_own() {
     let error = Config::load(Path::new("/nonexistent/c.yaml")).unwrap_err();
     assert_snapshot!(error, @"cannot read the configuration /nonexistent/c.yaml: No such file or directory (os error 2); give its place with --config, or copy the example there");

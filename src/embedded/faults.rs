@@ -92,6 +92,7 @@ struct Knobs {
     leave_files: bool,
     leave_these: BTreeSet<Did>,
     slowness: Duration,
+    stalled: bool,
 }
 
 /// A handle on everything that can be made to go wrong; clones act on the same server.
@@ -139,6 +140,18 @@ impl Faults {
     /// Each kilobyte of a request takes Rucio so long: more to do at once takes longer.
     pub fn slow(&self, kilobyte: Duration) {
         self.knobs().slowness = kilobyte;
+    }
+
+    /// The storages take the question for a file's bytes and deliver none; what they say about files they say.
+    pub fn stall_downloads(&self, stall: bool) {
+        self.knobs().stalled = stall;
+        self.touch();
+    }
+
+    pub(crate) async fn until_downloads_go_on(&self) {
+        let mut changes = self.watch_changes();
+        // the sender lives as long as this handle
+        while self.knobs().stalled && changes.changed().await.is_ok() {}
     }
 
     /// How long a request of so many bytes takes.

@@ -55,7 +55,10 @@ async fn answer(State(storage): State<Arc<Storage>>, request: Request) -> Respon
     };
     let result = match *request.method() {
         Method::HEAD => head(&storage, path, request.headers().get("want-digest")).await,
-        Method::GET => get(&path).await,
+        Method::GET => {
+            storage.shared.faults.until_downloads_go_on().await;
+            get(&path).await
+        }
         _ => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
     };
     result.unwrap_or_else(|error| status_of(&error).into_response())

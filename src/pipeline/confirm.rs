@@ -25,55 +25,85 @@ impl Stage for Confirm {
 
     async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
         let looks = look(context, &rows).await?;
-        let mut waiting = Vec::new();
+        let (mut waiting, mut sampled) = (Vec::new(), Vec::new());
         for (row, look) in rows.into_iter().zip(looks) {
             match look {
-                Ok(evidence) => seen(context, &row, &evidence, &mut waiting).await?,
+                Ok(evidence) if seen(context, &row, &evidence, &mut waiting).await? => {
+                    if read_back::is_wanted(context, &row)? {
+                        sampled.push((row, evidence));
+                    } else {
+                        confirmed(context, &row, &evidence).await?;
+                    }
+                }
+                Ok(_) => {}
                 Err(doubt) => unseen(context, &row, doubt, &mut waiting).await?,
             }
         }
-        Ok(context.ledger.postpone(&waiting).await?)
+        context.ledger.postpone(&waiting).await?;
+        // what takes long comes last, so that no other file waits for it
+        read_back_each(context, sampled).await
     }
 }
 
-/// All copies are proven now: the first time, or long enough after it.
+/// Once a storage does not deliver, the others of the sample wait: each would wait as long for nothing.
+async fn read_back_each(context: &Context, sampled: Vec<(FileRow, Evidence)>) -> Result<(), StageError> {
+    let mut silent = false;
+    for (row, evidence) in sampled {
+        let read = if silent {
+            Err(Doubt::Unknown("another file's copies could not be read back just now".to_owned()))
+        } else {
+            read_back::read(context, &row, &evidence).await?
+        };
+        match read {
+            Ok(()) => confirmed(context, &row, &evidence).await?,
+            Err(Doubt::Contradiction(reason)) => context.hold(&row, "evidence", &reason).await?,
+            Err(Doubt::NotYet(reason) | Doubt::Unknown(reason)) => {
+                if !context.shutdown.is_cancelled() && context.troubles.is_news(&row.lfn, "not read back") {
+                    tracing::warn!(lfn = row.lfn, "the file waits to be confirmed, and is tried again: {reason}");
+                }
+                silent = true;
+                let config = context.config().confirm;
+                let delay = backoff::patient(row.state_since, config.poll, config.poll_max);
+                context.wait(&row, delay, &reason).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// All copies are proven now: the first time, or (`true`) long enough after it.
 async fn seen(
     context: &Context,
     row: &FileRow,
     evidence: &Evidence,
     waiting: &mut Vec<Postpone>,
-) -> Result<(), StageError> {
+) -> Result<bool, StageError> {
     let config = context.config().confirm;
     let Some(first) = row.first_look()? else {
         remember_first(context, row, evidence).await?;
         tracing::info!(lfn = row.lfn, copies = evidence.copies().len(), "off-site copies proven, first look");
-        return Ok(());
+        return Ok(false);
     };
     match evidence.missing_since(&first) {
         None => {}
         Some(reason @ KeepReason::Undecided { .. }) => {
             let delay = backoff::patient(row.state_since, config.poll, config.poll_max);
             waiting.push(Postpone { id: row.id, delay, waits_for: reason.to_string(), failed: false });
-            return Ok(());
+            return Ok(false);
         }
-        Some(reason) => return context.hold(row, "evidence", &reason.to_string()).await,
+        Some(reason) => return context.hold(row, "evidence", &reason.to_string()).await.map(|()| false),
     }
     let due = first.at + in_millis(config.hold);
     if evidence.at() < due {
         let delay = Duration::from_millis(u64::try_from(due - now()).unwrap_or(0));
         let waits_for = "the hold time between the two looks".to_owned();
         waiting.push(Postpone { id: row.id, delay, waits_for, failed: false });
-        return Ok(());
+        return Ok(false);
     }
-    if let Err(doubt) = read_back::sample(context, row, evidence).await? {
-        return match doubt {
-            Doubt::Contradiction(reason) => context.hold(row, "evidence", &reason).await,
-            Doubt::NotYet(reason) | Doubt::Unknown(reason) => {
-                let delay = backoff::patient(row.state_since, config.poll, config.poll_max);
-                context.wait(row, delay, &reason).await
-            }
-        };
-    }
+    Ok(true)
+}
+
+async fn confirmed(context: &Context, row: &FileRow, evidence: &Evidence) -> Result<(), StageError> {
     if context.ledger.confirmed(row, &serde_json::json!(evidence).to_string()).await? {
         tracing::info!(lfn = row.lfn, "off-site copies proven again, file confirmed");
         context.wake(State::Confirmed);

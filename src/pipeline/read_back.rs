@@ -9,21 +9,23 @@ use futures_util::future::try_join_all;
 use crate::custody::{CopyProof, Doubt, Evidence};
 use crate::ledger::FileRow;
 use crate::rucio::ReplicaQuery;
-use crate::storage::{Error, ReadBack};
+use crate::storage::{Error, ReadBack, best_url};
 
 use super::look::SCHEMES;
 use super::{Context, StageError};
 
-/// Reads the proven copies back if the file is one of the sample.
-pub(super) async fn sample(
+/// Whether the file is one of the sample.
+pub(super) fn is_wanted(context: &Context, row: &FileRow) -> Result<bool, StageError> {
+    Ok(is_sampled(&row.contents()?.blake3, context.config().confirm.read_back))
+}
+
+/// Reads the proven copies back.
+pub(super) async fn read(
     context: &Context,
     row: &FileRow,
     evidence: &Evidence,
 ) -> Result<Result<(), Doubt>, StageError> {
     let contents = row.contents()?;
-    if !is_sampled(&contents.blake3, context.config().confirm.read_back) {
-        return Ok(Ok(()));
-    }
     let (did, started) = (row.did(), Instant::now());
     let expression = context.config().offsite.expression.clone();
     let query = ReplicaQuery {
@@ -36,7 +38,8 @@ pub(super) async fn sample(
     let rses: Vec<&str> = evidence.copies().iter().map(CopyProof::rse).collect();
     let (listings, contents) = (&listings, &contents);
     let copies = try_join_all(rses.iter().map(|&rse| async move {
-        let pfn = listings.iter().find_map(|listing| listing.pfns.get(rse)?.first()).ok_or_else(|| {
+        let pfns = listings.iter().find_map(|listing| listing.pfns.get(rse));
+        let pfn = best_url(pfns.map_or(&[], Vec::as_slice)).ok_or_else(|| {
             Doubt::Unknown(format!("the copy at {rse} cannot be read back: Rucio names no URL of it"))
         })?;
         judge(rse, context.storage.read_back(pfn, contents.bytes).await, contents.bytes, &contents.blake3)

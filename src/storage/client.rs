@@ -129,13 +129,25 @@ impl Client {
         let (url, mut response) =
             self.behind_redirects(&http_url(pfn)?, |at| self.http.get(at).timeout(patience)).await?;
         let mut blake3 = blake3::Hasher::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.no_answer(&url, error))? {
+        while let Some(chunk) = self.in_time(&url, response.chunk()).await? {
             blake3.update(&chunk);
             if blake3.count() > expected {
                 break;
             }
         }
         Ok(ReadBack { bytes: blake3.count(), blake3: blake3.finalize().to_hex().to_string() })
+    }
+
+    /// Patience with a large file is none with a storage that delivers nothing.
+    async fn in_time<T>(&self, url: &Url, part: impl Future<Output = reqwest::Result<T>>) -> Result<T, Error> {
+        match tokio::time::timeout(self.timeout, part).await {
+            Ok(part) => part.map_err(|error| self.no_answer(url, error)),
+            Err(_) => Err(Error::Transient { url: shown(url), reason: self.silence() }),
+        }
+    }
+
+    fn silence(&self) -> String {
+        format!("no answer within {} s", self.timeout.as_secs_f64())
     }
 
     async fn turn(&self, url: &Url) -> Option<OwnedSemaphorePermit> {
@@ -167,7 +179,7 @@ impl Client {
     ) -> Result<(Url, Response), Error> {
         let mut at = url.clone();
         for _ in 0..=REDIRECTS_MAX {
-            let response = request(at.clone()).send().await.map_err(|error| self.no_answer(&at, error))?;
+            let response = self.in_time(&at, request(at.clone()).send()).await?;
             if !response.status().is_redirection() {
                 judge(&at, &response)?;
                 return Ok((at, response));
@@ -183,11 +195,7 @@ impl Client {
         if let Some(reason) = tls::fault(&error) {
             return Error::Tls { url, reason };
         }
-        let reason = if error.is_timeout() && !error.is_connect() {
-            format!("no answer within {} s", self.timeout.as_secs_f64())
-        } else {
-            tls::root_cause(&error)
-        };
+        let reason = if error.is_timeout() && !error.is_connect() { self.silence() } else { tls::root_cause(&error) };
         Error::Transient { url, reason }
     }
 }

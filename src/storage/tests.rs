@@ -80,6 +80,34 @@ async fn a_file_is_read_back_whole_behind_redirects_and_never_endlessly() {
     );
 }
 
+/// Of a large file that it could deliver in an hour, at its slowest.
+#[tokio::test]
+async fn a_storage_that_stops_in_the_middle_of_a_large_file_is_not_waited_for() {
+    let large = 1 << 32;
+    let part = Reply::Stall(format!("HTTP/1.1 200 OK\r\nContent-Length: {large}\r\n\r\n1234"));
+    for reply in [part, Reply::Hang] {
+        let what = format!("{reply:?}");
+        let server = MockServer::start(queue([reply])).await;
+        let read = tokio::time::timeout(Duration::from_secs(20), client().read_back(server.url.as_str(), large)).await;
+        let error = read.unwrap_or_else(|_| panic!("waits on {what}")).unwrap_err();
+        assert!(matches!(&error, Error::Transient { reason, .. } if reason == "no answer within 0.3 s"), "{error}");
+    }
+}
+
+#[test]
+fn a_url_over_tls_is_asked_rather_than_one_without() {
+    let urls = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    let all = urls(&["http://a/f", "davs://a/f", "https://b/f"]);
+    assert_eq!(best_url(&all), Some("davs://a/f"));
+    assert_eq!(best_url(&all[..1]), Some("http://a/f"));
+    assert_eq!(best_url(&[]), None);
+    for (url, may_be_read) in
+        [("http://a/f", true), ("dav://a:80/f", true), ("davs://a/f", false), ("http://127.0.0.1:1/f", false)]
+    {
+        assert_eq!(is_open_to_others(url), may_be_read, "{url}");
+    }
+}
+
 #[tokio::test]
 async fn failures_mean_what_they_should() {
     for (reply, expected, transient) in [

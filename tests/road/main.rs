@@ -241,6 +241,40 @@ async fn a_copy_that_rots_after_the_proof_is_found_by_its_md5_right_before_the_r
     }
 }
 
+/// A storage says what it has and delivers nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_copies_cannot_be_read_back_keeps_no_other_from_being_confirmed() {
+    let contents = ["CAL", "MUON", "SUBARRAY"].map(fixture);
+    let number = |content: &Vec<u8>| u64::from_str_radix(&blake3::hash(content).to_hex()[..16], 16).unwrap();
+    let sampled = |every: u64| contents.iter().filter(move |content| number(content).is_multiple_of(every));
+    let every = (2..100).find(|every| sampled(*every).count() == 1).unwrap();
+    let the_sample = sampled(every).next().unwrap();
+    let site = Site::new(&DRY_RUN.replace("hold: 200ms", "hold: 1h, read_back: 0")).await;
+    let daemon = site.start();
+    let first = site.deliver("a.fits.fz", the_sample);
+    let others = contents.iter().filter(|content| *content != the_sample).enumerate();
+    let others: Vec<String> = others.map(|(n, content)| site.deliver(&format!("b{n}.fits.fz"), content)).collect();
+    for lfn in others.iter().chain([&first]) {
+        site.until_row(lfn, |row| row.first_look.is_some()).await;
+    }
+    daemon.stop().await;
+    for lfn in others.iter().chain([&first]) {
+        site.age(lfn, Duration::from_secs(1)).await;
+    }
+    site.rucio.faults().stall_downloads(true);
+    // longer than this test
+    let patient = |text: String| text.replace("  account: ingest\n", "  account: ingest\n  timeout: 1h\n");
+    let of_the_sample = |text: String| text.replace("hold: 1h, read_back: 0", &format!("hold: 1s, read_back: {every}"));
+    let daemon = site::Daemon::start(site.config_with(|text| of_the_sample(patient(text))));
+    for lfn in &others {
+        site.until(lfn, State::Confirmed).await;
+    }
+    assert_eq!(site.row(&first).await.unwrap().state, State::Replicated);
+    site.rucio.faults().stall_downloads(false);
+    site.until(&first, State::Confirmed).await;
+    daemon.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_changes_before_its_first_copy_is_held_and_does_not_wait_for_ever() {
     let site = Site::new(DELETION_ON).await;

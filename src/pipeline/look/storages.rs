@@ -48,7 +48,7 @@ pub(super) async fn ask_all(
         for (rse, state) in &listing.states {
             let asked = config.offsite.storage_check_of(rse) != StorageCheck::Off;
             if offsite.contains(rse) && asked && *state == ReplicaState::Available {
-                let pfn = listing.pfns.get(rse).and_then(|pfns| pfns.first()).cloned();
+                let pfn = storage::best_url(listing.pfns.get(rse).map_or(&[], Vec::as_slice)).map(str::to_owned);
                 let did = listing.did.clone();
                 let algorithms = algorithms.get(&did).copied().unwrap_or_default();
                 questions.entry(rse.clone()).or_default().push(Question { did, pfn, algorithms });
@@ -61,6 +61,14 @@ pub(super) async fn ask_all(
 
 /// All questions to one storage.
 async fn ask_one(context: &Context, rse: String, questions: Vec<Question>) -> Asked {
+    let open = questions.iter().filter_map(|question| question.pfn.as_deref()).any(storage::is_open_to_others);
+    if open && context.troubles.is_news(&rse, "plain HTTP") {
+        tracing::warn!(
+            rse,
+            "the storage of {rse} is asked over plain HTTP, and whoever is in between can answer for it: \
+             give the RSE a protocol davs in Rucio"
+        );
+    }
     let mut asked = ask_each(context, &rse, questions).await;
     let answers: Vec<&StorageAnswer> = asked.iter().filter_map(|(_, answer)| answer.as_ref().ok()).collect();
     if context.storages.denies_everything(&rse, &answers) {
