@@ -53,14 +53,17 @@ pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> 
     Ok(exit)
 }
 
-/// Whether nothing but the file itself lies under the name of one that had left the site. Of others it does not matter.
+/// Whether nothing but the file itself lies under the name of one that had left the site, or nothing at all under that of one
+/// that was leaving. Of others it does not matter.
 fn name_is_free(config: &Config, row: &FileRow) -> Result<bool, Failure> {
-    if row.held_from.as_deref() != Some(State::Released.as_str()) {
-        return Ok(false);
-    }
+    let had_left = match row.held_from.as_deref().and_then(State::parse) {
+        Some(State::Released) => true,
+        Some(State::Releasing) => false,
+        _ => return Ok(false),
+    };
     let data = DataDir::new(&config.data_path, &config.vo);
     match data.identity(Path::new(row.lfn.trim_start_matches('/'))) {
-        Ok(found) => Ok(found.is_none_or(|found| found == row.identity())),
+        Ok(found) => Ok(found.is_none_or(|found| had_left && found == row.identity())),
         Err(datadir::Error::Symlink { .. } | datadir::Error::NotAFile { .. }) => Ok(false),
         Err(error) => Err(Failure::environment(error)),
     }

@@ -16,7 +16,7 @@ pub struct HeldFile {
     pub replicated: bool,
     /// Its release is on record as carried out ([`release_is_on_record`](super::invariants::release_is_on_record)).
     pub released: bool,
-    /// Nothing but the file itself lies under its name.
+    /// Nothing but the file itself lies under its name; of one that was held while it was being released, nothing at all.
     pub name_is_free: bool,
 }
 
@@ -47,6 +47,8 @@ impl HeldFile {
             State::Released if !self.released => Err(NoWayBack::Unrecorded),
             State::Released if !self.name_is_free => Err(NoWayBack::Released),
             State::Released => Ok(State::Released),
+            // it had left, and something else was in its place when that was to be put on record
+            State::Releasing if self.released && self.name_is_free => Ok(State::Released),
             State::Held | State::Rejected => Err(NoWayBack::Unknown),
             _ if !self.verified => Ok(State::Discovered),
             State::Discovered => Ok(State::Discovered),
@@ -80,8 +82,12 @@ mod tests {
                     assert!(matches!(from, State::Released | State::Rejected | State::Held), "{file:?}");
                     continue;
                 };
-                if from == State::Released {
-                    assert!(back == from && file.released && file.name_is_free, "{file:?} to {back}");
+                if from == State::Released || back == State::Released {
+                    assert!(
+                        matches!(from, State::Releasing | State::Released) && back == State::Released,
+                        "{file:?} to {back}"
+                    );
+                    assert!(file.released && file.name_is_free, "{file:?} to {back}");
                     continue;
                 }
                 assert!(back <= State::Replicated && back <= from, "{file:?} to {back}");

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use dl0_ingest::custody::State;
 use dl0_ingest::embedded::{Daemon, Outage, ReplicaState};
+use dl0_ingest::ledger::{Operator, Retried};
 use dl0_ingest::names::Did;
 
 use site::{Site, fixture, lfn};
@@ -120,6 +121,47 @@ async fn a_released_file_that_comes_back_goes_the_road_again_without_a_second_ru
     daemon.stop().await;
 }
 
+/// A file that Rucio has deleted on site, and another that somebody writes under its name before that was seen.
+async fn left_and_written_anew(grace: &str) -> (Site, site::Daemon, String) {
+    let site = Site::new(&DELETION_ON.replace("deletion: on", &format!("deletion: on, leftover_grace: {grace}"))).await;
+    site.rucio.faults().pause(Daemon::Reaper);
+    let daemon = site.start();
+    let content = fixture("SUBARRAY");
+    let lfn = site.deliver("a.fits.fz", &content);
+    site.until_row(&lfn, |row| row.release_ordered_at.is_some()).await;
+    daemon.stop().await;
+    site.rucio.faults().resume(Daemon::Reaper);
+    site.rucio.until(|_| !site.path("a.fits.fz").exists()).await;
+    fs::write(site.path("a.fits.fz"), content).unwrap();
+    let daemon = site.start();
+    (site, daemon, lfn)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_being_delivered_again_when_its_old_copy_has_left_waits_for_its_trigger() {
+    let (site, daemon, lfn) = left_and_written_anew("1h").await;
+    let waits = "another file lies under its name, and has no trigger yet";
+    let row = site.until_row(&lfn, |row| row.waits_for.as_deref() == Some(waits)).await;
+    assert_eq!(row.state, State::Releasing);
+    site.trigger("a.fits.fz");
+    site.until_row(&lfn, |row| row.state == State::Released && row.delivery > 1).await;
+    assert!(!site.path("a.fits.fz").exists() && !site.has_trigger("a.fits.fz"));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_had_left_and_was_held_for_another_in_its_place_counts_as_released_when_that_is_gone() {
+    let (site, daemon, lfn) = left_and_written_anew("300ms").await;
+    let row = site.until(&lfn, State::Held).await;
+    assert_eq!(row.reason_code.as_deref(), Some("changed"));
+    fs::remove_file(site.path("a.fits.fz")).unwrap();
+    let operator = Operator { who: "ops".to_owned(), reason: "moved away".to_owned() };
+    let retried = site.operate().await.retry(&row, &operator, true).await.unwrap();
+    assert_eq!(retried, Retried::BackTo(State::Released));
+    assert!(site.row(&lfn).await.unwrap().last_evidence.is_some(), "the evidence of its release stays");
+    daemon.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_rucio_stops_nothing_but_time() {
     let site = Site::new(DELETION_ON).await;
@@ -200,6 +242,40 @@ async fn copies_of_the_sample_are_read_back_before_a_file_is_confirmed() {
     daemon.stop().await;
 }
 
+/// A storage says what it has and delivers nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_copies_cannot_be_read_back_keeps_no_other_from_being_confirmed() {
+    let contents = ["CAL", "MUON", "SUBARRAY"].map(fixture);
+    let number = |content: &Vec<u8>| u64::from_str_radix(&blake3::hash(content).to_hex()[..16], 16).unwrap();
+    let sampled = |every: u64| contents.iter().filter(move |content| number(content).is_multiple_of(every));
+    let every = (2..100).find(|every| sampled(*every).count() == 1).unwrap();
+    let the_sample = sampled(every).next().unwrap();
+    let site = Site::new(&DRY_RUN.replace("hold: 200ms", "hold: 1h, read_back: 0")).await;
+    let daemon = site.start();
+    let first = site.deliver("a.fits.fz", the_sample);
+    let others = contents.iter().filter(|content| *content != the_sample).enumerate();
+    let others: Vec<String> = others.map(|(n, content)| site.deliver(&format!("b{n}.fits.fz"), content)).collect();
+    for lfn in others.iter().chain([&first]) {
+        site.until_row(lfn, |row| row.first_look.is_some()).await;
+    }
+    daemon.stop().await;
+    for lfn in others.iter().chain([&first]) {
+        site.age(lfn, Duration::from_secs(1)).await;
+    }
+    site.rucio.faults().stall_downloads(true);
+    // longer than this test
+    let patient = |text: String| text.replace("  account: ingest\n", "  account: ingest\n  timeout: 1h\n");
+    let of_the_sample = |text: String| text.replace("hold: 1h, read_back: 0", &format!("hold: 1s, read_back: {every}"));
+    let daemon = site::Daemon::start(site.config_with(|text| of_the_sample(patient(text))));
+    for lfn in &others {
+        site.until(lfn, State::Confirmed).await;
+    }
+    assert_eq!(site.row(&first).await.unwrap().state, State::Replicated);
+    site.rucio.faults().stall_downloads(false);
+    site.until(&first, State::Confirmed).await;
+    daemon.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_copy_that_no_storage_is_asked_about_is_found_by_reading_it_back() {
     let site = Site::new(&DRY_RUN.replace("hold: 200ms", "hold: 2s, read_back: 1")).await;
@@ -239,40 +315,6 @@ async fn a_copy_that_rots_after_the_proof_is_found_by_its_md5_right_before_the_r
         assert_eq!(site.path("a.fits.fz").exists(), md5);
         daemon.stop().await;
     }
-}
-
-/// A storage says what it has and delivers nothing.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_whose_copies_cannot_be_read_back_keeps_no_other_from_being_confirmed() {
-    let contents = ["CAL", "MUON", "SUBARRAY"].map(fixture);
-    let number = |content: &Vec<u8>| u64::from_str_radix(&blake3::hash(content).to_hex()[..16], 16).unwrap();
-    let sampled = |every: u64| contents.iter().filter(move |content| number(content).is_multiple_of(every));
-    let every = (2..100).find(|every| sampled(*every).count() == 1).unwrap();
-    let the_sample = sampled(every).next().unwrap();
-    let site = Site::new(&DRY_RUN.replace("hold: 200ms", "hold: 1h, read_back: 0")).await;
-    let daemon = site.start();
-    let first = site.deliver("a.fits.fz", the_sample);
-    let others = contents.iter().filter(|content| *content != the_sample).enumerate();
-    let others: Vec<String> = others.map(|(n, content)| site.deliver(&format!("b{n}.fits.fz"), content)).collect();
-    for lfn in others.iter().chain([&first]) {
-        site.until_row(lfn, |row| row.first_look.is_some()).await;
-    }
-    daemon.stop().await;
-    for lfn in others.iter().chain([&first]) {
-        site.age(lfn, Duration::from_secs(1)).await;
-    }
-    site.rucio.faults().stall_downloads(true);
-    // longer than this test
-    let patient = |text: String| text.replace("  account: ingest\n", "  account: ingest\n  timeout: 1h\n");
-    let of_the_sample = |text: String| text.replace("hold: 1h, read_back: 0", &format!("hold: 1s, read_back: {every}"));
-    let daemon = site::Daemon::start(site.config_with(|text| of_the_sample(patient(text))));
-    for lfn in &others {
-        site.until(lfn, State::Confirmed).await;
-    }
-    assert_eq!(site.row(&first).await.unwrap().state, State::Replicated);
-    site.rucio.faults().stall_downloads(false);
-    site.until(&first, State::Confirmed).await;
-    daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -139,11 +139,18 @@ async fn departed(context: &Context, row: FileRow) -> Result<(), StageError> {
         context.ledger.replica_gone(&row).await?;
         now()
     };
+    let waited = Duration::from_millis(u64::try_from(now() - gone_at).unwrap_or(0));
     match on_disk(context, &row).await {
         Ok(None) => return finish(context, &row).await,
         // what was released is gone, and what was delivered in its place is compared as soon as this is settled
         Ok(Some(found)) if found != row.identity() && delivered_again(context, &row).await? => {
             return finish(context, &row).await;
+        }
+        // whoever delivers it again makes its trigger last
+        Ok(Some(found)) if found != row.identity() && waited < release.leftover_grace => {
+            let delay = backoff::patient(gone_at, release.poll, release.poll_max);
+            let why = "another file lies under its name, and has no trigger yet";
+            return context.wait(&row, delay, why).await;
         }
         Ok(Some(found)) if found != row.identity() => {
             return context.hold(&row, "changed", "another file took the place of the one that was released").await;
@@ -154,7 +161,6 @@ async fn departed(context: &Context, row: FileRow) -> Result<(), StageError> {
         }
         Err(error) => return Err(error.into()),
     }
-    let waited = Duration::from_millis(u64::try_from(now() - gone_at).unwrap_or(0));
     if waited < release.leftover_grace {
         let delay = backoff::patient(gone_at, release.poll, release.poll_max);
         let why = "Rucio says the on-site copy is deleted, it is still on disk";
