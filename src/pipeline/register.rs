@@ -115,6 +115,9 @@ async fn still_as_verified(context: &Context, rows: Vec<FileRow>) -> Result<Vec<
             Ok(None) => {
                 let delay = backoff::after_failures(&context.config().retry, row.attempts);
                 let waits_for = "its data file is gone; it goes on when it comes back".to_owned();
+                if row.waits_for.as_deref() != Some(&waits_for) {
+                    tracing::error!(lfn = row.lfn, stage = Register::NAME, "{waits_for}");
+                }
                 context.ledger.postpone(&[Postpone { id: row.id, delay, waits_for, failed: true }]).await?;
             }
             Err(error @ (datadir::Error::Symlink { .. } | datadir::Error::NotAFile { .. })) => {

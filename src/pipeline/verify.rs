@@ -133,7 +133,7 @@ async fn settle(context: &Context, row: &FileRow, reading: Reading) -> Result<Op
             context.ledger.rediscovered(row, found, why, backoff::STILL_WRITING).await?;
         }
         Reading::Missing => {
-            later(context, row, "its data file is gone; it is taken when it comes back".to_owned()).await?;
+            trouble(context, row, "its data file is gone; it is taken when it comes back".to_owned()).await?;
         }
         Reading::Failed(reason) => trouble(context, row, reason).await?,
         Reading::Cancelled => {}
