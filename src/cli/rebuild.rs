@@ -13,6 +13,7 @@ use super::sources::{bar, sources, with};
 use crate::config::Config;
 use crate::custody::State;
 use crate::ledger::{Ledger, Operator};
+use crate::printable::one_line;
 use crate::reconcile::{Rebuilt, Sources, rebuild};
 
 #[derive(Debug, Args)]
@@ -82,6 +83,7 @@ async fn restore(arguments: &Arguments, sources: &Sources, out: &mut dyn Write) 
                     Ok(writeln!(out, "{line}")?)
                 });
             } else if state == State::Held {
+                let lfn = one_line(&lfn);
                 tell(&|out| Ok(writeln!(out, "held: {lfn}\n  {}", reason.as_deref().unwrap_or_default())?));
             }
         }
@@ -92,7 +94,7 @@ async fn restore(arguments: &Arguments, sources: &Sources, out: &mut dyn Write) 
                     let line = json!({ "file": lfn, "outcome": "left", "code": code, "reason": why });
                     return Ok(writeln!(out, "{line}")?);
                 }
-                Ok(writeln!(out, "left out ({code}): {lfn}\n  {why}")?)
+                Ok(writeln!(out, "left out ({code}): {}\n  {why}", one_line(&lfn))?)
             });
         }
     })

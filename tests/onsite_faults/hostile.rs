@@ -84,6 +84,7 @@ async fn a_hostile_name_sends_no_control_character_to_a_terminal_or_a_log() {
             ("status", site.say(&["status"])),
             ("status --json", site.say(&["status", "--json"])),
             ("audit", site.say(&["audit", "--min-age", "0s", "--settle", "100ms"])),
+            ("audit --repair", site.say(&["audit", "--repair", "--min-age", "0s", "--settle", "100ms"])),
             ("audit --json", site.say(&["audit", "--json", "--min-age", "0s", "--settle", "100ms"])),
             ("why", site.say(&["why", &format!("/{NIGHT}/{HOSTILE}")])),
         ];

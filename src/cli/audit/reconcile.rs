@@ -142,7 +142,7 @@ impl Printer<'_> {
                 let line = json!({ "repair": repair, "file": finding.file, "code": finding.code, "outcome": word });
                 writeln!(self.out, "{line}")?;
             } else {
-                writeln!(self.out, "{}: {repair}: {word}", finding.file)?;
+                writeln!(self.out, "{}: {repair}: {word}", one_line(&finding.file))?;
             }
         }
         if self.repairs.is_empty() && !self.arguments.json {
