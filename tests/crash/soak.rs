@@ -29,7 +29,8 @@ const OPEN_FILES: u64 = 200;
 /// Of a soak that takes longer, the last life is the one that begins in its second half: what grows slowly has time to show.
 const LONG: Duration = Duration::from_mins(10);
 /// What the floor of that life may rise by in its last third, in kB and open files. Leaks raise the floor; busy moments do not.
-const RISE: (u64, u64) = (4 << 10, 8);
+/// The caches of five connections to the ledger and the arenas of the allocator fill for eight minutes and more.
+const RISE: (u64, u64) = (8 << 10, 8);
 
 /// What a road asks Rucio for.
 const ENDPOINTS: [Endpoint; 12] = [
