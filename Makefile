@@ -23,7 +23,7 @@ check:                     ## format, lints, documentation
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --no-deps --document-private-items --quiet
 
 licences:                  ## licences, sources and banned crates of the dependencies (deny.toml)
-	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny --version $(DENY_VERSION)
+	@cargo deny --version >/dev/null 2>&1 || cargo install --debug --locked cargo-deny --version $(DENY_VERSION)
 	cargo deny check licenses bans sources
 
 advisories:                ## known weaknesses of the dependencies; needs the network (RustSec's database)
@@ -51,15 +51,19 @@ CAMPAIGN_STORM ?= 50000
 # Triggers of a storm on the real stack, which copies three to five files a second
 CAMPAIGN_REAL_STORM ?= 300
 
+# Triggers of a storm on the real stack that is taken in and registered, and not copied
+CAMPAIGN_BACKLOG ?= 50000
+
 # How long the daemon is suspended on the real stack, in seconds
 CAMPAIGN_PAUSE ?= 180
 
 AT_FULL_LENGTH = DL0_INGEST_CRASH_SECONDS=$(CAMPAIGN_KILLS) DL0_INGEST_CRASH_POINTS=all DL0_INGEST_FAULT_SECONDS=$(CAMPAIGN_FAULTS) \
-  DL0_INGEST_STORM=$(CAMPAIGN_STORM) DL0_INGEST_REAL_STORM=$(CAMPAIGN_REAL_STORM) DL0_INGEST_PAUSE_SECONDS=$(CAMPAIGN_PAUSE) \
+  DL0_INGEST_STORM=$(CAMPAIGN_STORM) DL0_INGEST_REAL_STORM=$(CAMPAIGN_REAL_STORM) \
+  DL0_INGEST_REAL_BACKLOG=$(CAMPAIGN_BACKLOG) DL0_INGEST_PAUSE_SECONDS=$(CAMPAIGN_PAUSE) \
   DL0_INGEST_SOAK_SECONDS=$(CAMPAIGN_SOAK) DL0_INGEST_MODEL=deep
 
 # The tests that take as long as they are told
-LONG = test(/^kills|^soak|^crash::killed|_a_fifth_of_all|a_storm_of_triggers|a_daemon_that_is_suspended/) + binary(custody_model)
+LONG = test(/^kills|^soak|^backlog|^crash::killed|_a_fifth_of_all|a_storm_of_triggers|a_daemon_that_is_suspended/) + binary(custody_model)
 
 campaign: nextest testbed-up ## every test there is, each at its full length; over two hours, as root
 	$(AT_FULL_LENGTH) cargo nextest run --profile campaign --features testbed,failpoints; \

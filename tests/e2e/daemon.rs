@@ -164,6 +164,14 @@ retry: {{initial: 200ms, max: 3s}}
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
+    /// The most memory that it has had since its start, in kB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let pid = self.child.as_ref().unwrap().id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Where its ledger and its audit record are.
     pub(crate) fn state_dir(&self) -> PathBuf {
         self.home.path().join("state")

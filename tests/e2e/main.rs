@@ -24,6 +24,7 @@ mod shift;
 mod stack;
 mod watch;
 
+mod backlog;
 mod bad_deliveries;
 mod copies;
 mod crash;

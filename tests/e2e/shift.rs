@@ -114,12 +114,17 @@ impl Shift {
     }
 
     /// Waits for something, with the daemon alive all the while.
-    pub(crate) async fn until(&mut self, what: &str, mut happened: impl FnMut(&Self) -> bool) {
+    pub(crate) async fn until(&mut self, what: &str, happened: impl FnMut(&Self) -> bool) {
+        self.until_within(Duration::from_mins(1), what, happened).await;
+    }
+
+    /// The same, with a limit of its own.
+    pub(crate) async fn until_within(&mut self, limit: Duration, what: &str, mut happened: impl FnMut(&Self) -> bool) {
         // the daemon is needed by both sides: by the wait to see it alive, by the condition to be asked
         let started = Instant::now();
         while !tokio::task::block_in_place(|| happened(&*self)) {
             assert!(self.daemon.is_running(), "the daemon ended before this: {what}\n{}", self.daemon.last_words());
-            assert!(started.elapsed() < Duration::from_mins(1), "not within a minute: {what}");
+            assert!(started.elapsed() < limit, "not within {limit:?}: {what}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         println!("{:6.1} s  {what}", started.elapsed().as_secs_f64());
