@@ -33,7 +33,8 @@ pub(crate) async fn wait_for(
 /// Waits until every delivered file has left the site, on disk and in Rucio.
 pub(crate) async fn wait_for_release(stack: &Stack, rucio: &Rucio, daemon: &mut Daemon, deliveries: &Deliveries) {
     let all = deliveries.all();
-    let limit = Duration::from_mins(2) + Duration::from_millis(500) * u32::try_from(all.len()).unwrap();
+    // of hundreds, the stack copies and deletes one or two a second beside other work
+    let limit = Duration::from_mins(2) + Duration::from_millis(1500) * u32::try_from(all.len()).unwrap();
     wait_for("every on-site file is gone", limit, daemon, async || {
         all.iter().all(|delivery| delivery.path.symlink_metadata().is_err())
     })
