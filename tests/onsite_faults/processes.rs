@@ -95,7 +95,7 @@ async fn a_daemon_that_stood_still_before_it_ended_a_files_own_rule_asks_again_w
     let of_dataset = ledger.settlement(&file.dataset()).await.unwrap().rule_s.unwrap();
     ledger.close().await;
     clock.set("+900s");
-    site.set_clock_ahead(Duration::from_secs(900));
+    site.set_clock_ahead(Duration::from_mins(15));
     site.end_rule(&of_dataset).await;
     let removed = |entry: &Entry| matches!(&entry.event, Event::RuleRemoved { id, .. } if *id == of_dataset);
     site.rucio.until(|history| history.iter().any(removed)).await;
