@@ -21,7 +21,7 @@ struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     fn at(directory: &Path, size: &str) -> Self {
-        let options = format!("size={size}");
+        let options = format!("size={size},mode=755");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(directory).status();
         assert!(mounted.unwrap().success());
         Self(directory.to_owned())
