@@ -301,7 +301,11 @@ impl Evidence {
 
     /// What a later look is held against.
     pub fn as_first_look(&self) -> FirstLook {
-        FirstLook { at: self.at, rses: self.copies.iter().map(|copy| copy.rse.clone()).collect() }
+        FirstLook {
+            at: self.at,
+            rses: self.copies.iter().map(|copy| copy.rse.clone()).collect(),
+            copies: self.copies.iter().map(|copy| serde_json::json!(copy)).collect(),
+        }
     }
 
     /// How many sites hold a proven copy.
@@ -342,6 +346,10 @@ pub struct FirstLook {
     pub at: UnixMillis,
     /// Where copies were proven then.
     pub rses: Vec<String>,
+    /// The proofs as they were written down, for the audit record: nothing is decided on them. Empty in a ledger from before
+    /// they were kept.
+    #[serde(default)]
+    pub copies: Vec<serde_json::Value>,
 }
 
 #[cfg(test)]

@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_copy_that_was_proven_and_is_not_now_keeps_the_file() {
-        let first = FirstLook { at: 0, rses: vec!["A".to_owned(), "C".to_owned()] };
+        let first = FirstLook { at: 0, rses: vec!["A".to_owned(), "C".to_owned()], copies: Vec::new() };
         let now = evidence(20_000, &[("A", "a"), ("B", "b")]).unwrap();
         let order = ReleaseOrder::new(first, now, (IDENTITY, IDENTITY), Copies::MIN, Duration::ZERO, 20_000);
         assert_eq!(order.err(), Some(KeepReason::Regressed { rse: "C".to_owned() }));
@@ -182,7 +182,7 @@ mod tests {
                 Err(_) => prop_assert!(distinct.len() < 2),
                 Ok(found) => {
                     prop_assert!(distinct.len() >= 2);
-                    let first_look = FirstLook { at: first, rses: found.as_first_look().rses };
+                    let first_look = FirstLook { at: first, ..found.as_first_look() };
                     let hold = Duration::from_secs(hold);
                     let order = ReleaseOrder::new(first_look, found, (IDENTITY, IDENTITY), Copies::MIN, hold, now);
                     if let Ok(order) = order {

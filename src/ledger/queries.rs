@@ -107,6 +107,19 @@ impl Ledger {
             .map_err(|e| self.database(e))
     }
 
+    /// When copies of a file were last read back whole since it was registered, and what was found, as JSON.
+    pub async fn read_back(&self, file: &FileRow) -> Result<Option<(UnixMillis, String)>, Error> {
+        sqlx::query_as(
+            "SELECT at, detail FROM events WHERE file_id = $1 AND kind = 'read-back' AND id >
+                 coalesce((SELECT max(id) FROM events WHERE file_id = $1 AND kind = 'registered'), 0)
+             ORDER BY id DESC LIMIT 1",
+        )
+        .bind(file.id)
+        .fetch_optional(&self.reader)
+        .await
+        .map_err(|e| self.database(e))
+    }
+
     /// Whether any file is on site that a rule must protect there.
     pub async fn any_protected(&self) -> Result<bool, Error> {
         sqlx::query_scalar(concat!("SELECT EXISTS (SELECT 1 FROM files WHERE ", protected!(), ")"))

@@ -14,6 +14,8 @@ use super::{Context, StageError, blocking};
 
 /// The end of rule C.
 pub(super) const RELEASE: &str = "release";
+/// What justifies giving up a file on site.
+pub(super) const ORDER: &str = "order";
 
 /// What is about to be done to a file, and what justifies it.
 pub(super) struct Effect {
@@ -127,8 +129,18 @@ async fn record(context: &Context, row: &FileRow, effect: Effect) -> Result<Map<
     put("identity", json!(effect.identity));
     put("contents", json!(contents));
     put(effect.because.0, effect.because.1);
+    if effect.because.0 == ORDER {
+        put("read_back", read_back(context, row).await?);
+    }
     put("rules", json!({ "a": rule_a, "b": row.rule_b, "c": row.rule_c }));
     put("account", json!(config.rucio.account));
     put("onsite_rse", json!(config.onsite_rse));
     Ok(record)
+}
+
+/// The copies that were read back, if the file is one of the sample.
+async fn read_back(context: &Context, row: &FileRow) -> Result<Value, StageError> {
+    let Some((at, found)) = context.ledger.read_back(row).await? else { return Ok(Value::Null) };
+    let found: Value = serde_json::from_str(&found).unwrap_or(Value::String(found));
+    Ok(json!({ "at": at, "found": found }))
 }

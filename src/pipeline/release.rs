@@ -14,7 +14,7 @@ use crate::custody::{Doubt, Evidence, KeepReason, ReleaseOrder, State};
 use crate::ledger::{EndOfRule, FileRow, Intent, now};
 use crate::rucio::{Kind, ReplicaState};
 
-use super::announce::{Effect, RELEASE, announce};
+use super::announce::{Effect, ORDER, RELEASE, announce};
 use super::look::{look, remember_first};
 use super::on_site::{delivered_again, on_site};
 use super::{Context, Stage, StageError, backoff, brakes, may_be_acted_upon, protection};
@@ -174,7 +174,7 @@ async fn give_up(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Resu
         let why = "the rule that protects the on-site copy is not on record";
         return context.hold(row, "no-rule", why).await.map(|()| false);
     };
-    let because = ("order", serde_json::json!(order));
+    let because = (ORDER, serde_json::json!(order));
     announce(context, row, Effect { name: RELEASE, identity: row.identity(), because }).await?;
     let attempts = Arc::new(AtomicU32::new(0));
     let (counted, fresh) = (Arc::clone(&attempts), freshness(order));

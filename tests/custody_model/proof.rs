@@ -88,7 +88,7 @@ pub(crate) fn remembered(evidence: &Evidence) -> FirstSeen {
 
 fn recalled(first: FirstSeen) -> FirstLook {
     let rses = (0..RSES).filter(|rse| first.proven[*rse]).map(|rse| NAMES[rse].to_owned()).collect();
-    FirstLook { at: 0, rses }
+    FirstLook { at: 0, rses, copies: Vec::new() }
 }
 
 /// Whether a copy that was proven first is not proven now.

@@ -240,6 +240,12 @@ async fn copies_of_the_sample_are_read_back_before_a_file_is_confirmed() {
     let detail = events[at("read-back")].detail.as_deref().unwrap();
     assert!(detail.contains("STORAGE-2") && detail.contains("STORAGE-3"), "{detail}");
     daemon.stop().await;
+    let audit = fs::read_to_string(site.state().join("audit.jsonl")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(audit.lines().next().unwrap()).unwrap();
+    let read_back = &record["read_back"];
+    assert_eq!(read_back["at"], events[at("read-back")].at, "{record:#}");
+    assert_eq!(read_back["found"]["rses"], serde_json::json!(["STORAGE-2", "STORAGE-3"]), "{record:#}");
+    assert_eq!(read_back["found"]["blake3"], record["contents"]["blake3"], "{record:#}");
 }
 
 /// A storage says what it has and delivers nothing.

@@ -10,7 +10,7 @@ use crate::ledger::{EndOfRule, FileRow, now};
 use crate::names::Did;
 use crate::rucio::{ReplicaQuery, ReplicaState};
 
-use super::super::announce::{Effect, announce};
+use super::super::announce::{Effect, ORDER, announce};
 use super::super::look::{UNTRUE_LIST, is_known, look};
 use super::super::on_site::{RuleC, delivered_again, on_disk, rule_c};
 use super::super::{Context, Stage, StageError, backoff, blocking, brakes, protection};
@@ -196,7 +196,7 @@ async fn remove_leftover(context: &Context, row: &FileRow) -> Result<(), StageEr
     }
     let because = serde_json::json!(order);
     context.ledger.remark(row, "removing-leftover", &because.to_string()).await?;
-    let effect = Effect { name: "remove-leftover", identity: row.identity(), because: ("order", because) };
+    let effect = Effect { name: "remove-leftover", identity: row.identity(), because: (ORDER, because) };
     announce(context, row, effect).await?;
     let (data, name, identity) = (context.data.clone(), row.name()?, row.identity());
     let holds = freshness(&order);
