@@ -240,7 +240,7 @@ fn redirected(from: &Url, headers: &HeaderMap) -> Result<Url, Error> {
 }
 
 /// The URL to ask for a physical name.
-fn http_url(pfn: &str) -> Result<Url, Error> {
+pub(super) fn http_url(pfn: &str) -> Result<Url, Error> {
     let unsupported = || Error::Unsupported { pfn: pfn.split(['?', '#']).next().unwrap_or_default().to_owned() };
     let (scheme, rest) = pfn.split_once("://").ok_or_else(unsupported)?;
     let scheme = match scheme {

@@ -6,9 +6,8 @@
 mod client;
 mod digest;
 
-use url::Url;
-
 use crate::tls::is_loopback;
+use client::http_url;
 
 pub use client::{Client, Found, QUESTIONS, ReadBack, Settings};
 pub use digest::Algorithm;
@@ -18,14 +17,13 @@ mod tests;
 
 /// Of a copy's URLs, in the order in which Rucio would use them, the one to ask: the first over TLS, or else the first.
 pub fn best_url(urls: &[String]) -> Option<&str> {
-    let over_tls = |url: &&String| url.starts_with("davs://") || url.starts_with("https://");
+    let over_tls = |pfn: &&String| http_url(pfn).is_ok_and(|url| url.scheme() == "https");
     urls.iter().find(over_tls).or(urls.first()).map(String::as_str)
 }
 
 /// Whether somebody on the way could answer in the storage's place: plain HTTP to another host.
-pub fn is_open_to_others(url: &str) -> bool {
-    let plain = ["dav://", "http://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-    plain.is_some_and(|rest| Url::parse(&format!("http://{rest}")).map_or(true, |url| !is_loopback(&url)))
+pub fn is_open_to_others(pfn: &str) -> bool {
+    http_url(pfn).is_ok_and(|url| url.scheme() == "http" && !is_loopback(&url))
 }
 
 /// The storage did not say what was asked. URLs are shown without their query, which may hold a signature.
