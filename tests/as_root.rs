@@ -2,47 +2,23 @@
 #![allow(clippy::unwrap_used)]
 
 mod cli_support;
+#[allow(dead_code, reason = "some of them are for other tests")]
+#[path = "onsite_faults/mounts.rs"]
+mod mounts;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use cli_support::site::Site;
 use cli_support::sound_file;
+use mounts::Mount;
 
 /// A user with no rights of its own.
 const NOBODY: u32 = 65_534;
-
-/// A file system of its own, gone with the value.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn at(directory: &Path, size: &str) -> Self {
-        let options = format!("size={size},mode=755");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(directory).status();
-        assert!(mounted.unwrap().success());
-        Self(directory.to_owned())
-    }
-
-    /// Leaves no block free, and says which file took them.
-    fn fill(&self) -> PathBuf {
-        let path = self.0.join("filler");
-        // ends with "no space left on device"
-        let full = fs::write(&path, vec![1; 64 << 20]).unwrap_err();
-        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // lazily: a daemon whose test failed may still be using it
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 /// As ACADA delivers: the file, then a symlink to its bare name.
 fn deliver(site: &Site, name: &str) {
@@ -55,19 +31,19 @@ fn deliver(site: &Site, name: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_on_a_full_disk_is_told_of_and_the_files_go_on_when_there_is_space() {
     let site = Site::new().await;
-    let disk = SmallDisk::at(&site.directory.path().join("state"), "4m");
+    let disk = Mount::memory(&site.directory.path().join("state"), "4m");
     let mut daemon = site.run();
     let said = tokio::task::spawn_blocking(move || {
         daemon.until("ready");
         deliver(&site, "before.fits.fz");
         daemon.until("file registered");
-        let filler = disk.fill();
+        let ballast = disk.fill();
         // more than what the ledger has room for in its files as they are
         for number in 0..40 {
             deliver(&site, &format!("meanwhile-{number}.fits.fz"));
         }
         let trouble = daemon.until("disk is full");
-        fs::remove_file(filler).unwrap();
+        drop(ballast);
         let registered: BTreeSet<String> =
             (0..40).map(|_| daemon.until("file registered")["lfn"].to_string()).collect();
         daemon.signal("-TERM");

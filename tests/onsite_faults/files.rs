@@ -74,6 +74,22 @@ async fn a_file_that_changes_before_it_is_registered_is_verified_anew_or_held() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_vanishes_before_it_is_registered_is_told_of_and_goes_on_when_it_is_back() {
+    let site = site().await;
+    site.rucio.faults().rucio_down(Outage::Refuse);
+    let daemon = Daemon::start(&site, &[]);
+    let file = deliver(&site);
+    site.until_state(&file, State::Verified).await;
+    let (path, away) = (site.storage(1).join(&file.path), site.root().join("away"));
+    fs::rename(&path, &away).unwrap();
+    site.rucio.faults().rucio_up();
+    let told = daemon.until_said(&site, "its data file is gone; it goes on when it comes back").await;
+    assert_eq!((&told["level"], &told["lfn"]), (&"ERROR".into(), &file.lfn().into()), "{told:#}");
+    fs::rename(&away, &path).unwrap();
+    ends_well(&site, daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_changes_before_its_first_copy_is_held_and_never_copied_wrongly() {
     each(|how| async move {
         let site = site().await;

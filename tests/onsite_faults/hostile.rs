@@ -91,6 +91,11 @@ async fn a_hostile_name_sends_no_control_character_to_a_terminal_or_a_log() {
         said.push(("verify", say(&["verify", directory])));
         said.push(("verify --json", say(&["verify", "--json", directory])));
         daemon.kill().await;
+        // a rebuild leaves to the daemon what has a trigger
+        fs::remove_file(night.join(format!("{HOSTILE}.trigger"))).unwrap();
+        fs::remove_file(site.state().join("ledger.db")).unwrap();
+        said.push(("rebuild", site.say(&["rebuild", "--dry-run"])));
+        said.push(("rebuild --json", site.say(&["rebuild", "--dry-run", "--json"])));
         let mut texts: Vec<(&str, String)> = vec![("the log", fs::read_to_string(site.log()).unwrap())];
         texts.extend(said.into_iter().map(|(what, said)| (what, said.out + &said.err)));
         for (what, text) in &texts {
@@ -98,7 +103,7 @@ async fn a_hostile_name_sends_no_control_character_to_a_terminal_or_a_log() {
             assert_eq!(obeyed, None, "{what}, log as {format}");
             assert!(!text.lines().any(|line| line.starts_with("all is well")), "{what}, log as {format}: {text}");
         }
-        for what in ["the log", "status", "audit", "verify"] {
+        for what in ["the log", "status", "audit", "verify", "rebuild"] {
             let text = &texts.iter().find(|(name, _)| name == &what).unwrap().1;
             assert!(text.contains("all is well"), "{what} does not name it: {text}");
         }
