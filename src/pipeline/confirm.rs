@@ -8,7 +8,8 @@ use crate::ledger::{FileRow, Postpone, now};
 
 use super::look::{look, remember_first};
 use super::on_site::can_still_be_copied;
-use super::{Context, Stage, StageError, backoff, read_back};
+use super::read_back::{self, Unread};
+use super::{Context, Stage, StageError, backoff};
 
 /// Gathers evidence.
 pub struct Confirm;
@@ -45,23 +46,25 @@ impl Stage for Confirm {
     }
 }
 
-/// Once a storage does not deliver, the others of the sample wait: each would wait as long for nothing.
-async fn read_back_each(context: &Context, sampled: Vec<(FileRow, Evidence)>) -> Result<(), StageError> {
+/// Once a storage does not deliver, the others of the sample wait: each would wait as long for nothing. Those that failed
+/// before come last, so that what is wrong with one file keeps no other from being read.
+async fn read_back_each(context: &Context, mut sampled: Vec<(FileRow, Evidence)>) -> Result<(), StageError> {
+    sampled.sort_by_key(|(row, _)| read_back::has_failed(row));
     let mut silent = false;
     for (row, evidence) in sampled {
         let read = if silent {
-            Err(Doubt::Unknown("another file's copies could not be read back just now".to_owned()))
+            Err(Doubt::Unknown("the storages, which did not deliver another file just now".to_owned()).into())
         } else {
             read_back::read(context, &row, &evidence).await?
         };
         match read {
             Ok(()) => confirmed(context, &row, &evidence).await?,
-            Err(Doubt::Contradiction(reason)) => context.hold(&row, "evidence", &reason).await?,
-            Err(Doubt::NotYet(reason) | Doubt::Unknown(reason)) => {
+            Err(Unread { doubt: Doubt::Contradiction(reason), .. }) => context.hold(&row, "evidence", &reason).await?,
+            Err(Unread { doubt: Doubt::NotYet(reason) | Doubt::Unknown(reason), silent: now_silent }) => {
                 if !context.shutdown.is_cancelled() && context.troubles.is_news(&row.lfn, "not read back") {
                     tracing::warn!(lfn = row.lfn, "the file waits to be confirmed, and is tried again: {reason}");
                 }
-                silent = true;
+                silent |= now_silent;
                 let config = context.config().confirm;
                 let delay = backoff::patient(row.state_since, config.poll, config.poll_max);
                 context.wait(&row, delay, &reason).await?;

@@ -14,9 +14,30 @@ use crate::storage::{Error, ReadBack, best_url};
 use super::look::SCHEMES;
 use super::{Context, StageError};
 
+const UNREADABLE: &str = "cannot be read back";
+
+/// Whether it waits because its own copies could not be read back.
+pub(super) fn has_failed(row: &FileRow) -> bool {
+    row.waits_for.as_ref().is_some_and(|why| why.contains(UNREADABLE))
+}
+
 /// Whether the file is one of the sample.
 pub(super) fn is_wanted(context: &Context, row: &FileRow) -> Result<bool, StageError> {
     Ok(is_sampled(&row.contents()?.blake3, context.config().confirm.read_back))
+}
+
+/// Why the copies of a file are not proven by their bytes.
+pub(super) struct Unread {
+    /// What is doubted.
+    pub(super) doubt: Doubt,
+    /// The storage gave no answer in time, and would give none for other files.
+    pub(super) silent: bool,
+}
+
+impl From<Doubt> for Unread {
+    fn from(doubt: Doubt) -> Self {
+        Self { doubt, silent: false }
+    }
 }
 
 /// Reads the proven copies back.
@@ -24,7 +45,7 @@ pub(super) async fn read(
     context: &Context,
     row: &FileRow,
     evidence: &Evidence,
-) -> Result<Result<(), Doubt>, StageError> {
+) -> Result<Result<(), Unread>, StageError> {
     let contents = row.contents()?;
     let (did, started) = (row.did(), Instant::now());
     let expression = context.config().offsite.expression.clone();
@@ -39,17 +60,18 @@ pub(super) async fn read(
     let (listings, contents) = (&listings, &contents);
     let copies = try_join_all(rses.iter().map(|&rse| async move {
         let pfns = listings.iter().find_map(|listing| listing.pfns.get(rse));
-        let pfn = best_url(pfns.map_or(&[], Vec::as_slice)).ok_or_else(|| {
-            Doubt::Unknown(format!("the copy at {rse} cannot be read back: Rucio names no URL of it"))
-        })?;
-        judge(rse, context.storage.read_back(pfn, contents.bytes).await, contents.bytes, &contents.blake3)
+        let pfn = best_url(pfns.map_or(&[], Vec::as_slice))
+            .ok_or_else(|| Doubt::Unknown(format!("the copy at {rse} {UNREADABLE}: Rucio names no URL of it")))?;
+        let answer = context.storage.read_back(pfn, contents.bytes).await;
+        let silent = answer.as_ref().is_err_and(Error::is_transient);
+        judge(rse, answer, contents.bytes, &contents.blake3).map_err(|doubt| Unread { doubt, silent })
     }));
     let read = tokio::select! {
         read = copies => read,
-        () = context.shutdown.cancelled() => Err(Doubt::Unknown("its copies being read back".to_owned())),
+        () = context.shutdown.cancelled() => Err(Doubt::Unknown("its copies being read back".to_owned()).into()),
     };
-    if let Err(doubt) = read {
-        return Ok(Err(doubt));
+    if let Err(unread) = read {
+        return Ok(Err(unread));
     }
     let detail = serde_json::json!({"rses": rses, "bytes": contents.bytes, "blake3": contents.blake3});
     context.ledger.remark(row, "read-back", &detail.to_string()).await?;
@@ -78,9 +100,9 @@ fn judge(rse: &str, answer: Result<ReadBack, Error>, bytes: u64, blake3: &str) -
             if read.bytes > bytes { " and more" } else { "" },
         ))),
         Err(Error::NotFound { url }) => {
-            Err(Doubt::Contradiction(format!("the copy at {rse} cannot be read back: {url} does not exist")))
+            Err(Doubt::Contradiction(format!("the copy at {rse} {UNREADABLE}: {url} does not exist")))
         }
-        Err(error) => Err(Doubt::Unknown(format!("the copy at {rse} cannot be read back: {error}"))),
+        Err(error) => Err(Doubt::Unknown(format!("the copy at {rse} {UNREADABLE}: {error}"))),
     }
 }
 
