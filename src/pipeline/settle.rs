@@ -260,9 +260,8 @@ async fn end(
     }
     let fresh = facts.freshness();
     if !fresh() {
-        tracing::warn!(dataset = dataset.name, "{TOO_OLD}");
         all_stand(context, batch).await?;
-        return Ok(Turn::Moved);
+        return Ok(Turn::Stays(Unsettled(TOO_OLD.to_owned())));
     }
     let record = |(held, file): (&Held, &Resting)| json!({ "lfn": held.lfn, "rule": file.rule_b, "first": held.first, "further": held.dataset });
     let records: Vec<Value> = facts.files.iter().zip(batch).map(record).collect();
