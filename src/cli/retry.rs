@@ -10,7 +10,7 @@ use super::ledger::lfn_of;
 use super::operator::{Reason, change};
 use super::why::unknown;
 use crate::config::Config;
-use crate::custody::State;
+use crate::custody::{State, UnderItsName};
 use crate::datadir::{self, DataDir};
 use crate::ledger::{FileRow, Retried};
 
@@ -36,8 +36,8 @@ pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> 
         }
         let mut retried = Vec::new();
         for row in rows {
-            let free = name_is_free(&opened.config, &row)?;
-            let outcome = opened.ledger.retry(&row, &operator, free).await?;
+            let found = under_its_name(&opened.config, &row)?;
+            let outcome = opened.ledger.retry(&row, &operator, found).await?;
             retried.push((row.lfn, outcome));
         }
         Ok(retried)
@@ -53,18 +53,18 @@ pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> 
     Ok(exit)
 }
 
-/// Whether nothing but the file itself lies under the name of one that had left the site, or nothing at all under that of one
-/// that was leaving. Of others it does not matter.
-fn name_is_free(config: &Config, row: &FileRow) -> Result<bool, Failure> {
-    let had_left = match row.held_from.as_deref().and_then(State::parse) {
-        Some(State::Released) => true,
-        Some(State::Releasing) => false,
-        _ => return Ok(false),
-    };
+/// What lies on site under the name of a file that had left. One that had not is taken for itself: it does not matter.
+fn under_its_name(config: &Config, row: &FileRow) -> Result<UnderItsName, Failure> {
+    if !matches!(row.held_from.as_deref().and_then(State::parse), Some(State::Released | State::Releasing)) {
+        return Ok(UnderItsName::Itself);
+    }
     let data = DataDir::new(&config.data_path, &config.vo);
     match data.identity(Path::new(row.lfn.trim_start_matches('/'))) {
-        Ok(found) => Ok(found.is_none_or(|found| had_left && found == row.identity())),
-        Err(datadir::Error::Symlink { .. } | datadir::Error::NotAFile { .. }) => Ok(false),
+        Ok(None) => Ok(UnderItsName::Nothing),
+        Ok(Some(found)) if found == row.identity() => Ok(UnderItsName::Itself),
+        Ok(Some(_)) | Err(datadir::Error::Symlink { .. } | datadir::Error::NotAFile { .. }) => {
+            Ok(UnderItsName::Another)
+        }
         Err(error) => Err(Failure::environment(error)),
     }
 }

@@ -17,7 +17,7 @@ pub use evidence::{
     sites_on_record,
 };
 pub use order::{KeepReason, ReleaseOrder, is_fresh};
-pub use retry::{HeldFile, NoWayBack};
+pub use retry::{HeldFile, NoWayBack, UnderItsName};
 pub use state::{IllegalMove, State};
 
 /// Milliseconds since 1970-01-01T00:00:00 UTC.

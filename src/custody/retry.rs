@@ -2,6 +2,17 @@
 
 use super::State;
 
+/// What lies on site under the name of a file that had left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnderItsName {
+    /// Nothing.
+    Nothing,
+    /// The file itself.
+    Itself,
+    /// Another file, or no file.
+    Another,
+}
+
 /// What decides it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools)] // independent facts, each asked by its name
@@ -16,8 +27,10 @@ pub struct HeldFile {
     pub replicated: bool,
     /// Its release is on record as carried out ([`release_is_on_record`](super::invariants::release_is_on_record)).
     pub released: bool,
-    /// Nothing but the file itself lies under its name; of one that was held while it was being released, nothing at all.
-    pub name_is_free: bool,
+    /// It was held because something else lay in its place, and not because its copies were in doubt.
+    pub displaced: bool,
+    /// What lies under its name now.
+    pub found: UnderItsName,
 }
 
 /// Why a file cannot be put back on its road.
@@ -29,6 +42,12 @@ pub enum NoWayBack {
          move that and its trigger away, or deliver it under a name of its own, then retry"
     )]
     Released,
+    /// Its release was carried out, and its copies came into doubt before that was on record.
+    #[error(
+        "Rucio has deleted it on site, and its off-site copies were in doubt when it was held; put the same file back under \
+         its name, then retry: it takes its road anew. Without it, see dl0-ingest audit --copies"
+    )]
+    InDoubt,
     /// It was held as one that had left the site, and the ledger does not show that it had.
     #[error(
         "it was released before it was held, and the record of that release is not whole; see dl0-ingest audit --copies"
@@ -45,11 +64,22 @@ impl HeldFile {
     pub fn back_to(self) -> Result<State, NoWayBack> {
         match self.from.ok_or(NoWayBack::Unknown)? {
             State::Released if !self.released => Err(NoWayBack::Unrecorded),
-            State::Released if !self.name_is_free => Err(NoWayBack::Released),
+            State::Released if self.found == UnderItsName::Another => Err(NoWayBack::Released),
             State::Released => Ok(State::Released),
-            // it had left, and something else was in its place when that was to be put on record
-            State::Releasing if self.released && self.name_is_free => Ok(State::Released),
-            State::Held | State::Rejected => Err(NoWayBack::Unknown),
+            // it had left, and that was not on record yet; what lies there and may be itself takes the road anew
+            State::Releasing if self.released => match (self.found, self.displaced) {
+                (UnderItsName::Nothing, true) => Ok(State::Released),
+                (UnderItsName::Nothing, false) => Err(NoWayBack::InDoubt),
+                (UnderItsName::Another, true) => Err(NoWayBack::Released),
+                (UnderItsName::Itself, _) | (UnderItsName::Another, false) => self.on_its_road(State::Releasing),
+            },
+            from => self.on_its_road(from),
+        }
+    }
+
+    fn on_its_road(self, from: State) -> Result<State, NoWayBack> {
+        match from {
+            State::Held | State::Rejected | State::Released => Err(NoWayBack::Unknown),
             _ if !self.verified => Ok(State::Discovered),
             State::Discovered => Ok(State::Discovered),
             State::Verified => Ok(State::Verified),
@@ -69,17 +99,19 @@ mod tests {
     #[test]
     fn no_file_comes_back_further_than_replicated_nor_further_than_it_was() {
         for from in State::ALL {
-            for bits in 0..32_u8 {
+            for bits in 0..96_u8 {
                 let file = HeldFile {
                     from: Some(from),
                     verified: bits & 1 > 0,
                     protected: bits & 2 > 0,
                     replicated: bits & 4 > 0,
                     released: bits & 8 > 0,
-                    name_is_free: bits & 16 > 0,
+                    displaced: bits & 16 > 0,
+                    found: [UnderItsName::Nothing, UnderItsName::Itself, UnderItsName::Another][usize::from(bits / 32)],
                 };
                 let Ok(back) = file.back_to() else {
-                    assert!(matches!(from, State::Released | State::Rejected | State::Held), "{file:?}");
+                    let had_left = from == State::Releasing && file.released && file.found != UnderItsName::Itself;
+                    assert!(had_left || matches!(from, State::Released | State::Rejected | State::Held), "{file:?}");
                     continue;
                 };
                 if from == State::Released || back == State::Released {
@@ -87,7 +119,8 @@ mod tests {
                         matches!(from, State::Releasing | State::Released) && back == State::Released,
                         "{file:?} to {back}"
                     );
-                    assert!(file.released && file.name_is_free, "{file:?} to {back}");
+                    assert!(file.released && file.found != UnderItsName::Another, "{file:?} to {back}");
+                    assert!(from == State::Released || file.displaced, "its copies are in doubt: {file:?} to {back}");
                     continue;
                 }
                 assert!(back <= State::Replicated && back <= from, "{file:?} to {back}");
@@ -102,7 +135,8 @@ mod tests {
             protected: true,
             replicated: true,
             released: true,
-            name_is_free: true,
+            displaced: true,
+            found: UnderItsName::Nothing,
         };
         assert_eq!(unknown.back_to(), Err(NoWayBack::Unknown));
     }

@@ -4,7 +4,7 @@ use sqlx::{Sqlite, Transaction};
 
 use crate::custody::brakes::{Target, Trip};
 use crate::custody::invariants::release_is_on_record;
-use crate::custody::{HeldFile, NoWayBack, State};
+use crate::custody::{HeldFile, NoWayBack, State, UnderItsName};
 
 use super::claims::carried_out;
 use super::{Error, FileRow, Ledger, now};
@@ -120,12 +120,13 @@ impl Ledger {
     }
 
     /// Puts a held file back on its road, with nothing left of its evidence; makes a waiting one due at once. One that had
-    /// left the site counts as released again if `name_is_free`: nothing but itself lies under its name there.
-    pub async fn retry(&self, row: &FileRow, operator: &Operator, name_is_free: bool) -> Result<Retried, Error> {
+    /// left the site counts as released again, if `found`, what lies under its name there, is not another file. Of other files
+    /// that does not matter.
+    pub async fn retry(&self, row: &FileRow, operator: &Operator, found: UnderItsName) -> Result<Retried, Error> {
         let mut tx = self.begin().await?;
         let retried = match row.state {
             State::Released | State::Rejected => return Ok(Retried::Ended(row.state)),
-            State::Held => match held(row, name_is_free).back_to() {
+            State::Held => match held(row, found).back_to() {
                 Err(no) => return Ok(Retried::No(no)),
                 Ok(back) if self.begin_again(&mut tx, row, back, operator).await? => Retried::BackTo(back),
                 Ok(_) => return Ok(Retried::Moved),
@@ -240,7 +241,7 @@ fn key(target: &Target) -> (&'static str, &str) {
     }
 }
 
-fn held(row: &FileRow, name_is_free: bool) -> HeldFile {
+fn held(row: &FileRow, found: UnderItsName) -> HeldFile {
     HeldFile {
         from: row.held_from.as_deref().and_then(State::parse),
         verified: row.contents().is_ok(),
@@ -250,7 +251,8 @@ fn held(row: &FileRow, name_is_free: bool) -> HeldFile {
             && row.reason_code.as_deref() != Some("unprotected"),
         replicated: row.rule_b.is_some() && row.first_rse.is_some(),
         released: release_is_on_record(row.last_evidence.as_deref(), row.replica_gone_at.is_some()).is_ok(),
-        name_is_free,
+        displaced: row.reason_code.as_deref() == Some("changed"),
+        found,
     }
 }
 

@@ -107,10 +107,12 @@ macro_rules! quiet {
     };
 }
 
-/// A file that has left the site. One that is held since (other content lies under its name) is held off site as before.
+/// A file that has left the site. One that is held since (other content lies under its name), or was held before it was on
+/// record that it had left, is held off site as before.
 macro_rules! gone {
     () => {
-        "(state = 'released' OR (state = 'held' AND held_from = 'released'))"
+        "(state = 'released' OR (state = 'held'
+             AND (held_from = 'released' OR (held_from = 'releasing' AND replica_gone_at IS NOT NULL))))"
     };
 }
 

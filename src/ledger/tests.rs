@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 use crate::custody::brakes::{Brake, HOUR, Limits, MINUTE, Target};
 use crate::custody::invariants::{Standing, outage_is_nobodys_fault};
-use crate::custody::{Contents, FileIdentity};
+use crate::custody::{Contents, FileIdentity, UnderItsName};
 use crate::names::{Did, Lfn};
 
 const FILE: &str = "/ctao/acada/dl0/LST/a.fits.fz";
@@ -282,7 +282,7 @@ async fn a_release_that_is_being_carried_out_is_hastened_by_a_restart_alone() {
     first.reset_breaker(&operator()).await.unwrap();
     first.place_hold(&Target::All, &operator()).await.unwrap();
     assert!(first.lift_hold(&Target::All, &operator()).await.unwrap());
-    assert_eq!(first.retry(&releasing, &operator(), true).await.unwrap(), Retried::UnderWay);
+    assert_eq!(first.retry(&releasing, &operator(), UnderItsName::Nothing).await.unwrap(), Retried::UnderWay);
     assert!(first.claim(State::Releasing, 1).await.unwrap().rows.is_empty());
     // whoever carried it out has given up for now
     let wait = Postpone { id: row.id, delay: Duration::from_hours(1), waits_for: "Rucio".to_owned(), failed: false };

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use dl0_ingest::custody::State;
 use dl0_ingest::custody::brakes::Target;
+use dl0_ingest::custody::{State, UnderItsName};
 use dl0_ingest::embedded::ReplicaState;
 use dl0_ingest::ledger::{FileRow, Operator, Retried, TooLate};
 use dl0_ingest::names::Did;
@@ -161,10 +161,10 @@ async fn a_held_file_whose_copy_was_mended_is_proven_anew_from_the_beginning() {
     }
     let ledger = site.operate().await;
     let row = ledger.by_lfn(&lfn).await.unwrap().unwrap();
-    assert_eq!(ledger.retry(&row, &ada(), false).await.unwrap(), Retried::BackTo(State::Replicated));
+    assert_eq!(ledger.retry(&row, &ada(), UnderItsName::Itself).await.unwrap(), Retried::BackTo(State::Replicated));
     ledger.reset_breaker(&ada()).await.unwrap();
     let row = site.until(&lfn, State::Released).await;
-    assert_eq!(ledger.retry(&row, &ada(), false).await.unwrap(), Retried::Ended(State::Released));
+    assert_eq!(ledger.retry(&row, &ada(), UnderItsName::Itself).await.unwrap(), Retried::Ended(State::Released));
     let events: Vec<String> = ledger.events(&row).await.unwrap().into_iter().map(|event| event.kind).collect();
     let retried = events.iter().position(|kind| kind == "retried").unwrap();
     let looked = events.iter().rposition(|kind| kind == "first-look").unwrap();

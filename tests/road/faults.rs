@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use dl0_ingest::custody::State;
+use dl0_ingest::custody::{NoWayBack, State, UnderItsName};
 use dl0_ingest::embedded::{Answer, Daemon, Endpoint, Event, ReplicaState};
+use dl0_ingest::ledger::{Operator, Retried};
 use dl0_ingest::names::Did;
 use rand::RngExt as _;
 
@@ -36,6 +37,38 @@ async fn a_file_that_the_reaper_left_on_disk_is_reported_until_somebody_removes_
     assert_eq!(fs::read(site.path("a.fits.fz")).unwrap(), content);
     fs::remove_file(site.path("a.fits.fz")).unwrap();
     site.until(&lfn, State::Released).await;
+    daemon.stop().await;
+}
+
+/// What has left by an order that was good, and whose copies came into doubt right after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_had_left_and_whose_copies_are_in_doubt_counts_as_released_only_after_a_road_anew() {
+    let removed = DELETION_ON.replace("deletion: on", "deletion: on, leftover: remove, leftover_grace: 2s");
+    let site = Site::new(&removed).await;
+    site.rucio.faults().leave_files(true);
+    let daemon = site.start();
+    let content = fixture("SUBARRAY");
+    let lfn = site.deliver("a.fits.fz", &content);
+    site.until_row(&lfn, |row| row.replica_gone_at.is_some()).await;
+    let copy = site.storage(3).join(&lfn[1..]);
+    let good = fs::read(&copy).unwrap();
+    let mut bad = good.clone();
+    bad[20_000] ^= 1;
+    fs::write(&copy, bad).unwrap();
+    let row = site.until(&lfn, State::Held).await;
+    assert_eq!(row.reason_code.as_deref(), Some("evidence"));
+    fs::rename(site.path("a.fits.fz"), site.path("away")).unwrap();
+    let operator = Operator { who: "ops".to_owned(), reason: "the copy was mended".to_owned() };
+    let ledger = site.operate().await;
+    let nothing_there = ledger.retry(&row, &operator, UnderItsName::Nothing).await.unwrap();
+    assert_eq!(nothing_there, Retried::No(NoWayBack::InDoubt));
+    fs::rename(site.path("away"), site.path("a.fits.fz")).unwrap();
+    fs::write(&copy, good).unwrap();
+    ledger.reset_breaker(&operator).await.unwrap();
+    assert_eq!(ledger.retry(&row, &operator, UnderItsName::Itself).await.unwrap(), Retried::BackTo(State::Verified));
+    site.rucio.faults().leave_files(false);
+    site.until(&lfn, State::Released).await;
+    assert!(!site.path("a.fits.fz").exists());
     daemon.stop().await;
 }
 

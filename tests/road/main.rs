@@ -18,11 +18,13 @@ mod start;
 use std::fs;
 use std::time::Duration;
 
-use dl0_ingest::custody::State;
+use dl0_ingest::custody::{NoWayBack, State, UnderItsName};
 use dl0_ingest::embedded::{Daemon, Outage, ReplicaState};
 use dl0_ingest::ledger::{Operator, Retried};
 use dl0_ingest::names::Did;
 
+use reconcile::sources;
+use rules::removed;
 use site::{Site, fixture, lfn};
 
 const DELETION_ON: &str =
@@ -154,9 +156,18 @@ async fn a_file_that_had_left_and_was_held_for_another_in_its_place_counts_as_re
     let (site, daemon, lfn) = left_and_written_anew("300ms").await;
     let row = site.until(&lfn, State::Held).await;
     assert_eq!(row.reason_code.as_deref(), Some("changed"));
-    fs::remove_file(site.path("a.fits.fz")).unwrap();
     let operator = Operator { who: "ops".to_owned(), reason: "moved away".to_owned() };
-    let retried = site.operate().await.retry(&row, &operator, true).await.unwrap();
+    let ledger = site.operate().await;
+    let too_early = ledger.retry(&row, &operator, UnderItsName::Another).await.unwrap();
+    assert_eq!(too_early, Retried::No(NoWayBack::Released));
+    // its copies are held as those of a released file
+    let old = row.rule_b.clone().unwrap();
+    daemon.stop().await;
+    removed(&sources(&site, None).rucio, &old).await;
+    let daemon = site.start();
+    site.until_row(&lfn, |row| row.rule_b.as_ref().is_some_and(|new| *new != old)).await;
+    fs::remove_file(site.path("a.fits.fz")).unwrap();
+    let retried = ledger.retry(&row, &operator, UnderItsName::Nothing).await.unwrap();
     assert_eq!(retried, Retried::BackTo(State::Released));
     assert!(site.row(&lfn).await.unwrap().last_evidence.is_some(), "the evidence of its release stays");
     daemon.stop().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dl0_ingest::custody::State;
+use dl0_ingest::custody::{State, UnderItsName};
 use dl0_ingest::embedded::{Answer, Daemon as RucioDaemon, Endpoint, Event, Options, Outage};
 use dl0_ingest::ledger::{FileRow, Operator, Retried};
 use dl0_ingest::names::Did;
@@ -266,7 +266,7 @@ async fn an_on_site_copy_that_rucio_forgot_is_registered_anew_when_an_operator_s
     assert_eq!(row.reason_code.as_deref(), Some("unprotected"));
     site.rucio.faults().resume(RucioDaemon::Conveyor);
     let operator = Operator { who: "ada (uid 1000)".to_owned(), reason: "the file is there".to_owned() };
-    let retried = site.operate().await.retry(&row, &operator, false).await.unwrap();
+    let retried = site.operate().await.retry(&row, &operator, UnderItsName::Itself).await.unwrap();
     assert_eq!(retried, Retried::BackTo(State::Verified));
     let row = site.until_row(&lfn, |row| matches!(row.state, State::Confirmed | State::Held)).await;
     assert_eq!(row.state, State::Confirmed, "{row:#?}");
