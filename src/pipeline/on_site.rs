@@ -1,7 +1,7 @@
 //! What became of a registered file on site, and of the rule that protects it there.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::custody::{FileIdentity, State, in_millis};
 use crate::datadir;
@@ -18,6 +18,16 @@ pub(super) const DOUBTFUL: Duration = Duration::from_mins(5);
 pub(super) async fn on_disk(context: &Context, row: &FileRow) -> Result<Option<FileIdentity>, datadir::Error> {
     let (data, path) = (context.data.clone(), PathBuf::from(row.lfn.trim_start_matches('/')));
     blocking(move || data.identity(&path)).await
+}
+
+/// How long ago what lies under the file's name was last written, renamed or linked. The kernel keeps that time, and no
+/// program sets it. Zero when there is nothing, or when the clock was set back since.
+pub(super) async fn unchanged_for(context: &Context, row: &FileRow) -> Result<Duration, datadir::Error> {
+    let (data, path) = (context.data.clone(), PathBuf::from(row.lfn.trim_start_matches('/')));
+    let Some(stat) = blocking(move || data.stat(&path)).await? else { return Ok(Duration::ZERO) };
+    let seconds = u64::try_from(stat.st_ctime).unwrap_or(0);
+    let changed = UNIX_EPOCH + Duration::from_secs(seconds);
+    Ok(SystemTime::now().duration_since(changed).unwrap_or_default())
 }
 
 /// What lies on site under the file's name; `None` when there is no file and the matter is settled: held, given up by a

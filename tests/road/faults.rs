@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use dl0_ingest::custody::{NoWayBack, State, UnderItsName};
 use dl0_ingest::embedded::{Answer, Daemon, Endpoint, Event, ReplicaState};
-use dl0_ingest::ledger::{Operator, Retried};
+use dl0_ingest::ledger::{FileRow, Operator, Retried};
 use dl0_ingest::names::Did;
 use rand::RngExt as _;
 
@@ -37,6 +37,29 @@ async fn a_file_that_the_reaper_left_on_disk_is_reported_until_somebody_removes_
     assert_eq!(fs::read(site.path("a.fits.fz")).unwrap(), content);
     fs::remove_file(site.path("a.fits.fz")).unwrap();
     site.until(&lfn, State::Released).await;
+    daemon.stop().await;
+}
+
+/// Long after Rucio has deleted it, ACADA writes another over what was left, and has not made its trigger yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leftover_that_is_being_delivered_again_waits_for_its_trigger() {
+    let site = Site::new(&DELETION_ON.replace("deletion: on", "deletion: on, leftover_grace: 3s")).await;
+    site.rucio.faults().leave_files(true);
+    let daemon = site.start();
+    let content = fixture("SUBARRAY");
+    let lfn = site.deliver("a.fits.fz", &content);
+    let left = |row: &FileRow| row.waits_for.as_ref().is_some_and(|why| why.contains("it is still on disk; remove it"));
+    site.until_row(&lfn, left).await;
+    site.rucio.faults().leave_files(false);
+    fs::write(site.path("new"), &content).unwrap();
+    fs::rename(site.path("new"), site.path("a.fits.fz")).unwrap();
+    let waits = "another file lies under its name, and has no trigger yet";
+    let row =
+        site.until_row(&lfn, |row| row.state != State::Releasing || row.waits_for.as_deref() == Some(waits)).await;
+    assert_eq!(row.state, State::Releasing, "{row:#?}");
+    site.trigger("a.fits.fz");
+    site.until_row(&lfn, |row| row.state == State::Released && row.delivery > 1).await;
+    assert!(!site.path("a.fits.fz").exists() && !site.has_trigger("a.fits.fz"));
     daemon.stop().await;
 }
 

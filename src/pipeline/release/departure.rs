@@ -12,7 +12,7 @@ use crate::rucio::{ReplicaQuery, ReplicaState};
 
 use super::super::announce::{Effect, ORDER, announce};
 use super::super::look::{UNTRUE_LIST, is_known, look};
-use super::super::on_site::{RuleC, delivered_again, on_disk, rule_c};
+use super::super::on_site::{RuleC, delivered_again, on_disk, rule_c, unchanged_for};
 use super::super::{Context, Stage, StageError, backoff, blocking, brakes, protection};
 use super::{SAID, at_once, freshness, give_up, order, overdue, permitted, too_old};
 
@@ -146,8 +146,10 @@ async fn departed(context: &Context, row: FileRow) -> Result<(), StageError> {
         Ok(Some(found)) if found != row.identity() && delivered_again(context, &row).await? => {
             return finish(context, &row).await;
         }
-        // whoever delivers it again makes its trigger last
-        Ok(Some(found)) if found != row.identity() && waited < release.leftover_grace => {
+        // whoever delivers it again makes its trigger last, and may have begun long after the deletion
+        Ok(Some(found))
+            if found != row.identity() && waited.min(unchanged_for(context, &row).await?) < release.leftover_grace =>
+        {
             let delay = backoff::patient(gone_at, release.poll, release.poll_max);
             let why = "another file lies under its name, and has no trigger yet";
             return context.wait(&row, delay, why).await;
