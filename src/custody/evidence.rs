@@ -25,6 +25,18 @@ pub struct Contents {
     pub md5: Option<String>,
 }
 
+impl Contents {
+    /// The digest by this algorithm (`crc32c`, `md5`, `adler32`), if it is kept.
+    pub fn digest(&self, algorithm: &str) -> Option<&str> {
+        match algorithm {
+            "crc32c" => Some(&self.crc32c),
+            "adler32" => Some(&self.adler32),
+            "md5" => self.md5.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 /// How much the storage's own word counts for an RSE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoragePolicy {
@@ -52,6 +64,22 @@ pub enum StorageAnswer {
         /// Algorithm (`crc32c`, `md5`, `adler32`) and value in hex; `None` when it computes none we can compare.
         digest: Option<(&'static str, String)>,
     },
+}
+
+impl StorageAnswer {
+    /// Whether a storage that says so holds no copy of the file with these contents.
+    pub fn contradicts(&self, contents: &Contents) -> bool {
+        match self {
+            Self::NotAsked | Self::Silent(_) => false,
+            Self::Missing => true,
+            Self::Stated { bytes, digest } => {
+                let differs = |(algorithm, value): &(&'static str, String)| {
+                    contents.digest(algorithm).is_some_and(|kept| kept != value)
+                };
+                *bytes != contents.bytes || digest.as_ref().is_some_and(differs)
+            }
+        }
+    }
 }
 
 /// A lock as Rucio states it, with what matters of its rule.
@@ -201,13 +229,7 @@ impl CopyProof {
                 contents.bytes
             ))),
             (StorageAnswer::Stated { digest: Some((algorithm, value)), .. }, _) => {
-                let kept = match *algorithm {
-                    "crc32c" => Some(&contents.crc32c),
-                    "adler32" => Some(&contents.adler32),
-                    "md5" => contents.md5.as_ref(),
-                    _ => None,
-                };
-                let Some(expected) = kept else {
+                let Some(expected) = contents.digest(algorithm) else {
                     let reason = format!("the storage of {rse} states a {algorithm}, which we do not keep");
                     return Err(Doubt::Unknown(reason));
                 };

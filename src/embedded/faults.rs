@@ -1,6 +1,7 @@
 //! What can be made to go wrong.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -93,6 +94,8 @@ struct Knobs {
     leave_these: BTreeSet<Did>,
     slowness: Duration,
     stalled: bool,
+    unreadable: Option<String>,
+    misstated: u32,
 }
 
 /// A handle on everything that can be made to go wrong; clones act on the same server.
@@ -146,6 +149,27 @@ impl Faults {
     pub fn stall_downloads(&self, stall: bool) {
         self.knobs().stalled = stall;
         self.touch();
+    }
+
+    /// The storages let nobody read files of this name (403); what they say about them they say.
+    pub fn refuse_download(&self, name: &str) {
+        self.knobs().unreadable = Some(name.to_owned());
+    }
+
+    pub(crate) fn refuses_download(&self, path: &Path) -> bool {
+        self.knobs().unreadable.as_ref().is_some_and(|name| path.ends_with(name))
+    }
+
+    /// The next `count` questions for a file's size and digest are answered with those of another file.
+    pub fn misstate(&self, count: u32) {
+        self.knobs().misstated = count;
+    }
+
+    pub(crate) fn is_misstated(&self) -> bool {
+        let mut knobs = self.knobs();
+        let misstated = knobs.misstated > 0;
+        knobs.misstated = knobs.misstated.saturating_sub(1);
+        misstated
     }
 
     pub(crate) async fn until_downloads_go_on(&self) {

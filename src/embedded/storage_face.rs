@@ -55,6 +55,7 @@ async fn answer(State(storage): State<Arc<Storage>>, request: Request) -> Respon
     };
     let result = match *request.method() {
         Method::HEAD => head(&storage, path, request.headers().get("want-digest")).await,
+        Method::GET if storage.shared.faults.refuses_download(&path) => return StatusCode::FORBIDDEN.into_response(),
         Method::GET => {
             storage.shared.faults.until_downloads_go_on().await;
             get(&path).await
@@ -88,7 +89,8 @@ fn status_of(error: &io::Error) -> StatusCode {
 
 async fn head(storage: &Arc<Storage>, path: PathBuf, wanted: Option<&HeaderValue>) -> io::Result<Response> {
     let status = tokio::fs::metadata(&path).await?;
-    let mut response = Response::builder().header(header::CONTENT_LENGTH, status.len());
+    let bytes = status.len() + u64::from(storage.shared.faults.is_misstated());
+    let mut response = Response::builder().header(header::CONTENT_LENGTH, bytes);
     if let Some(wanted) = wanted.and_then(|value| value.to_str().ok()) {
         let algorithm = Algorithm::wanted(wanted);
         let shared = Arc::clone(&storage.shared);

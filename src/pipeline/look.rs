@@ -60,7 +60,7 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
         .collect();
     let (locks, mut unanswered) = locks(context, &offsite, rows, &hopeful).await?;
     let mut answers = Answers::new();
-    for ((did, rse), answer) in storages::ask_all(context, &offsite, &hopeful, &algorithms(rows)).await {
+    for ((did, rse), answer) in storages::ask_all(context, &offsite, &hopeful, &wanted(rows)?).await {
         match answer {
             Ok(answer) => drop(answers.insert((did, rse), answer)),
             Err(waits_for) => drop(unanswered.insert(did, waits_for)),
@@ -94,16 +94,18 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
 /// What the storages are asked for of each file, the first that they know. A transfer has verified adler32 and so filled the
 /// storage's cache with it; what was not asked before is computed from the bytes: crc32c in the first look, and in the last
 /// one before a release md5, where the configuration has it computed.
-fn algorithms(rows: &[FileRow]) -> HashMap<Did, &'static [Algorithm]> {
+fn wanted(rows: &[FileRow]) -> Result<HashMap<Did, storages::Wanted>, StageError> {
     use Algorithm::{Adler32, Crc32c, Md5};
-    let of = |row: &FileRow| -> &'static [Algorithm] {
+    let algorithms = |row: &FileRow| -> &'static [Algorithm] {
         match (row.md5.is_some(), row.state) {
             (false, _) => &[Crc32c, Adler32],
             (true, State::Confirmed | State::Releasing) => &[Md5, Crc32c, Adler32],
             (true, _) => &[Crc32c, Md5, Adler32],
         }
     };
-    rows.iter().map(|row| (row.did(), of(row))).collect()
+    let wanted =
+        |row: &FileRow| Ok((row.did(), storages::Wanted { contents: row.contents()?, algorithms: algorithms(row) }));
+    rows.iter().map(wanted).collect()
 }
 
 /// What a look says of a file about which not everybody answered. A contradiction stands, whatever the others would say.

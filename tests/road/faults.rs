@@ -40,6 +40,19 @@ async fn a_file_that_the_reaper_left_on_disk_is_reported_until_somebody_removes_
     daemon.stop().await;
 }
 
+/// As XRootD does when it computes two digests at once. A copy that is really another file is held, as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_once_answers_with_another_file_is_asked_again_and_not_believed() {
+    let site = Site::new(DELETION_ON).await;
+    site.rucio.faults().misstate(1);
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    let row = site.until_row(&lfn, |row| matches!(row.state, State::Released | State::Held)).await;
+    assert_eq!(row.state, State::Released, "{row:#?}");
+    assert!(site.operate().await.breaker().await.unwrap().is_none());
+    daemon.stop().await;
+}
+
 /// Long after Rucio has deleted it, ACADA writes another over what was left, and has not made its trigger yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leftover_that_is_being_delivered_again_waits_for_its_trigger() {
