@@ -27,6 +27,9 @@ const BOOSTS: usize = 200;
 /// Troubles remembered; beyond that some are said twice.
 const REMEMBERED: usize = 100_000;
 
+const FIRST: &str = "first copies";
+const FURTHER: &str = "further copies";
+
 /// What was said and done about which rule. A restart forgets it: then it is said and done once more.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
@@ -47,6 +50,11 @@ fn note(said: &mut HashMap<String, &'static str>, of: &str, what: &'static str) 
     said.insert(of.to_owned(), what) != Some(what)
 }
 
+/// No name or id has a line feed.
+fn key(of: &str, what: &str) -> String {
+    format!("{of}\n{what}")
+}
+
 impl Troubles {
     /// Whether this trouble with the rule is new.
     fn is_new(&self, rule: &str, standing: Standing) -> bool {
@@ -58,9 +66,14 @@ impl Troubles {
         note(&mut said, rule, standing.as_str())
     }
 
-    /// Whether this was not yet said of the file.
-    pub(super) fn is_news(&self, lfn: &str, what: &'static str) -> bool {
-        note(&mut lock(&self.said), lfn, what)
+    /// Whether this was not yet said of the file, rule or dataset since it was last over.
+    pub(super) fn is_news(&self, of: &str, what: &'static str) -> bool {
+        note(&mut lock(&self.said), &key(of, what), what)
+    }
+
+    /// It went well.
+    pub(super) fn is_over(&self, of: &str, what: &'static str) {
+        lock(&self.said).remove(&key(of, what));
     }
 
     /// Whether something about the file was not asked for so long; counts as asked now.
@@ -116,24 +129,26 @@ pub(super) async fn off_site(
     for dataset in datasets {
         match rule_a_of(context, &dataset, standings).await {
             // a rule that cannot be placed now keeps the files of other datasets from nothing
-            Err(error) if context.leaves_others(&error) => {
-                if context.troubles.is_news(&dataset.name, "no rule of first copies") {
-                    tracing::warn!(
-                        dataset = dataset.name,
-                        scope = dataset.scope,
-                        "the rule of first copies cannot be mended now, trying again: {error}"
-                    );
-                }
+            Err(error) if context.leaves_others(&error) => later(context, FIRST, &dataset.name, &error),
+            mended => {
+                mended?;
+                context.troubles.is_over(&dataset.name, FIRST);
             }
-            mended => mended?,
         }
     }
     let mut gone: BTreeMap<String, Vec<FileRow>> = BTreeMap::new();
     for row in rows {
         let (Some(rule), Some(source)) = (&row.rule_b, &row.first_rse) else { continue };
         let Some(standing) = standings.get(rule) else { continue };
-        notice(context, "further copies", rule, &row.lfn, *standing);
-        if is_gone(context, rule, *standing).await? {
+        notice(context, FURTHER, rule, &row.lfn, *standing);
+        let is_gone = match is_gone(context, rule, *standing).await {
+            Err(error) if context.leaves_others(&error) => {
+                later(context, FURTHER, &row.lfn, &error);
+                continue;
+            }
+            is_gone => is_gone?,
+        };
+        if is_gone {
             gone.entry(source.clone()).or_default().push((*row).clone());
         } else if let Some(first) = held.at_one_site(offsite, &row.did(), rule) {
             tracing::warn!(
@@ -145,9 +160,35 @@ pub(super) async fn off_site(
         }
     }
     for (source, rows) in gone {
-        further_copies_again(context, offsite, &source, rows).await?;
+        let names: Vec<String> = rows.iter().map(|row| row.lfn.clone()).collect();
+        match further_copies_again(context, offsite, &source, rows).await {
+            Err(error) if context.leaves_others(&error) && is_refused(&error) => {
+                for lfn in &names {
+                    later(context, FURTHER, lfn, &error);
+                }
+            }
+            placed => {
+                placed?;
+                for lfn in &names {
+                    context.troubles.is_over(lfn, FURTHER);
+                }
+            }
+        }
     }
     Ok(())
+}
+
+/// Whether Rucio takes no rule of ours now, whatever it is on. Anything else may pass with fewer files.
+fn is_refused(error: &StageError) -> bool {
+    matches!(error, StageError::Rucio(error) if error.kind() == Kind::Quota)
+        || !(error.is_transient() || error.may_concern_some())
+}
+
+/// A rule that cannot be mended now: said once.
+fn later(context: &Context, what: &'static str, name: &str, error: &StageError) {
+    if context.troubles.is_news(name, what) {
+        tracing::warn!(name, "the rule of {what} cannot be mended now, trying again: {error}");
+    }
 }
 
 /// Whatever became of the rule, and of what the ledger knows of it: the first copies are held by one.
@@ -197,7 +238,7 @@ impl Held {
 
 /// Rule A of a dataset as it was found.
 pub(super) async fn rule_a(context: &Context, dataset: &Did, rule: &str, standing: Standing) -> Result<(), StageError> {
-    notice(context, "first copies", rule, &dataset.name, standing);
+    notice(context, FIRST, rule, &dataset.name, standing);
     if is_gone(context, rule, standing).await? {
         // until there is another one, the ledger keeps its id: whoever looks next finds that it is gone
         first_copies::place_rule(context, dataset).await?;
@@ -266,6 +307,11 @@ mod tests {
             assert_eq!(troubles.is_new("r", standing), new, "{standing:?}");
         }
         assert!(troubles.is_new("other", Standing::Suspended));
+        for (what, new) in [("slow", true), ("lost", true), ("slow", false), ("lost", false)] {
+            assert_eq!(troubles.is_news("r", what), new, "{what}");
+        }
+        troubles.is_over("r", "slow");
+        assert!(troubles.is_news("r", "slow") && !troubles.is_news("r", "lost"));
     }
 
     #[tokio::test(start_paused = true)]

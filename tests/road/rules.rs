@@ -89,6 +89,29 @@ async fn a_rule_of_the_first_copies_that_cannot_be_placed_again_at_once_is_place
     daemon.stop().await;
 }
 
+/// The account is full.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_of_the_further_copies_that_cannot_be_placed_again_keeps_no_other_file_waiting() {
+    let site = Site::new(&DRY_RUN.replace("hold: 200ms", "hold: 1h")).await;
+    let daemon = site.start();
+    let lfns = [NAME, "b.fits.fz"].map(|name| site.deliver(name, &fixture("SUBARRAY")));
+    let mut rules = Vec::new();
+    for lfn in &lfns {
+        rules.extend(site.until_row(lfn, |row| row.first_look.is_some()).await.rule_b);
+    }
+    daemon.stop().await;
+    for lfn in &lfns {
+        site.age(lfn, Duration::from_secs(1)).await;
+    }
+    removed(&sources(&site, None).rucio, &rules[0]).await;
+    let full = Answer::Refuse { status: 409, class: "InsufficientAccountLimit", message: "there is no more quota" };
+    site.rucio.faults().answer(Endpoint::AddRules, 10_000, &full);
+    let daemon = Daemon::start(site.config_with(|text| text.replace("hold: 1h", "hold: 200ms")));
+    site.until(&lfns[1], State::Confirmed).await;
+    site.until(&lfns[0], State::Held).await;
+    daemon.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_of_the_first_copies_that_the_ledger_does_not_know_is_found() {
     let (site, row, rucio) = replicated().await;

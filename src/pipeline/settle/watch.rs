@@ -24,6 +24,7 @@ use super::{DatasetRules, Facts, Turn, place};
 const ROUND: i64 = 200;
 /// What is told of a released file whose own rule Rucio refuses to take again.
 const UNHELD: &str = "no rule can be placed again on the further copies of";
+const UNSEEN: &str = "not looked at";
 /// Datasets of one round whose locks are listed. The round ends there, and the next one begins there.
 const CLOSER: usize = 16;
 
@@ -51,12 +52,16 @@ pub(super) async fn round(context: &Context) -> Result<(), StageError> {
         if context.shutdown.is_cancelled() || closer == 0 {
             return Ok(());
         }
-        match look(context, &known, &mut lists).await {
+        let looked = look(context, &known, &mut lists).await;
+        if looked.is_ok() {
+            context.troubles.is_over(&known.name, UNSEEN);
+        }
+        match looked {
             Ok(Looked::Briefly) => {}
             Ok(Looked::Closely) => closer -= 1,
             // a dataset that Rucio does not answer for keeps no other from being looked at
             Err(error) if context.leaves_others(&error) => {
-                if context.troubles.is_news(&known.name, "not looked at") {
+                if context.troubles.is_news(&known.name, UNSEEN) {
                     tracing::warn!(dataset = known.name, "the rules of the dataset are looked at later: {error}");
                 }
             }
