@@ -173,7 +173,7 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     tasks.spawn(pipeline::run(Verify::new(&context), context.clone()));
     tasks.spawn(pipeline::run(Register, context.clone()));
     tasks.spawn(pipeline::run(Replicate::default(), context.clone()));
-    tasks.spawn(pipeline::run(Confirm, context.clone()));
+    tasks.spawn(pipeline::run(Confirm::default(), context.clone()));
     tasks.spawn(pipeline::run(Release, context.clone()));
     tasks.spawn(pipeline::run(Departure, context.clone()));
     tasks.spawn(redelivery::run(context.clone()));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+
 use crate::config::Config;
 use crate::custody::{Doubt, Evidence, KeepReason, State, in_millis};
 use crate::ledger::{FileRow, Postpone, now};
@@ -11,8 +13,15 @@ use super::on_site::can_still_be_copied;
 use super::read_back::{self, Unread};
 use super::{Context, Stage, StageError, backoff};
 
+const UNREAD: &str = "not read back";
+const TURN: &str = "its turn to have its copies read back";
+
 /// Gathers evidence.
-pub struct Confirm;
+#[derive(Default)]
+pub struct Confirm {
+    /// Whoever reads copies back, which may take long.
+    reading: Mutex<()>,
+}
 
 impl Stage for Confirm {
     const NAME: &'static str = "confirm";
@@ -22,6 +31,11 @@ impl Stage for Confirm {
     fn batch(&self, _config: &Config) -> usize {
         // a look lists the locks of whole datasets, so files are looked at by the hundred
         500
+    }
+
+    fn parallel(&self, _config: &Config) -> usize {
+        // one may be reading copies back
+        2
     }
 
     async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
@@ -42,7 +56,18 @@ impl Stage for Confirm {
         }
         context.ledger.postpone(&waiting).await?;
         // what takes long comes last, so that no other file waits for it
-        read_back_each(context, sampled).await
+        match self.reading.try_lock() {
+            _ if sampled.is_empty() => Ok(()),
+            Ok(_reading) => read_back_each(context, sampled).await,
+            Err(_) => {
+                let confirm = context.config().confirm;
+                let wait = |(row, _): (FileRow, Evidence)| {
+                    let delay = backoff::patient(row.state_since, confirm.poll, confirm.poll_max);
+                    Postpone { id: row.id, delay, waits_for: TURN.to_owned(), failed: false }
+                };
+                Ok(context.ledger.postpone(&sampled.into_iter().map(wait).collect::<Vec<_>>()).await?)
+            }
+        }
     }
 }
 
@@ -58,10 +83,13 @@ async fn read_back_each(context: &Context, mut sampled: Vec<(FileRow, Evidence)>
             read_back::read(context, &row, &evidence).await?
         };
         match read {
-            Ok(()) => confirmed(context, &row, &evidence).await?,
+            Ok(()) => {
+                context.troubles.is_over(&row.lfn, UNREAD);
+                confirmed(context, &row, &evidence).await?;
+            }
             Err(Unread { doubt: Doubt::Contradiction(reason), .. }) => context.hold(&row, "evidence", &reason).await?,
             Err(Unread { doubt: Doubt::NotYet(reason) | Doubt::Unknown(reason), silent: now_silent }) => {
-                if !context.shutdown.is_cancelled() && context.troubles.is_news(&row.lfn, "not read back") {
+                if !context.shutdown.is_cancelled() && context.troubles.is_news(&row.lfn, UNREAD) {
                     tracing::warn!(lfn = row.lfn, "the file waits to be confirmed, and is tried again: {reason}");
                 }
                 silent |= now_silent;

@@ -54,7 +54,7 @@ pub async fn run<S: Stage>(stage: S, context: Context) {
         context.health.set_ready("ledger", Ok(()));
         trouble.over(S::NAME);
         if claim.rows.is_empty() {
-            wait_for_work::<S>(&context).await;
+            wait_for_work::<S>(&context, &mut batches).await;
             if !stage.gather(&config).is_zero() {
                 pause(&context, stage.gather(&config)).await;
             }
@@ -186,11 +186,13 @@ pub(super) async fn rucio_is_up(context: &Context) -> bool {
     }
 }
 
-async fn wait_for_work<S: Stage>(context: &Context) {
+async fn wait_for_work<S: Stage>(context: &Context, batches: &mut JoinSet<()>) {
     let due = context.ledger.next_due(S::STATE).await.ok().flatten();
     let until_due = due.map_or(POLL, |due| Duration::from_millis(u64::try_from(due - now()).unwrap_or(0)));
     tokio::select! {
         () = context.woken(S::STATE) => {}
+        // what it has put off may be due before anything else
+        Some(_) = batches.join_next() => {}
         () = tokio::time::sleep(until_due.clamp(Duration::from_millis(5), POLL)) => {}
         () = context.shutdown.cancelled() => {}
     }

@@ -287,9 +287,42 @@ async fn a_file_whose_copies_cannot_be_read_back_keeps_no_other_from_being_confi
     for lfn in &others {
         site.until(lfn, State::Confirmed).await;
     }
+    // nor one that comes while they are being read
+    let late = site.deliver("late.fits.fz", contents.iter().find(|content| *content != the_sample).unwrap());
+    site.until(&late, State::Confirmed).await;
     assert_eq!(site.row(&first).await.unwrap().state, State::Replicated);
     site.rucio.faults().stall_downloads(false);
     site.until(&first, State::Confirmed).await;
+    daemon.stop().await;
+}
+
+/// Both are looked at together, and the first to be read is the one that cannot be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_copies_may_not_be_read_keeps_no_other_of_the_sample_from_being_read() {
+    let site = Site::new(&DRY_RUN.replace("hold: 200ms", "hold: 1h, read_back: 0")).await;
+    let daemon = site.start();
+    let names = ["a.fits.fz", "b.fits.fz"];
+    let lfns = names.map(|name| site.deliver(name, &fixture("CAL")));
+    for lfn in &lfns {
+        site.until_row(lfn, |row| row.first_look.is_some()).await;
+    }
+    daemon.stop().await;
+    for lfn in &lfns {
+        site.age(lfn, Duration::from_secs(1)).await;
+    }
+    site.rucio.faults().refuse_download(names[0]);
+    // who is put off is not looked at again in the time of this test
+    let once = |text: String| {
+        text.replace(
+            "hold: 1h, read_back: 0, poll: 50ms, poll_max: 200ms",
+            "hold: 200ms, read_back: 1, poll: 1h, poll_max: 1h",
+        )
+    };
+    let daemon = site::Daemon::start(site.config_with(once));
+    site.until(&lfns[1], State::Confirmed).await;
+    let told = "cannot be read back";
+    let row = site.until_row(&lfns[0], |row| row.waits_for.as_ref().is_some_and(|why| why.contains(told))).await;
+    assert_eq!(row.state, State::Replicated);
     daemon.stop().await;
 }
 
