@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::answer::{Gather, Gathered};
 use super::retry::Repeat;
 use super::transport::Request;
-use super::{Client, Error};
+use super::{Client, Error, RuleState};
 use crate::names::{Did, Lfn};
 
 /// What is kept of the rules on one RSE: 16 bytes a rule, and the names of the datasets.
@@ -18,6 +18,8 @@ pub struct Survey {
     standing: Vec<u128>,
     /// Rules with an end, likewise.
     ending: Vec<u128>,
+    /// Of those without an end, the ones that are STUCK or SUSPENDED.
+    troubled: Vec<u128>,
     datasets: BTreeSet<Did>,
 }
 
@@ -25,6 +27,7 @@ pub struct Survey {
 pub(super) struct Line {
     id: String,
     name: String,
+    state: RuleState,
     expires_at: Option<String>,
 }
 
@@ -37,6 +40,9 @@ impl Gather for Survey {
         if let Ok(id) = u128::from_str_radix(&line.id, 16) {
             let rules = if line.expires_at.is_none() { &mut self.standing } else { &mut self.ending };
             rules.push(id);
+            if matches!(line.state, RuleState::Stuck | RuleState::Suspended) {
+                self.troubled.push(id);
+            }
         }
         // a rule on something that cannot be one of our files is not for us
         if let Ok(name) = Lfn::try_from(line.name.as_str()) {
@@ -56,6 +62,12 @@ impl Survey {
         }
     }
 
+    /// Whether a rule is one that stands, and Rucio is not in trouble with it.
+    pub fn is_sound(&self, rule: &str) -> bool {
+        let id = u128::from_str_radix(rule, 16);
+        self.stands(rule) == Some(true) && id.is_ok_and(|id| self.troubled.binary_search(&id).is_err())
+    }
+
     /// The datasets that the files belong to by their names.
     pub fn datasets(&self) -> impl Iterator<Item = &Did> {
         self.datasets.iter()
@@ -72,6 +84,7 @@ impl Client {
         let Gathered(mut survey) = self.call::<Gathered<Survey>>(Repeat::Safe, request).await?;
         survey.standing.sort_unstable();
         survey.ending.sort_unstable();
+        survey.troubled.sort_unstable();
         Ok(survey)
     }
 }

@@ -7,6 +7,7 @@ mod depth;
 mod ended_rules;
 mod faults;
 mod orders;
+mod own_rules;
 mod rebuild;
 mod reconcile;
 mod redelivery;

@@ -22,7 +22,7 @@ use crate::reconcile::{register_by_hand, sources};
 use crate::rules::removed;
 use crate::site::{DAY, Daemon, Site, fixture, lfn};
 
-fn quiet_after(time: &str) -> String {
+pub(crate) fn quiet_after(time: &str) -> String {
     format!("{DELETION_ON}settle: {{after: {time}}}\n")
 }
 
@@ -35,7 +35,7 @@ fn rucio(site: &Site) -> Client {
 }
 
 /// Delivers files and waits until all have left.
-async fn released(site: &Site, names: &[String]) {
+pub(crate) async fn released(site: &Site, names: &[String]) {
     for name in names {
         site.deliver(name, &fixture("SUBARRAY"));
     }
@@ -447,7 +447,7 @@ async fn metrics(address: std::net::SocketAddr) -> std::io::Result<String> {
     Ok(answer)
 }
 
-async fn until_measured(address: std::net::SocketAddr, line: &str) {
+pub(crate) async fn until_measured(address: std::net::SocketAddr, line: &str) {
     let begun = std::time::Instant::now();
     loop {
         let metrics = metrics(address).await.unwrap_or_default();

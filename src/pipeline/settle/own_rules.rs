@@ -39,12 +39,12 @@ impl Lists {
         Ok(self.offsite.insert(offsite).clone())
     }
 
-    async fn stands(&mut self, context: &Context, offsite: &Offsite, own: &OwnRule) -> Result<bool, StageError> {
+    async fn is_sound(&mut self, context: &Context, offsite: &Offsite, own: &OwnRule) -> Result<bool, StageError> {
         if !self.of_source.contains_key(&own.first_rse) {
             let survey = context.rucio.survey(&offsite.elsewhere_than(&own.first_rse)).await?;
             self.of_source.insert(own.first_rse.clone(), survey);
         }
-        Ok(self.of_source.get(&own.first_rse).and_then(|survey| survey.stands(&own.rule_b)) == Some(true))
+        Ok(self.of_source.get(&own.first_rse).is_some_and(|survey| survey.is_sound(&own.rule_b)))
     }
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn mend(
     let mut again: BTreeMap<String, Vec<&OwnRule>> = BTreeMap::new();
     let mut doubtful = Vec::new();
     for file in &own {
-        if !lists.stands(context, &offsite, file).await? {
+        if !lists.is_sound(context, &offsite, file).await? {
             doubtful.push(file);
         } else if let Some(place) = misplaced(context, &offsite, dataset, file, &first).await? {
             again.entry(place).or_default().push(file);
