@@ -17,6 +17,9 @@ use super::{Context, Stage, StageError, backoff};
 
 /// Looking at the ledger without a wake-up: a safety net, and the pace of the heartbeat.
 const POLL: Duration = Duration::from_secs(2);
+/// Rounds in a row that may fail for a passing reason. What then still fails while Rucio answers others (a list that never
+/// arrives in time) does not pass by itself.
+const PASSING: u32 = 3;
 /// Between two rounds of a job, even with so short a rest as tests have.
 const LEAST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -213,7 +216,7 @@ pub(super) async fn rounds<F: Future<Output = Result<(), StageError>>>(
     rest: impl Fn(&Config) -> Duration,
     round: impl Fn() -> F,
 ) {
-    let mut trouble = Trouble::default();
+    let (mut trouble, mut failed) = (Trouble::default(), 0);
     let mut began = None;
     while !context.shutdown.is_cancelled() {
         context.health.heartbeat(job);
@@ -225,8 +228,14 @@ pub(super) async fn rounds<F: Future<Output = Result<(), StageError>>>(
         if due(began) <= Instant::now() {
             began = Some(Instant::now());
             match alive(&context.health, job, Box::pin(round())).await {
-                Ok(()) => trouble.over(job),
-                Err(error) if error.is_transient() => tracing::debug!(stage = job, "later: {error}"),
+                Ok(()) => {
+                    failed = 0;
+                    trouble.over(job);
+                }
+                Err(error) if error.is_transient() && (context.rucio.breaker().is_open() || failed < PASSING) => {
+                    failed += u32::from(!context.rucio.breaker().is_open());
+                    tracing::debug!(stage = job, "later: {error}");
+                }
                 Err(error) => trouble.say(job, &error.to_string()),
             }
         }

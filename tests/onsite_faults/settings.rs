@@ -116,6 +116,25 @@ async fn an_off_site_expression_for_one_site_is_not_taken_over_and_not_started_w
     ends_well(&site, daemon).await;
 }
 
+/// A list that is too long to arrive in time, say. Nothing else would tell that nobody looks after the rules on site.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_rules_that_never_comes_is_told_of_while_rucio_answers_everything_else() {
+    let site = site().await;
+    site.change("  account: ingest\n", "  account: ingest\n  retry_budget: 100ms\n");
+    fs::write(site.kill_switch(), "so that there is a rule to look after").unwrap();
+    let daemon = Daemon::start(&site, &[]);
+    let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
+    site.until_state(&file, State::Confirmed).await;
+    site.rucio.faults().answer(Endpoint::Rules, 100_000, &Answer::Status(500));
+    let told = daemon.until_said(&site, "list our rules on STORAGE-1").await;
+    assert_eq!((&told["level"], &told["stage"]), (&"ERROR".into(), &"protection".into()), "{told:#}");
+    site.rucio.faults().clear();
+    let over = |line: &serde_json::Value| line["message"] == "works again" && line["stage"] == "protection";
+    daemon.until_line(&site, "the list to come", over).await;
+    fs::remove_file(site.kill_switch()).unwrap();
+    ends_well(&site, daemon).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn data_centres_that_become_one_site_in_rucio_are_no_two_copies() {
     let (site, daemon, file) = with_a_confirmed_file().await;
