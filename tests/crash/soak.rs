@@ -32,6 +32,9 @@ const LONG: Duration = Duration::from_mins(10);
 /// The caches of five connections to the ledger and the arenas of the allocator fill for eight minutes and more.
 const RISE: (u64, u64) = (8 << 10, 8);
 
+/// What long lives were seen to need. Most of it is reached by the second minute, and the rest by the eighth.
+const GROWN_KB: u64 = 96 << 10;
+
 /// What a road asks Rucio for.
 const ENDPOINTS: [Endpoint; 12] = [
     Endpoint::AuthUserpass,
@@ -176,15 +179,16 @@ fn assert_no_leak(life: &[(u64, u64)]) {
     }
 }
 
-/// A life in thirds: the first is for growing up, the last may not be above the second by more than noise.
+/// A life in thirds: the first is for growing up, the last may not be above the second by more than noise, or by what a short
+/// life with a quiet second third is still to grow.
 fn assert_flat(life: &[(u64, u64)]) {
     let third = life.len() / 3;
-    // the second figure: the connections of a busy moment
-    for ((what, of), noise) in FIGURES.into_iter().zip([8 << 10, 24]) {
+    // the second figure of each: the connections of a busy moment
+    for ((what, of), (noise, grown)) in FIGURES.into_iter().zip([(8 << 10, GROWN_KB), (24, 0)]) {
         let middle = percentile(life[third..2 * third].iter().map(of).collect(), 50);
         let last = percentile(life[2 * third..].iter().map(of).collect(), 50);
         assert!(
-            last <= middle + middle / 4 + noise,
+            last <= (middle + middle / 4 + noise).max(grown),
             "{what} grow: {middle}, then {last}, in a life of {third} looks times three"
         );
     }
