@@ -40,13 +40,13 @@ test-quick: nextest        ## what needs no real stack
 CAMPAIGN_KILLS ?= 600
 
 # How long files come while Rucio answers badly at random, in seconds: once on the real stack, once on the embedded Rucio
-CAMPAIGN_FAULTS ?= 300
+CAMPAIGN_FAULTS ?= 180
 
 # How long the soak of a campaign takes, in seconds
 CAMPAIGN_SOAK ?= 1800
 
-# Triggers of a storm
-CAMPAIGN_STORM ?= 50000
+# Triggers of a storm that goes its road to the end, on the embedded Rucio
+CAMPAIGN_STORM ?= 20000
 
 # Triggers of a storm on the real stack, which copies three to five files a second
 CAMPAIGN_REAL_STORM ?= 300
@@ -65,7 +65,7 @@ AT_FULL_LENGTH = DL0_INGEST_CRASH_SECONDS=$(CAMPAIGN_KILLS) DL0_INGEST_CRASH_POI
 # The tests that take as long as they are told
 LONG = test(/^kills|^soak|^backlog|^crash::killed|_a_fifth_of_all|a_storm_of_triggers|a_daemon_that_is_suspended/) + binary(custody_model)
 
-campaign: nextest testbed-up ## every test there is, each at its full length; over two hours, as root
+campaign: nextest testbed-up ## every test there is, each at its full length; two and a half hours, as root
 	$(AT_FULL_LENGTH) cargo nextest run --profile campaign --features testbed,failpoints; \
 	  status=$$?; tests/testbed/down; exit $$status
 
