@@ -11,7 +11,7 @@ mod verify;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -89,10 +89,11 @@ impl AuditLog {
     ///
     /// After an error nothing may be carried out. What was written in part is dealt with by the next record.
     pub fn append(&mut self, known: Option<&Head>, record: Map<String, Value>) -> Result<Head, Error> {
-        // taken: after a failure in the middle of a line only another look can tell what is there
+        // taken: after a failure in the middle of a line, or when another file has its name, only another look can tell what
+        // is there
         let mut open = match self.open.take() {
-            Some(open) => open,
-            None => self.load(known)?,
+            Some(open) if self.is_current(&open)? => open,
+            _ => self.load(known)?,
         };
         if open.size > self.full && open.torn.is_none() && !open.unended {
             open = self.rotate(&open)?;
@@ -223,6 +224,19 @@ impl AuditLog {
         open.head = Head { seq: open.head.seq + 1, hash };
         (open.torn, open.unended, open.continues) = (None, false, None);
         Ok(())
+    }
+
+    /// Whether a file that is open is the one a later reader will find, and as it was written. What goes into another one is
+    /// lost.
+    fn is_current(&self, open: &Open) -> Result<bool, Error> {
+        let path = self.current();
+        let named = match std::fs::symlink_metadata(&path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(source) => return Err(Error::Io { action: "look for", path, source }),
+        };
+        let ours = open.file.metadata().map_err(failed("look at", &path))?;
+        Ok((named.dev(), named.ino()) == (ours.dev(), ours.ino()) && ours.len() == open.size)
     }
 
     fn current(&self) -> PathBuf {

@@ -105,6 +105,50 @@ fn records_missing_at_the_end_are_missed_by_whoever_knows_of_them() {
 }
 
 #[test]
+fn a_log_that_is_removed_replaced_or_cut_below_a_running_daemon_takes_no_more_records() {
+    type Meddle = fn(&Path, &[u8]);
+    let meddle: [(u64, Meddle); 4] = [
+        (0, |path, _| fs::remove_file(path).unwrap()),
+        (1, |path, first| {
+            fs::remove_file(path).unwrap();
+            fs::write(path, first).unwrap();
+        }),
+        // in place, as logrotate's copytruncate does
+        (0, |path, _| fs::write(path, "").unwrap()),
+        (1, |path, first| fs::write(path, first).unwrap()),
+    ];
+    for (left, meddle) in meddle {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = AuditLog::new(directory.path());
+        let first = log.append(None, record(0)).unwrap();
+        let short = bytes(directory.path());
+        let head = log.append(Some(&first), record(1)).unwrap();
+        meddle(&directory.path().join(files::CURRENT), &short);
+        let error = log.append(Some(&head), record(2)).unwrap_err();
+        assert!(matches!(&error, Error::Broken { .. }), "{error}");
+        // neither in the file that is gone nor in the other one
+        assert_eq!(verified(directory.path(), None).records, left);
+        let restarted = log.restart(Some(&head), &error.to_string()).unwrap();
+        let last = log.append(Some(&restarted), record(2)).unwrap();
+        assert_eq!(last.seq, 4);
+        assert!(String::from_utf8(bytes(directory.path())).unwrap().contains("/2.fits.fz"));
+    }
+}
+
+#[test]
+fn a_log_that_was_put_back_as_it_was_goes_on() {
+    let (directory, head) = log(2);
+    let path = directory.path().join(files::CURRENT);
+    let mut log = AuditLog::new(directory.path());
+    let head = log.append(Some(&head), record(2)).unwrap();
+    let copy = directory.path().join("copy");
+    fs::copy(&path, &copy).unwrap();
+    fs::rename(&copy, &path).unwrap();
+    let head = log.append(Some(&head), record(3)).unwrap();
+    assert_eq!(verified(directory.path(), Some(&head)), Verified { records: 4, head, broken: None, open_bytes: 0 });
+}
+
+#[test]
 fn a_broken_log_is_put_away_and_the_new_one_says_so() {
     let (directory, head) = log(3);
     let path = directory.path().join(files::CURRENT);

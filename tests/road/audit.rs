@@ -125,6 +125,29 @@ async fn a_log_that_was_changed_stops_releases_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_removed_below_a_running_daemon_stops_releases() {
+    let site = Site::new(DELETION_ON).await;
+    let daemon = site.start();
+    site.until(&site.deliver("a.fits.fz", &fixture("SUBARRAY")), State::Released).await;
+    fs::remove_file(site.state().join("audit.jsonl")).unwrap();
+    let good = site.deliver("b.fits.fz", &fixture("SUBARRAY"));
+    let row = site
+        .until_row(&good, |row| row.waits_for.as_ref().is_some_and(|w| w.contains("is not as it was written")))
+        .await;
+    assert_eq!(row.release_ordered_at, None);
+    assert!(site.path("b.fits.fz").exists());
+    let ledger = site.operate().await;
+    let operator = Operator { who: "ada".to_owned(), reason: "a test of ours".to_owned() };
+    assert_eq!(ledger.reset_breaker(&operator).await.unwrap().unwrap().code, "audit-record");
+    ledger.close().await;
+    site.until(&good, State::Released).await;
+    daemon.stop().await;
+    prove(&site).await;
+    let effects: Vec<Value> = records(&site).into_iter().map(|record| record["effect"].clone()).collect();
+    assert_eq!(effects, ["log-restarted", "release"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_a_crash_cut_off_costs_nothing() {
     let site = Site::new(DELETION_ON).await;
     let daemon = site.start();
