@@ -242,20 +242,26 @@ fn released(facts: &Facts, row: &OnRecord, yardstick: Yardstick) -> Vec<Finding>
         }
         _ => {}
     }
-    if let Some(replica) = facts.replica.as_ref().filter(|replica| replica.state != ReplicaState::BeingDeleted) {
-        let message = format!("it was released, and Rucio has a replica of it on site ({:?})", replica.state);
-        findings.push(finding(facts, Code::Orphan, message));
-    }
+    findings.extend(replica_left(facts, "released"));
     findings
 }
 
+/// Rucio's replica of a file that is not on site any more.
+fn replica_left(facts: &Facts, fate: &str) -> Option<Finding> {
+    let replica = facts.replica.as_ref().filter(|replica| replica.state != ReplicaState::BeingDeleted)?;
+    let message = format!("it was {fate}, and Rucio has a replica of it on site ({:?})", replica.state);
+    Some(finding(facts, Code::Orphan, message))
+}
+
 fn rejected(facts: &Facts, yardstick: Yardstick) -> Vec<Finding> {
-    match facts.disk {
+    let mut findings = match facts.disk {
         Some(OnDisk::File(found, changed)) if facts.trigger.is_none() && yardstick.is_old(changed) => {
             dark(facts, found, "the file of this name was rejected, and this one has no trigger")
         }
         _ => Vec::new(),
-    }
+    };
+    findings.extend(replica_left(facts, "rejected"));
+    findings
 }
 
 fn held(facts: &Facts, row: &OnRecord) -> Vec<Finding> {
@@ -264,8 +270,15 @@ fn held(facts: &Facts, row: &OnRecord) -> Vec<Finding> {
         let message = "it is held, and the rule that protects the on-site copy has ended";
         findings.push(finding(facts, Code::Unprotected, message));
     }
-    if facts.disk.is_none() && row.release_ordered_at.is_none() && row.proven.0.is_none() {
-        findings.push(finding(facts, Code::Missing, "it is held, and it is not on disk"));
+    if facts.disk.is_none() && row.release_ordered_at.is_none() {
+        let message = match row.proven.0 {
+            None => "it is held, and it is not on disk".to_owned(),
+            Some(sites) => format!(
+                "it is held, and it is not on disk, though no order to release it is on record; copies at {sites} site(s) \
+                 were proven once"
+            ),
+        };
+        findings.push(finding(facts, Code::Missing, message));
     }
     findings
 }

@@ -192,7 +192,7 @@ fn a_replica_in_any_state_but_available_is_told() {
 
 #[test]
 fn what_is_wrong_before_and_after_that_is_named_too() {
-    let wrong: [(State, Change, &[Broken]); 12] = [
+    let wrong: [(State, Change, &[Broken]); 15] = [
         (State::Discovered, |f| f.disk = None, &[(Code::Missing, Some("I3"))]),
         (State::Verified, |f| f.trigger = None, &[(Code::Unannounced, Some("I1"))]),
         // a file that is gone has worse troubles than its trigger
@@ -205,7 +205,21 @@ fn what_is_wrong_before_and_after_that_is_named_too() {
         (State::Released, |f| f.disk = Some(file(DELIVERED)), &[(Code::LeftOnSite, None)]),
         (State::Released, |f| f.replica = Some(replica()), &[(Code::Orphan, None)]),
         (State::Rejected, |f| f.disk = Some(file(DELIVERED)), &[(Code::Dark, None)]),
+        (State::Rejected, |f| f.replica = Some(replica()), &[(Code::Orphan, None)]),
+        (
+            State::Rejected,
+            |f| (f.disk, f.replica) = (Some(file(DELIVERED)), Some(replica())),
+            &[(Code::Dark, None), (Code::Orphan, None)],
+        ),
         (State::Held, |f| f.disk = None, &[(Code::Missing, Some("I3"))]),
+        (
+            State::Held,
+            |f| {
+                ours(f).proven = Proven(Some(1));
+                f.disk = None;
+            },
+            &[(Code::Missing, Some("I3"))],
+        ),
     ];
     for (number, (state, change, expected)) in wrong.into_iter().enumerate() {
         let mut facts = on_its_road(state);
