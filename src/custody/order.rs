@@ -1,10 +1,11 @@
 //! The order to give up an on-site copy: fresh evidence on top of an older first look, or the reason to keep it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::evidence::{Evidence, FirstLook};
+use super::evidence::{CopyProof, Evidence, FirstLook};
 use super::{Copies, FileIdentity, UnixMillis};
 
 /// Why an on-site copy must stay although there is evidence.
@@ -54,6 +55,15 @@ pub enum KeepReason {
         /// Configured.
         required: u32,
     },
+    /// There are proofs at enough sites, and at too few of them there was one at the first look as well: the requirement has
+    /// grown since, or the site of an RSE is another one now.
+    #[error("only {sites} of {required} sites have a copy that was proven at the first look too")]
+    SeenOnce {
+        /// With a proof in both looks.
+        sites: usize,
+        /// Configured.
+        required: u32,
+    },
 }
 
 impl Evidence {
@@ -61,6 +71,20 @@ impl Evidence {
     pub fn missing_since(&self, first: &FirstLook) -> Option<KeepReason> {
         let rse = first.rses.iter().find(|rse| !self.copies().iter().any(|copy| copy.rse() == *rse))?.clone();
         Some(if self.is_undecided() { KeepReason::Undecided { rse } } else { KeepReason::Regressed { rse } })
+    }
+
+    /// Whether everything proven at the first look is proven still, and that at enough sites.
+    pub fn stands_since(&self, first: &FirstLook, required: Copies) -> Result<(), KeepReason> {
+        if let Some(missing) = self.missing_since(first) {
+            return Err(missing);
+        }
+        let (enough, sites) = (required.get() as usize, self.sites());
+        if sites < enough {
+            return Err(KeepReason::TooFewSites { sites, required: required.get() });
+        }
+        let seen_twice = self.copies().iter().filter(|copy| first.rses.iter().any(|rse| rse == copy.rse()));
+        let sites = seen_twice.map(CopyProof::site).collect::<BTreeSet<_>>().len();
+        if sites < enough { Err(KeepReason::SeenOnce { sites, required: required.get() }) } else { Ok(()) }
     }
 
     /// Whether it is young enough to be acted upon: asked when the order is built, and again right before the effect.
@@ -106,13 +130,7 @@ impl ReleaseOrder {
         if apart < hold {
             return Err(KeepReason::TooSoon { apart, hold });
         }
-        if let Some(missing) = evidence.missing_since(&first_look) {
-            return Err(missing);
-        }
-        let sites = evidence.sites();
-        if sites < required.get() as usize {
-            return Err(KeepReason::TooFewSites { sites, required: required.get() });
-        }
+        evidence.stands_since(&first_look, required)?;
         if verified != found {
             return Err(KeepReason::Changed { was: verified, is: found });
         }
@@ -128,8 +146,6 @@ impl ReleaseOrder {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use proptest::prelude::*;
 
     use super::super::State;
@@ -167,6 +183,24 @@ mod tests {
         let now = evidence(20_000, &[("A", "a"), ("B", "b")]).unwrap();
         let order = ReleaseOrder::new(first, now, (IDENTITY, IDENTITY), Copies::MIN, Duration::ZERO, 20_000);
         assert_eq!(order.err(), Some(KeepReason::Regressed { rse: "C".to_owned() }));
+    }
+
+    #[test]
+    fn a_copy_that_only_the_last_look_has_seen_makes_no_site() {
+        let copies = |number| Copies::try_from(number).unwrap();
+        let first = evidence(0, &[("A", "a"), ("B", "b")]).unwrap().as_first_look();
+        let order = |last: &[(&str, &str)], required| {
+            let last = evidence(20_000, last).unwrap();
+            let order = ReleaseOrder::new(first.clone(), last, (IDENTITY, IDENTITY), required, Duration::ZERO, 20_000);
+            order.err()
+        };
+        let three = [("A", "a"), ("B", "b"), ("C", "c")];
+        assert_eq!(order(&three, copies(2)), None);
+        assert_eq!(order(&three, copies(3)), Some(KeepReason::SeenOnce { sites: 2, required: 3 }));
+        // what were two sites then is one now
+        let moved = [("A", "a"), ("B", "a"), ("C", "c")];
+        assert_eq!(order(&moved, copies(2)), Some(KeepReason::SeenOnce { sites: 1, required: 2 }));
+        assert_eq!(order(&three[..2], copies(3)), Some(KeepReason::TooFewSites { sites: 2, required: 3 }));
     }
 
     proptest! {

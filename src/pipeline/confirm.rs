@@ -115,14 +115,15 @@ async fn seen(
         tracing::info!(lfn = row.lfn, copies = evidence.copies().len(), "off-site copies proven, first look");
         return Ok(false);
     };
-    match evidence.missing_since(&first) {
-        None => {}
-        Some(reason @ KeepReason::Undecided { .. }) => {
+    match evidence.stands_since(&first, context.config().offsite.copies) {
+        Ok(()) => {}
+        Err(KeepReason::SeenOnce { .. }) => return remember_first(context, row, evidence).await.map(|()| false),
+        Err(reason @ KeepReason::Undecided { .. }) => {
             let delay = backoff::patient(row.state_since, config.poll, config.poll_max);
             waiting.push(Postpone { id: row.id, delay, waits_for: reason.to_string(), failed: false });
             return Ok(false);
         }
-        Some(reason) => return context.hold(row, "evidence", &reason.to_string()).await.map(|()| false),
+        Err(reason) => return context.hold(row, "evidence", &reason.to_string()).await.map(|()| false),
     }
     let due = first.at + in_millis(config.hold);
     if evidence.at() < due {

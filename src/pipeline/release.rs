@@ -127,6 +127,9 @@ async fn order(
         // void, because it was taken by another clock
         return remember_first(context, row, &evidence).await.map(|()| None);
     };
+    if let Err(KeepReason::SeenOnce { .. }) = evidence.stands_since(&first_look, config.offsite.copies) {
+        return remember_first(context, row, &evidence).await.map(|()| None);
+    }
     let Some(found) = on_site(context, row).await? else { return Ok(None) };
     let identities = (row.identity(), found);
     match ReleaseOrder::new(first_look, evidence, identities, config.offsite.copies, config.confirm.hold, now()) {
