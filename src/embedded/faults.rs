@@ -8,6 +8,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
+use url::Url;
 
 use super::http::Endpoint;
 use crate::names::Did;
@@ -96,6 +97,7 @@ struct Knobs {
     stalled: bool,
     unreadable: Option<String>,
     misstated: u32,
+    led: BTreeMap<String, Url>,
 }
 
 /// A handle on everything that can be made to go wrong; clones act on the same server.
@@ -170,6 +172,15 @@ impl Faults {
         let misstated = knobs.misstated > 0;
         knobs.misstated = knobs.misstated.saturating_sub(1);
         misstated
+    }
+
+    /// The storage of an RSE sends whoever asks about a file to another server, as one of a federation does.
+    pub fn lead(&self, rse: &str, to: &Url) {
+        self.knobs().led.insert(rse.to_owned(), to.clone());
+    }
+
+    pub(crate) fn leads(&self, rse: &str) -> Option<Url> {
+        self.knobs().led.get(rse).cloned()
     }
 
     pub(crate) async fn until_downloads_go_on(&self) {

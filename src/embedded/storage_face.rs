@@ -50,6 +50,10 @@ async fn answer(State(storage): State<Arc<Storage>>, request: Request) -> Respon
         Some(Outage::Unavailable) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
         Some(Outage::Refuse) | None => {}
     }
+    if let Some(mut to) = storage.shared.faults.leads(&storage.rse) {
+        to.set_path(request.uri().path());
+        return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to.to_string())]).into_response();
+    }
     let Some(path) = path_below(&storage.directory, request.uri().path()) else {
         return StatusCode::FORBIDDEN.into_response();
     };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 
-use crate::config::StorageCheck;
+use crate::config::{Config, StorageCheck};
 use crate::custody::{
     Availability, Contents, Copies, CopyFacts, CopyProof, Doubt, Evidence, LockFacts, State, StorageAnswer,
     StoragePolicy, in_millis,
@@ -41,12 +41,8 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
     let at = now();
     let offsite = Offsite::now(context).await?;
     let dids: Vec<Did> = rows.iter().map(FileRow::did).collect();
-    let query = ReplicaQuery {
-        dids: &dids,
-        rse_expression: Some(&config.offsite.expression),
-        all_states: true,
-        schemes: &SCHEMES,
-    };
+    let query =
+        ReplicaQuery { dids: &dids, rse_expression: Some(&with_on_site(&config)), all_states: true, schemes: &SCHEMES };
     let listings: HashMap<Did, ReplicaListing> =
         context.rucio.replicas(&query).await?.into_iter().map(|listing| (listing.did.clone(), listing)).collect();
     // locks and storages are asked only about files that may have enough copies, or that have waited for them so long
@@ -89,6 +85,11 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
         looks.push(unless_unanswered(unanswered.get(&did), evidence));
     }
     Ok(looks)
+}
+
+/// The off-site RSEs, and the one on site: its storage must be told from theirs.
+pub(super) fn with_on_site(config: &Config) -> String {
+    format!("{}|({})", config.onsite_rse, config.offsite.expression)
 }
 
 /// What the storages are asked for of each file, the first that they know. A transfer has verified adler32 and so filled the

@@ -9,9 +9,10 @@ use futures_util::future::try_join_all;
 use crate::custody::{CopyProof, Doubt, Evidence};
 use crate::ledger::FileRow;
 use crate::rucio::ReplicaQuery;
-use crate::storage::{Error, ReadBack, best_url};
+use crate::storage::{Error, ReadBack, Source, best_url, door, doors};
 
-use super::look::SCHEMES;
+use super::look::{SCHEMES, with_on_site};
+use super::offsite::Offsite;
 use super::{Context, StageError};
 
 const UNREADABLE: &str = "cannot be read back";
@@ -48,7 +49,8 @@ pub(super) async fn read(
 ) -> Result<Result<(), Unread>, StageError> {
     let contents = row.contents()?;
     let (did, started) = (row.did(), Instant::now());
-    let expression = context.config().offsite.expression.clone();
+    let offsite = Offsite::now(context).await?;
+    let expression = with_on_site(&context.config());
     let query = ReplicaQuery {
         dids: std::slice::from_ref(&did),
         rse_expression: Some(&expression),
@@ -56,21 +58,25 @@ pub(super) async fn read(
         schemes: &SCHEMES,
     };
     let listings = context.rucio.replicas(&query).await?;
+    let pfns = |rse: &str| listings.iter().find_map(|listing| listing.pfns.get(rse)).map_or(&[][..], Vec::as_slice);
     let rses: Vec<&str> = evidence.copies().iter().map(CopyProof::rse).collect();
-    let (listings, contents) = (&listings, &contents);
-    let copies = try_join_all(rses.iter().map(|&rse| async move {
-        let pfns = listings.iter().find_map(|listing| listing.pfns.get(rse));
-        let pfn = best_url(pfns.map_or(&[], Vec::as_slice))
+    let (contents, pfns) = (&contents, &pfns);
+    let copies = try_join_all(evidence.copies().iter().map(|copy| async move {
+        let rse = copy.rse();
+        let pfn = best_url(pfns(rse))
             .ok_or_else(|| Doubt::Unknown(format!("the copy at {rse} {UNREADABLE}: Rucio names no URL of it")))?;
         let answer = context.storage.read_back(pfn, contents.bytes).await;
         let silent = answer.as_ref().is_err_and(Error::is_transient);
-        judge(rse, answer, contents.bytes, &contents.blake3).map_err(|doubt| Unread { doubt, silent })
+        let led_to = answer.as_ref().ok().and_then(|read| read.led_to.clone());
+        judge(rse, answer, contents.bytes, &contents.blake3).map_err(|doubt| Unread { doubt, silent })?;
+        Ok::<_, Unread>(Source { rse: rse.to_owned(), site: Some(copy.site().to_owned()), door: door(pfn), led_to })
     }));
     let read = tokio::select! {
         read = copies => read,
         () = context.shutdown.cancelled() => Err(Doubt::Unknown("its copies being read back".to_owned()).into()),
     };
-    if let Err(unread) = read {
+    let doors = listings.iter().flat_map(|listing| doors(&listing.pfns, |rse| offsite.site(rse).map(str::to_owned)));
+    if let Err(unread) = read.and_then(|sources| from_their_own_servers(doors.collect(), &sources)) {
         return Ok(Err(unread));
     }
     let detail = serde_json::json!({"rses": rses, "bytes": contents.bytes, "blake3": contents.blake3});
@@ -78,6 +84,16 @@ pub(super) async fn read(
     let seconds = started.elapsed().as_secs_f64();
     tracing::info!(lfn = row.lfn, copies = rses.len(), seconds, "off-site copies read back whole, identical");
     Ok(Ok(()))
+}
+
+/// What one server delivers proves one copy, whichever storages lead to it. `doors`: all that Rucio names for the file.
+fn from_their_own_servers(mut doors: Vec<Source>, read: &[Source]) -> Result<(), Unread> {
+    doors.extend_from_slice(read);
+    let borrowed = read.iter().find_map(|source| Some((source, source.borrows_from(&doors)?)));
+    let Some((source, other)) = borrowed else { return Ok(()) };
+    let (rse, server) = (&source.rse, source.led_to.as_deref().unwrap_or_default());
+    let why = format!("the copy at {rse} {UNREADABLE}: its storage led to {server}, where {other} has its copy");
+    Err(Doubt::Unknown(why).into())
 }
 
 /// One of `every` files, the same at every look: chosen by the content's own digest, which is as good as chance.
@@ -121,7 +137,7 @@ mod tests {
 
     #[test]
     fn only_the_same_bytes_are_a_proof() {
-        let read = |bytes, blake3: &str| Ok(ReadBack { bytes, blake3: blake3.to_owned() });
+        let read = |bytes, blake3: &str| Ok(ReadBack { bytes, blake3: blake3.to_owned(), led_to: None });
         assert_eq!(judge("A", read(10, "aa"), 10, "aa"), Ok(()));
         for (answer, told) in
             [(read(10, "bb"), "BLAKE3 bb"), (read(9, "aa"), "9 bytes,"), (read(11, "aa"), "10 bytes and more")]
@@ -131,5 +147,25 @@ mod tests {
         }
         let down = Err(Error::Transient { url: "u".to_owned(), reason: "down".to_owned() });
         assert!(matches!(judge("A", down, 10, "aa"), Err(Doubt::Unknown(_))));
+    }
+
+    #[test]
+    fn bytes_from_the_server_of_another_copy_prove_none() {
+        let source = |rse: &str, led_to: Option<&str>| Source {
+            rse: rse.to_owned(),
+            site: Some(format!("site of {rse}")),
+            door: Some(format!("{rse}:1")),
+            led_to: led_to.map(str::to_owned),
+        };
+        let read = |server| {
+            from_their_own_servers(vec![source("HERE", None)], &[source("A", Some(server)), source("B", None)])
+        };
+        assert!(read("pool:1").is_ok());
+        for (server, owner) in [("B:1", "B"), ("HERE:1", "HERE")] {
+            let unread = read(server).err().unwrap();
+            let told =
+                format!("the copy at A cannot be read back: its storage led to {server}, where {owner} has its copy");
+            assert_eq!((unread.doubt, unread.silent), (Doubt::Unknown(told), false));
+        }
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, LOCATION};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use url::Position;
 
 use super::digest::{Algorithm, Said, find};
+use super::servers::server;
 use super::{Error, digest};
 use crate::tls;
 
@@ -50,6 +50,8 @@ pub struct Found {
     pub bytes: u64,
     /// A digest of one of the algorithms asked for, in lower-case hexadecimal digits; none if the storage knows none.
     pub digest: Option<(Algorithm, String)>,
+    /// Host and port of the server that said so, if redirects led there from the door that was asked.
+    pub led_to: Option<String>,
 }
 
 /// A file as a storage delivers it.
@@ -59,6 +61,8 @@ pub struct ReadBack {
     pub bytes: u64,
     /// Their BLAKE3, 64 lower-case hexadecimal digits.
     pub blake3: String,
+    /// Host and port of the server that delivered them, if redirects led there from the door that was asked.
+    pub led_to: Option<String>,
 }
 
 /// A client of any number of storages. Clones share everything.
@@ -102,32 +106,32 @@ impl Client {
     pub async fn examine(&self, pfn: &str, prefer: &[Algorithm]) -> Result<Found, Error> {
         let url = http_url(pfn)?;
         let _turn = self.turn(&url).await;
-        let mut bytes = None;
+        let mut without_digest = None;
         for &algorithm in prefer {
-            let headers = self.head(&url, Some(algorithm)).await?;
-            let found = size(&url, &headers)?;
+            let (led_to, headers) = self.head(&url, Some(algorithm)).await?;
+            let bytes = size(&url, &headers)?;
             match said(&headers, algorithm) {
-                Said::Digest(digest) => return Ok(Found { bytes: found, digest: Some((algorithm, digest)) }),
-                Said::Nothing => bytes = Some(found),
+                Said::Digest(digest) => return Ok(Found { bytes, digest: Some((algorithm, digest)), led_to }),
+                Said::Nothing => without_digest = Some(Found { bytes, digest: None, led_to }),
                 Said::Nonsense(written) => {
                     let reason = format!("'{}' is not a digest of {algorithm}", written.escape_default());
                     return Err(Error::Protocol { url: shown(&url), reason });
                 }
             }
         }
-        let bytes = match bytes {
-            Some(bytes) => bytes,
-            None => size(&url, &self.head(&url, None).await?)?,
-        };
-        Ok(Found { bytes, digest: None })
+        if let Some(found) = without_digest {
+            return Ok(found);
+        }
+        let (led_to, headers) = self.head(&url, None).await?;
+        Ok(Found { bytes: size(&url, &headers)?, digest: None, led_to })
     }
 
     /// Reads the file with this physical name whole (`GET`). A file that goes on beyond `expected` bytes is not read
     /// further: it is another file then, and so is its digest.
     pub async fn read_back(&self, pfn: &str, expected: u64) -> Result<ReadBack, Error> {
         let patience = self.timeout + Duration::from_secs(expected / SLOWEST_BYTES_PER_SECOND);
-        let (url, mut response) =
-            self.behind_redirects(&http_url(pfn)?, |at| self.http.get(at).timeout(patience)).await?;
+        let door = http_url(pfn)?;
+        let (url, mut response) = self.behind_redirects(&door, |at| self.http.get(at).timeout(patience)).await?;
         let mut blake3 = blake3::Hasher::new();
         while let Some(chunk) = self.in_time(&url, response.chunk()).await? {
             blake3.update(&chunk);
@@ -135,7 +139,8 @@ impl Client {
                 break;
             }
         }
-        Ok(ReadBack { bytes: blake3.count(), blake3: blake3.finalize().to_hex().to_string() })
+        let led_to = led_to(&door, &url);
+        Ok(ReadBack { bytes: blake3.count(), blake3: blake3.finalize().to_hex().to_string(), led_to })
     }
 
     /// Patience with a large file is none with a storage that delivers nothing.
@@ -153,14 +158,14 @@ impl Client {
     async fn turn(&self, url: &Url) -> Option<OwnedSemaphorePermit> {
         let turns = {
             let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            let door = url[Position::BeforeHost..Position::AfterPort].to_owned();
-            Arc::clone(turns.entry(door).or_insert_with(|| Arc::new(Semaphore::new(QUESTIONS))))
+            Arc::clone(turns.entry(server(url)).or_insert_with(|| Arc::new(Semaphore::new(QUESTIONS))))
         };
         // never closed
         turns.acquire_owned().await.ok()
     }
 
-    async fn head(&self, url: &Url, want: Option<Algorithm>) -> Result<HeaderMap, Error> {
+    /// The headers, and the server they came from if that is another one.
+    async fn head(&self, url: &Url, want: Option<Algorithm>) -> Result<(Option<String>, HeaderMap), Error> {
         let request = |at| {
             let request = self.http.request(Method::HEAD, at);
             match want {
@@ -168,7 +173,8 @@ impl Client {
                 None => request,
             }
         };
-        Ok(self.behind_redirects(url, request).await?.1.headers().clone())
+        let (answered, response) = self.behind_redirects(url, request).await?;
+        Ok((led_to(url, &answered), response.headers().clone()))
     }
 
     /// The final answer, and whose it is.
@@ -220,6 +226,12 @@ fn judge(url: &Url, response: &Response) -> Result<(), Error> {
         StatusCode::CONFLICT => Err(Error::Protocol { url, reason: "it is not a file (status 409)".to_owned() }),
         status => Err(Error::Protocol { url, reason: format!("status {status}") }),
     }
+}
+
+/// The server that answered, if it is not the door.
+fn led_to(door: &Url, answered: &Url) -> Option<String> {
+    let answered = server(answered);
+    (answered != server(door)).then_some(answered)
 }
 
 /// Where a redirect leads. Never from TLS to plain HTTP: nobody would vouch for the answer.

@@ -5,12 +5,14 @@
 
 mod client;
 mod digest;
+mod servers;
 
 use crate::tls::is_loopback;
 use client::http_url;
 
 pub use client::{Client, Found, QUESTIONS, ReadBack, Settings};
 pub use digest::Algorithm;
+pub use servers::{Source, door, doors};
 
 #[cfg(test)]
 mod tests;

@@ -32,7 +32,8 @@ async fn ask(replies: impl IntoIterator<Item = Reply> + 'static) -> (Result<Foun
 #[tokio::test]
 async fn the_first_algorithm_that_the_storage_knows_is_taken() {
     let (found, seen) = ask([answer("crc32c=ktmoWg==")]).await;
-    assert_eq!(found.unwrap(), Found { bytes: 1_000_000, digest: Some((Algorithm::Crc32c, "92d9a85a".into())) });
+    let digest = Some((Algorithm::Crc32c, "92d9a85a".into()));
+    assert_eq!(found.unwrap(), Found { bytes: 1_000_000, digest, led_to: None });
     assert_eq!((seen[0].method.as_str(), seen[0].target.as_str()), ("HEAD", "/f.fits?signature=abc"));
     assert_eq!(seen[0].header("Want-Digest"), Some("crc32c"));
     assert!(seen[0].spells("Want-Digest"), "XRootD does not know it in lower case");
@@ -42,7 +43,8 @@ async fn the_first_algorithm_that_the_storage_knows_is_taken() {
 async fn an_answer_in_another_algorithm_is_not_taken() {
     let other = answer("adler32=222e27d7");
     let (found, seen) = ask([other.clone(), other.clone(), other]).await;
-    assert_eq!(found.unwrap(), Found { bytes: 1_000_000, digest: Some((Algorithm::Adler32, "222e27d7".into())) });
+    let digest = Some((Algorithm::Adler32, "222e27d7".into()));
+    assert_eq!(found.unwrap(), Found { bytes: 1_000_000, digest, led_to: None });
     let wanted: Vec<_> = seen.iter().filter_map(|seen| seen.header("Want-Digest")).collect();
     assert_eq!(wanted, ["crc32c", "md5", "adler32"]);
 }
@@ -51,10 +53,10 @@ async fn an_answer_in_another_algorithm_is_not_taken() {
 async fn a_storage_without_digests_still_tells_the_size() {
     let size = || Reply::new(200, "").header("Content-Length", "7");
     let (found, _) = ask([size(), size(), size()]).await;
-    assert_eq!(found.unwrap(), Found { bytes: 7, digest: None });
+    assert_eq!(found.unwrap(), Found { bytes: 7, digest: None, led_to: None });
     let server = MockServer::start(queue([size()])).await;
     let found = client().examine(server.url.as_str(), &[]).await.unwrap();
-    assert_eq!(found, Found { bytes: 7, digest: None });
+    assert_eq!(found, Found { bytes: 7, digest: None, led_to: None });
     assert_eq!(server.seen()[0].header("Want-Digest"), None);
 }
 
@@ -63,7 +65,9 @@ async fn a_file_is_read_back_whole_behind_redirects_and_never_endlessly() {
     let moved = Reply::new(307, "").header("Location", "/elsewhere");
     let server = MockServer::start(queue([moved, Reply::new(200, "123456789"), Reply::Endless("x")])).await;
     let url = server.url.as_str();
-    let expected = ReadBack { bytes: 9, blake3: blake3::hash(b"123456789").to_hex().to_string() };
+    let blake3 = blake3::hash(b"123456789").to_hex().to_string();
+    // elsewhere, but at the same server
+    let expected = ReadBack { bytes: 9, blake3, led_to: None };
     assert_eq!(client().read_back(url, 9).await.unwrap(), expected);
     assert_eq!(server.seen()[1].method, "GET");
     let endless = client().read_back(url, 9).await.unwrap();
@@ -164,7 +168,9 @@ async fn redirects_are_followed_and_the_last_answer_counts() {
         unreachable!()
     };
     let (found, _) = ask([Reply::Answer { status: 307, headers, body }]).await;
-    assert_eq!(found.unwrap().digest, Some((Algorithm::Crc32c, "92d9a85a".into())));
+    let found = found.unwrap();
+    assert_eq!(found.digest, Some((Algorithm::Crc32c, "92d9a85a".into())));
+    assert_eq!(found.led_to, Some(pool.address.to_string()));
     let seen = pool.seen();
     assert_eq!((seen[0].target.as_str(), seen[0].header("Want-Digest")), ("/pool/f.fits", Some("crc32c")));
 }

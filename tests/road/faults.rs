@@ -53,6 +53,23 @@ async fn a_storage_that_once_answers_with_another_file_is_asked_again_and_not_be
     daemon.stop().await;
 }
 
+/// As in a federation of storages, where a door sends to whoever has the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_from_the_server_of_another_copy_proves_none() {
+    for lends in ["STORAGE-3", "STORAGE-1"] {
+        let site = Site::new(DELETION_ON).await;
+        site.rucio.faults().lead("STORAGE-2", site.rucio.storage_url(lends).unwrap());
+        let daemon = site.start();
+        let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+        let told = format!("where {lends} has its copy");
+        let row = site.until_row(&lfn, |row| row.waits_for.as_ref().is_some_and(|why| why.contains(&told))).await;
+        assert_eq!((row.state, row.first_look), (State::Replicated, None), "{lends}");
+        site.rucio.faults().clear();
+        site.until(&lfn, State::Released).await;
+        daemon.stop().await;
+    }
+}
+
 /// Long after Rucio has deleted it, ACADA writes another over what was left, and has not made its trigger yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leftover_that_is_being_delivered_again_waits_for_its_trigger() {

@@ -14,7 +14,7 @@ use crate::config::StorageCheck;
 use crate::custody::{Contents, StorageAnswer};
 use crate::names::Did;
 use crate::rucio::{ReplicaListing, ReplicaState};
-use crate::storage::{self, Algorithm};
+use crate::storage::{self, Algorithm, Source};
 
 /// No question to a storage begins later in a look, or the look would be too old when it is complete.
 const TIME: Duration = Duration::from_mins(1);
@@ -26,6 +26,13 @@ const DENIES: usize = 3;
 
 /// By file and RSE; an error is what the file waits for, whatever the policy: the storage has not been silent.
 type Asked = Vec<((Did, String), Result<StorageAnswer, String>)>;
+
+/// What was said about one copy, and whose server said so.
+struct Heard {
+    did: Did,
+    from: Source,
+    answer: Result<StorageAnswer, String>,
+}
 
 /// What the storages are asked about a file.
 #[derive(Clone)]
@@ -63,12 +70,44 @@ pub(super) async fn ask_all(
             }
         }
     }
-    let asked = questions.into_iter().map(|(rse, questions)| ask_one(context, rse, questions));
-    join_all(asked).await.into_iter().flatten().collect()
+    let asked = questions.into_iter().map(|(rse, questions)| {
+        let site = offsite.site(&rse).map(str::to_owned);
+        ask_one(context, rse, site, questions)
+    });
+    let heard = join_all(asked).await.into_iter().flatten().collect();
+    let doors = |did: &Did| match listings.get(did) {
+        Some(listing) => storage::doors(&listing.pfns, |rse| offsite.site(rse).map(str::to_owned)),
+        None => Vec::new(),
+    };
+    unless_borrowed(context, heard, doors)
+}
+
+/// What one server says about a file proves one copy, whichever storages lead to it; and what the server on site says,
+/// none. `doors`: all that Rucio names for a file.
+fn unless_borrowed(context: &Context, heard: Vec<Heard>, doors: impl Fn(&Did) -> Vec<Source>) -> Asked {
+    let led = heard.iter().filter(|heard| heard.from.led_to.is_some());
+    let mut sources: HashMap<Did, Vec<Source>> = led.map(|heard| (heard.did.clone(), doors(&heard.did))).collect();
+    for Heard { did, from, .. } in &heard {
+        if let Some(sources) = sources.get_mut(did) {
+            sources.push(from.clone());
+        }
+    }
+    let believed = |Heard { did, from, answer }: Heard| {
+        let Some(other) = sources.get(&did).and_then(|sources| from.borrows_from(sources)) else {
+            return ((did, from.rse), answer);
+        };
+        let (rse, server) = (from.rse, from.led_to.unwrap_or_default());
+        let why = format!("an answer from the storage of {rse} itself: it led to {server}, where {other} has its copy");
+        if context.troubles.is_news(&rse, "another's server") {
+            tracing::warn!(rse, "files wait for {why}, and what that one says proves no other");
+        }
+        ((did, rse), Err(why))
+    };
+    heard.into_iter().map(believed).collect()
 }
 
 /// All questions to one storage.
-async fn ask_one(context: &Context, rse: String, questions: Vec<Question>) -> Asked {
+async fn ask_one(context: &Context, rse: String, site: Option<String>, questions: Vec<Question>) -> Vec<Heard> {
     let open = questions.iter().filter_map(|question| question.pfn.as_deref()).any(storage::is_open_to_others);
     if open && context.troubles.is_news(&rse, "plain HTTP") {
         tracing::warn!(
@@ -77,15 +116,15 @@ async fn ask_one(context: &Context, rse: String, questions: Vec<Question>) -> As
              give the RSE a protocol davs in Rucio"
         );
     }
-    let mut asked = ask_each(context, &rse, questions).await;
-    let answers: Vec<&StorageAnswer> = asked.iter().filter_map(|(_, answer)| answer.as_ref().ok()).collect();
+    let mut heard = ask_each(context, &rse, site.as_deref(), questions).await;
+    let answers: Vec<&StorageAnswer> = heard.iter().filter_map(|heard| heard.answer.as_ref().ok()).collect();
     if context.storages.denies_everything(&rse, &answers) {
-        for (_, answer) in asked.iter_mut().filter(|(_, answer)| *answer == Ok(StorageAnswer::Missing)) {
-            *answer =
+        for heard in heard.iter_mut().filter(|heard| heard.answer == Ok(StorageAnswer::Missing)) {
+            heard.answer =
                 Err(format!("a true answer from the storage of {rse}, which denies every file that Rucio has there"));
         }
     }
-    asked
+    heard
 }
 
 /// What the storages were like when they were asked last. A restart forgets it.
@@ -114,9 +153,11 @@ impl Storages {
     }
 }
 
-async fn ask_each(context: &Context, rse: &str, questions: Vec<Question>) -> Asked {
+async fn ask_each(context: &Context, rse: &str, site: Option<&str>, questions: Vec<Question>) -> Vec<Heard> {
     let (patience, begun) = (&Patience::default(), Instant::now());
     stream::iter(questions.into_iter().map(|Question { did, pfn, wanted }| async move {
+        let door = pfn.as_deref().and_then(storage::door);
+        let mut from = Source { rse: rse.to_owned(), site: site.map(str::to_owned), door, led_to: None };
         let answer = match (pfn, patience.with(begun.elapsed())) {
             (None, _) => Ok(StorageAnswer::Silent("its RSE has no protocol davs, https, dav or http".to_owned())),
             (_, Worth::Nothing) => {
@@ -125,17 +166,18 @@ async fn ask_each(context: &Context, rse: &str, questions: Vec<Question>) -> Ask
             }
             (_, Worth::NoTime) => Err(format!("an answer from the storage of {rse}, which is slow")),
             (Some(pfn), Worth::Asking) => {
-                let (answer, heard) = ask(context, &pfn, wanted.algorithms).await;
+                let Said { answer, led_to, heard } = ask(context, &pfn, wanted.algorithms).await;
                 patience.learn(heard);
+                from.led_to = led_to;
                 if answer.contradicts(&wanted.contents) {
-                    let (second, _) = ask(context, &pfn, wanted.algorithms).await;
+                    let second = ask(context, &pfn, wanted.algorithms).await.answer;
                     unless_they_differ(context, rse, &pfn, answer, &second)
                 } else {
                     Ok(answer)
                 }
             }
         };
-        ((did, rse.to_owned()), answer)
+        Heard { did, from, answer }
     }))
     .buffer_unordered(storage::QUESTIONS)
     .collect()
@@ -203,12 +245,22 @@ impl Patience {
     }
 }
 
-/// What the storage says, and whether it said anything.
-async fn ask(context: &Context, pfn: &str, algorithms: &[Algorithm]) -> (StorageAnswer, bool) {
+/// The answer to one question.
+struct Said {
+    answer: StorageAnswer,
+    /// The server that gave it, if it is not the door.
+    led_to: Option<String>,
+    /// Whether anything was said at all, be it a refusal.
+    heard: bool,
+}
+
+async fn ask(context: &Context, pfn: &str, algorithms: &[Algorithm]) -> Said {
     let started = Instant::now();
     let answer = context.storage.examine(pfn, algorithms).await;
+    let mut led_to = None;
     let (outcome, answer, heard) = match answer {
         Ok(found) => {
+            led_to = found.led_to;
             let digest = found.digest.map(|(algorithm, value)| (algorithm.as_str(), value));
             ("ok", StorageAnswer::Stated { bytes: found.bytes, digest }, true)
         }
@@ -216,7 +268,7 @@ async fn ask(context: &Context, pfn: &str, algorithms: &[Algorithm]) -> (Storage
         Err(error) => ("silent", StorageAnswer::Silent(error.to_string()), !error.is_transient()),
     };
     context.metrics.storage_request(outcome, started.elapsed().as_secs_f64());
-    (answer, heard)
+    Said { answer, led_to, heard }
 }
 
 #[cfg(test)]
