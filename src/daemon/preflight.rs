@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::pipeline::Context;
-use crate::pipeline::offsite::{Offsite, no_site};
+use crate::pipeline::offsite::{Offsite, no_site, on_site_matched};
 use crate::rucio::{self, Kind};
 
 /// Something a person must mend, in words: what, where, and the remedy.
@@ -111,12 +111,7 @@ async fn off_site(rucio: &rucio::Client, config: &Config, problems: &mut Vec<Pro
         }
     };
     if offsite.matches_on_site {
-        let rse = &config.onsite_rse;
-        let whole = if expression.contains(['|', '&', '\\']) { format!("({expression})") } else { expression.clone() };
-        problems.push(format!(
-            "offsite.expression '{expression}' also matches the on-site RSE {rse}: rule A could be satisfied on site, \
-             without a copy elsewhere; exclude it, e.g. '{whole}\\{rse}'"
-        ));
+        problems.push(on_site_matched(config));
     }
     let attribute = &config.offsite.distinct_by;
     match &offsite.on_site {

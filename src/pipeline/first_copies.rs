@@ -7,6 +7,7 @@ use crate::ledger::now;
 use crate::names::Did;
 use crate::rucio::{Grouping, Kind, NewRule};
 
+use super::offsite::leaves_out_the_site;
 use super::on_site::DOUBTFUL;
 use super::our_rules::{Standing, is_rule_a};
 use super::{Context, StageError, mend};
@@ -51,6 +52,7 @@ pub(super) async fn ensure_rule(
 
 /// Places the rule: permanent, one copy off site. Rucio chooses the data centre, and a night stays together.
 pub(super) async fn place_rule(context: &Context, dataset: &Did) -> Result<(), StageError> {
+    leaves_out_the_site(context).await?;
     let config = context.config();
     let rule = NewRule {
         dids: vec![dataset.clone()],

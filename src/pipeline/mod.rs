@@ -169,9 +169,9 @@ impl Context {
         Ok(())
     }
 
-    /// A violated invariant stops the effect, loudly.
+    /// A violated invariant stops the effect, loudly, and the releases of all files, also if this one has moved on meanwhile.
     async fn stop(&self, row: &FileRow, violation: &Violation) -> Result<(), StageError> {
-        self.metrics.invariant_violation(violation.invariant);
+        self.trip(Some(&row.lfn), violation).await?;
         self.hold(row, "invariant", &violation.to_string()).await
     }
 

@@ -18,6 +18,7 @@ pub struct Offsite {
     /// Whether the expression also matches the on-site RSE: the rule for the first copy could then be satisfied by
     /// the file that is to go.
     pub matches_on_site: bool,
+    on_site_rse: String,
     expression: String,
     distinct_by: String,
 }
@@ -38,17 +39,24 @@ impl Offsite {
             }
         }
         let (expression, distinct_by) = (config.offsite.expression.clone(), config.offsite.distinct_by.clone());
-        Ok(Self { sites, on_site, on_the_mountain, matches_on_site, expression, distinct_by })
+        let on_site_rse = config.onsite_rse.clone();
+        Ok(Self { sites, on_site, on_the_mountain, matches_on_site, on_site_rse, expression, distinct_by })
     }
 
     /// For what rests on copies being off the mountain: that is known only if the on-site RSE says where it is.
-    pub(super) async fn now(context: &Context) -> Result<Self, StageError> {
+    pub(super) async fn known(context: &Context) -> Result<Self, StageError> {
         let config = context.config();
         let offsite = Self::ask(&context.rucio, &config).await?;
         match offsite.on_site {
             Some(_) => Ok(offsite),
             None => Err(StageError::Wait(no_site(&config))),
         }
+    }
+
+    /// The same, for files whose on-site copy is still to be given up: the on-site RSE must be none of the off-site ones.
+    pub(super) async fn now(context: &Context) -> Result<Self, StageError> {
+        let offsite = Self::known(context).await?;
+        if offsite.matches_on_site { Err(StageError::Wait(on_site_matched(&context.config()))) } else { Ok(offsite) }
     }
 
     /// Whether an RSE is one of them.
@@ -90,12 +98,22 @@ impl Offsite {
 
     /// Where the copies after the first may go: anywhere off site but at the first one's RSE and site.
     pub fn elsewhere_than(&self, first: &str) -> String {
-        let base = format!("({})\\{first}", self.expression);
+        let mut base = format!("({})\\{first}", self.expression);
+        if self.matches_on_site {
+            base = format!("{base}\\{}", self.on_site_rse);
+        }
         match self.site(first) {
             Some(site) => format!("{base}\\({}={site})", self.distinct_by),
             None => base,
         }
     }
+}
+
+/// A rule for copies off site waits while the file that is to go could satisfy it.
+pub(super) async fn leaves_out_the_site(context: &Context) -> Result<(), StageError> {
+    let config = context.config();
+    let matched = context.rucio.list_rses(&config.offsite.expression).await?.contains(&config.onsite_rse);
+    if matched { Err(StageError::Wait(on_site_matched(&config))) } else { Ok(()) }
 }
 
 /// What is wrong when the on-site RSE does not say its site.
@@ -104,6 +122,16 @@ pub fn no_site(config: &Config) -> String {
     format!(
         "the on-site RSE {rse} has no attribute '{attribute}': a copy elsewhere cannot be told from one on the mountain; \
          set it (rucio rse attribute add)"
+    )
+}
+
+/// What is wrong when the off-site expression matches the on-site RSE.
+pub fn on_site_matched(config: &Config) -> String {
+    let (rse, expression) = (&config.onsite_rse, &config.offsite.expression);
+    let whole = if expression.contains(['|', '&', '\\']) { format!("({expression})") } else { expression.clone() };
+    format!(
+        "offsite.expression '{expression}' also matches the on-site RSE {rse}: rule A could be satisfied on site, without a \
+         copy elsewhere; exclude it, e.g. '{whole}\\{rse}'"
     )
 }
 

@@ -180,7 +180,7 @@ async fn turn(context: &Context, dataset: &Did, since: UnixMillis) -> Result<Tur
     if context.ledger.settlement(dataset).await?.rule_s.as_ref() != Some(&rule_s.id) {
         context.ledger.set_rule_s(dataset, &rule_s.id).await?;
     }
-    let sites = Offsite::now(context).await?.known_sites();
+    let sites = Offsite::known(context).await?.known_sites();
     let facts = match Facts::gather(context, dataset, &files, &rules, &batch).await? {
         Ok(facts) => facts,
         Err(why) => return Ok(Turn::Stays(why)),

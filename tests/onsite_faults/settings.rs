@@ -174,6 +174,18 @@ async fn while_the_site_of_the_on_site_rse_is_unknown_no_copy_is_known_to_be_els
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_on_site_rse_that_joins_the_expression_in_rucio_is_told_of_and_files_wait() {
+    let (site, daemon, file) = with_a_confirmed_file().await;
+    site.rucio.set_attribute("STORAGE-1", "OFFSITE", Some("True"));
+    fs::remove_file(site.kill_switch()).unwrap();
+    daemon.until_said(&site, "offsite.expression 'OFFSITE' also matches the on-site RSE STORAGE-1").await;
+    assert_eq!(site.row(&file).await.unwrap().state, State::Confirmed);
+    assert!(site.storage(1).join(&file.path).exists());
+    site.rucio.set_attribute("STORAGE-1", "OFFSITE", None);
+    ends_well(&site, daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_data_centre_that_leaves_the_expression_in_rucio_is_no_copy() {
     let (site, daemon, file) = with_a_confirmed_file().await;
     site.rucio.set_attribute("STORAGE-3", "OFFSITE", None);

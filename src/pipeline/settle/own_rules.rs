@@ -35,7 +35,7 @@ impl Lists {
         if let Some(offsite) = &self.offsite {
             return Ok(offsite.clone());
         }
-        let offsite = Offsite::now(context).await?;
+        let offsite = Offsite::known(context).await?;
         Ok(self.offsite.insert(offsite).clone())
     }
 

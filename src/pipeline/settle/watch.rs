@@ -176,7 +176,7 @@ pub(super) async fn hold_all(context: &Context, dataset: &Did) -> Result<Turn, S
     let known = context.ledger.settlement(dataset).await?.rule_s;
     let mut candidates: Vec<Rule> = rules.into_iter().filter(|rule| is_rule_s(&config, rule)).collect();
     candidates.sort_by_key(|rule| known.as_ref() != Some(&rule.id));
-    let sites = Offsite::now(context).await?.known_sites();
+    let sites = Offsite::known(context).await?.known_sites();
     for s in candidates {
         let id = s.id.clone();
         let facts = Facts::of(context, dataset, &DatasetRules { a: a.clone(), s: Some(s), at }, &files).await?;
