@@ -91,8 +91,10 @@ struct Custody<const N: usize> {
 /// What happens between two steps of the daemon with one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Grain {
-    /// Anything that concerns it or the other files.
+    /// Anything that concerns it or the other files. The storages answer at one moment.
     Effects,
+    /// The same, and the storages answer at moments of their own, in any order.
+    Answers,
     /// Nothing but a stop, until its hands are free again. Files are alike: which is which does not count.
     Stages,
 }
@@ -107,10 +109,11 @@ impl<const N: usize> Model for Custody<N> {
 
     fn steps(&self, world: &World<N>) -> Vec<Step<World<N>>> {
         let mut out = Steps::new(*world);
+        out.one_by_one = self.grain == Grain::Answers;
         for file in 0..N {
             out.file = file;
             match self.grain {
-                Grain::Effects => daemon::steps(self.variant, world, &mut out),
+                Grain::Effects | Grain::Answers => daemon::steps(self.variant, world, &mut out),
                 Grain::Stages => out.possible.extend(self.stage(world, file)),
             }
             surroundings::steps(self.bounds, world, &mut out);
@@ -282,6 +285,16 @@ fn no_misfortune_loses_one_of_two_files() {
 #[test]
 fn no_misfortune_loses_a_file() {
     holds::<1>(Bounds { misfortunes: if is_deep() { 3 } else { 2 }, operator: true, ..QUIET });
+}
+
+#[test]
+fn no_order_of_answers_loses_a_file() {
+    holds_by::<1>(Bounds { misfortunes: if is_deep() { 2 } else { 1 }, operator: true, ..QUIET }, Grain::Answers);
+}
+
+#[test]
+fn answers_that_are_older_than_the_look_are_caught_in_any_order() {
+    is_caught_by::<1>(Variant::NoFreshLook, Bounds { misfortunes: 1, ..QUIET }, Grain::Answers, "I2");
 }
 
 #[test]

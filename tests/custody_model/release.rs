@@ -89,21 +89,33 @@ fn ask_for_locks<const N: usize>(world: &World<N>, file: &File, mut look: Look, 
     out.fair("Rucio lists the locks", |file| file.hands = Hands::Locked(look));
 }
 
+/// What a storage that answers truly says of its copy.
+fn truth(file: &File, rse: usize) -> Answer {
+    match file.copies[rse].bytes {
+        Bytes::None => Answer::Missing,
+        Bytes::Of(content) if file.did == Some(content) => Answer::Right,
+        Bytes::Damaged | Bytes::Of(_) => Answer::Wrong,
+    }
+}
+
+/// What others destroy counts from the first answer, unless the on-site copy is going already.
+fn begin_to_count(file: &mut File) {
+    if file.disk.is_some() && !file.is_on_its_way_out() {
+        file.destroyed = 0;
+    }
+}
+
 /// The storages are asked about what Rucio says is AVAILABLE. They answer truly, one of them does not, or none answers.
 fn ask_storages<const N: usize>(file: &File, look: Look, out: &mut Steps<N>) {
+    if out.one_by_one && look.unanswered().next().is_some() {
+        return ask_one_by_one(file, look, out);
+    }
     let mut truly = look;
-    for (rse, seen) in truly.seen.iter_mut().enumerate().filter(|(_, seen)| seen.listed == Listed::Available) {
-        seen.answer = match file.copies[rse].bytes {
-            Bytes::None => Answer::Missing,
-            Bytes::Of(content) if file.did == Some(content) => Answer::Right,
-            Bytes::Damaged | Bytes::Of(_) => Answer::Wrong,
-        };
+    for rse in look.unanswered() {
+        truly.seen[rse].answer = truth(file, rse);
     }
     let answered = move |file: &mut File, look: Look| {
-        // what others destroy counts from here, unless the on-site copy is going already
-        if file.disk.is_some() && !file.is_on_its_way_out() {
-            file.destroyed = 0;
-        }
+        begin_to_count(file);
         file.hands = Hands::Answered(look);
     };
     out.fair("the storages answer", |file| answered(file, truly));
@@ -118,6 +130,27 @@ fn ask_storages<const N: usize>(file: &File, look: Look, out: &mut Steps<N>) {
             out.misfortune(Some(rse), "a storage denies a right copy", |file| {
                 answered(file, with(rse, Answer::Missing));
             });
+        }
+    }
+}
+
+/// Each in its turn, whichever that is, and the world changes in between.
+fn ask_one_by_one<const N: usize>(file: &File, look: Look, out: &mut Steps<N>) {
+    let answered = move |file: &mut File, rse: usize, answer| {
+        if !look.is_answered_by_some() {
+            begin_to_count(file);
+        }
+        let mut look = look;
+        look.seen[rse].answer = answer;
+        let is_last = look.unanswered().next().is_none();
+        file.hands = if is_last { Hands::Answered(look) } else { Hands::Locked(look) };
+    };
+    for rse in look.unanswered() {
+        let truth = truth(file, rse);
+        out.fair_at(rse, "a storage answers", |file| answered(file, rse, truth));
+        out.unfair_at(rse, "a storage is silent", |file| answered(file, rse, Answer::Silent));
+        if truth == Answer::Right {
+            out.misfortune(Some(rse), "a storage denies a right copy", |file| answered(file, rse, Answer::Missing));
         }
     }
 }

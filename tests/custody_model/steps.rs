@@ -7,12 +7,14 @@ pub(crate) struct Steps<const N: usize> {
     world: World<N>,
     /// The file that is dealt with.
     pub(crate) file: usize,
+    /// Storages answer one after the other.
+    pub(crate) one_by_one: bool,
     pub(crate) possible: Vec<Step<World<N>>>,
 }
 
 impl<const N: usize> Steps<N> {
     pub(crate) fn new(world: World<N>) -> Self {
-        Self { world, file: 0, possible: Vec::with_capacity(16) }
+        Self { world, file: 0, one_by_one: false, possible: Vec::with_capacity(16) }
     }
 
     /// It will happen if it can again and again.

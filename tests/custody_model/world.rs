@@ -141,6 +141,20 @@ pub(crate) struct Look {
     pub(crate) stale: bool,
 }
 
+impl Look {
+    /// Whether a storage has told what the look will rest on.
+    pub(crate) fn is_answered_by_some(&self) -> bool {
+        self.seen.iter().any(|seen| seen.answer != Answer::NotAsked)
+    }
+
+    /// Where an answer is still to come.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = usize> {
+        let seen = self.seen;
+        let open = move |rse: &usize| seen[*rse].listed == Listed::Available && seen[*rse].answer == Answer::NotAsked;
+        (0..RSES).filter(open)
+    }
+}
+
 /// What the daemon is about to do with a file. All of it is lost when it stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Hands {
@@ -254,7 +268,7 @@ impl File {
                 | Hands::IntentWritten(_)
                 | Hands::RuleEnded(_)
                 | Hands::MayRemove(_)
-        );
+        ) || matches!(self.hands, Hands::Locked(look) if look.is_answered_by_some());
         deciding || self.is_on_its_way_out() || (self.disk.is_none() && self.replica == Replica::None)
     }
 }
