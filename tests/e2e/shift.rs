@@ -289,5 +289,10 @@ impl Shift {
         let base = self.stack.acada_base();
         std::fs::remove_dir_all(&base).unwrap();
         std::fs::create_dir_all(&base).unwrap();
+        // what the contract tests have registered on this test bed is nobody's, and would be held
+        let contract = self.stack.onsite().1.directory.join("ctao/test");
+        if contract.exists() {
+            std::fs::remove_dir_all(&contract).unwrap();
+        }
     }
 }
