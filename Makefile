@@ -65,7 +65,7 @@ AT_FULL_LENGTH = DL0_INGEST_CRASH_SECONDS=$(CAMPAIGN_KILLS) DL0_INGEST_CRASH_POI
 # The tests that take as long as they are told
 LONG = test(/^kills|^soak|^backlog|^crash::killed|_a_fifth_of_all|a_storm_of_triggers|a_daemon_that_is_suspended/) + binary(custody_model)
 
-campaign: nextest testbed-up ## every test there is, each at its full length; two and a half hours, as root
+campaign: nextest testbed-up ## every test there is, each at its full length; nearly three hours, as root
 	$(AT_FULL_LENGTH) cargo nextest run --profile campaign --features testbed,failpoints; \
 	  status=$$?; tests/testbed/down; exit $$status
 
