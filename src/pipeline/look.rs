@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 
-use crate::config::{Config, StorageCheck};
+use crate::config::StorageCheck;
 use crate::custody::{
     Availability, Contents, Copies, CopyFacts, CopyProof, Doubt, Evidence, LockFacts, State, StorageAnswer,
     StoragePolicy, in_millis,
@@ -17,7 +17,7 @@ use crate::rucio::{Kind, LockState, ReplicaListing, ReplicaQuery, ReplicaState, 
 use crate::storage::Algorithm;
 
 use super::mend;
-use super::offsite::Offsite;
+use super::offsite::{Offsite, with_on_site};
 use super::our_rules::Standing;
 use super::{Context, StageError};
 
@@ -85,11 +85,6 @@ pub(super) async fn look(context: &Context, rows: &[FileRow]) -> Result<Vec<Resu
         looks.push(unless_unanswered(unanswered.get(&did), evidence));
     }
     Ok(looks)
-}
-
-/// The off-site RSEs, and the one on site: its storage must be told from theirs.
-pub(super) fn with_on_site(config: &Config) -> String {
-    format!("{}|({})", config.onsite_rse, config.offsite.expression)
 }
 
 /// What the storages are asked for of each file, the first that they know. A transfer has verified adler32 and so filled the

@@ -109,6 +109,11 @@ impl Offsite {
     }
 }
 
+/// An RSE expression for the off-site RSEs and the one on site.
+pub fn with_on_site(config: &Config) -> String {
+    format!("{}|({})", config.onsite_rse, config.offsite.expression)
+}
+
 /// A rule for copies off site waits while the file that is to go could satisfy it.
 pub(super) async fn leaves_out_the_site(context: &Context) -> Result<(), StageError> {
     let config = context.config();

@@ -11,8 +11,8 @@ use crate::ledger::FileRow;
 use crate::rucio::ReplicaQuery;
 use crate::storage::{Error, ReadBack, Source, best_url, door, doors};
 
-use super::look::{SCHEMES, with_on_site};
-use super::offsite::Offsite;
+use super::look::SCHEMES;
+use super::offsite::{Offsite, with_on_site};
 use super::{Context, StageError};
 
 const UNREADABLE: &str = "cannot be read back";

@@ -13,7 +13,7 @@ use crate::ledger::OnRecord;
 use crate::names::{Did, Lfn, TRIGGER_SUFFIX};
 use crate::pipeline::blocking;
 use crate::pipeline::intake::is_invalid;
-use crate::pipeline::offsite::{Offsite, no_site};
+use crate::pipeline::offsite::{Offsite, no_site, with_on_site};
 use crate::rucio::{Kind, ReplicaListing, ReplicaQuery, ReplicaState, Survey};
 
 use super::judge::{Facts, OffSite, OnDisk, Replica};
@@ -99,7 +99,7 @@ impl Background {
     /// Where replicas are asked for.
     fn expression(&self, config: &Config) -> String {
         match &self.offsite {
-            Some(_) => format!("{}|({})", config.onsite_rse, config.offsite.expression),
+            Some(_) => with_on_site(config),
             None => config.onsite_rse.clone(),
         }
     }

@@ -27,6 +27,15 @@ async fn prove(site: &Site) {
     assert_eq!(verified.broken, None);
 }
 
+/// An operator has looked at the log, which stopped all releases.
+async fn released_after_a_reset(site: &Site, file: &str) {
+    let ledger = site.operate().await;
+    let operator = Operator { who: "ada".to_owned(), reason: "a test of ours".to_owned() };
+    assert_eq!(ledger.reset_breaker(&operator).await.unwrap().unwrap().code, "audit-record");
+    ledger.close().await;
+    site.until(file, State::Released).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_release_and_every_rejection_is_on_record_with_what_justifies_it() {
     let site = Site::new(DELETION_ON).await;
@@ -111,11 +120,7 @@ async fn a_log_that_was_changed_stops_releases_and_nothing_else() {
     site.until_row(&good, |row| row.waits_for.as_ref().is_some_and(|w| w.contains("is not as it was written"))).await;
     site.until(&bad, State::Rejected).await;
     assert!(site.path("b.fits.fz").exists());
-    let ledger = site.operate().await;
-    let operator = Operator { who: "ada".to_owned(), reason: "a test of ours".to_owned() };
-    assert_eq!(ledger.reset_breaker(&operator).await.unwrap().unwrap().code, "audit-record");
-    ledger.close().await;
-    site.until(&good, State::Released).await;
+    released_after_a_reset(&site, &good).await;
     daemon.stop().await;
     prove(&site).await;
     let records = records(&site);
@@ -136,11 +141,7 @@ async fn a_log_that_is_removed_below_a_running_daemon_stops_releases() {
         .await;
     assert_eq!(row.release_ordered_at, None);
     assert!(site.path("b.fits.fz").exists());
-    let ledger = site.operate().await;
-    let operator = Operator { who: "ada".to_owned(), reason: "a test of ours".to_owned() };
-    assert_eq!(ledger.reset_breaker(&operator).await.unwrap().unwrap().code, "audit-record");
-    ledger.close().await;
-    site.until(&good, State::Released).await;
+    released_after_a_reset(&site, &good).await;
     daemon.stop().await;
     prove(&site).await;
     let effects: Vec<Value> = records(&site).into_iter().map(|record| record["effect"].clone()).collect();
