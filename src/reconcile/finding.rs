@@ -102,8 +102,8 @@ impl Code {
         }
     }
 
-    /// What an operator does about it.
-    pub const fn remedy(self) -> &'static str {
+    /// What an operator does about it, for a file of which the ledger says no more.
+    const fn remedy(self) -> &'static str {
         match self {
             Self::Dark => {
                 "if ACADA wanted it ingested, make its trigger (--repair does so for a sound file); otherwise move it out of the data directory"
@@ -198,6 +198,21 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// What an operator does about it.
+    pub const fn remedy(&self) -> &'static str {
+        match (self.code, self.state) {
+            (Code::Orphan, Some(State::Released)) => {
+                "find out which rule keeps it or who registered it again ('rucio rule list'); if it is not on disk, see with \
+                 'dl0-ingest why' that its copies stand before the replica goes in Rucio"
+            }
+            (Code::Orphan, Some(_)) => {
+                "find out who registered it: the file was set aside as bad, and copies of it may be on their way; remove the \
+                 replica and its rules in Rucio"
+            }
+            (code, _) => code.remedy(),
+        }
+    }
+
     /// The stable keys of `--json`.
     pub fn json(&self) -> serde_json::Value {
         serde_json::json!({
@@ -206,7 +221,7 @@ impl Finding {
             "state": self.state.map(State::as_str),
             "invariant": self.invariant,
             "message": self.message,
-            "remedy": self.code.remedy(),
+            "remedy": self.remedy(),
             "repair": self.repair,
         })
     }

@@ -101,7 +101,7 @@ impl Printer<'_> {
                 } else {
                     let Finding { code, file, message, .. } = &finding;
                     let file = one_line(file);
-                    writeln!(self.out, "{code}: {file}\n  {message}\n  {}", code.remedy())?;
+                    writeln!(self.out, "{code}: {file}\n  {message}\n  {}", finding.remedy())?;
                 }
                 Ok(self.out.flush()?)
             });

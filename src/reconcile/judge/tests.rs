@@ -229,6 +229,25 @@ fn what_is_wrong_before_and_after_that_is_named_too() {
     }
 }
 
+/// What `--repair` takes into custody must be unknown to the ledger.
+#[test]
+fn what_to_do_about_an_orphan_depends_on_what_became_of_the_file() {
+    let orphan = |state: Option<State>| {
+        let facts = match state {
+            Some(state) => Facts { replica: Some(replica()), ..on_its_road(state) },
+            None => Facts { replica: Some(replica()), disk: Some(file(DELIVERED)), ..Facts::default() },
+        };
+        let mut found = judge(&facts, YARDSTICK);
+        found.retain(|finding| finding.code == Code::Orphan);
+        (found[0].remedy(), found[0].repair)
+    };
+    assert!(matches!(orphan(None), (remedy, Some(Repair::Restore)) if remedy.contains("--repair")));
+    for (state, words) in [(State::Released, "dl0-ingest why"), (State::Rejected, "set aside as bad")] {
+        let (remedy, repair) = orphan(Some(state));
+        assert!(remedy.contains(words) && !remedy.contains("--repair") && repair.is_none(), "{state}: {remedy}");
+    }
+}
+
 #[test]
 fn copies_of_another_content_are_no_copies() {
     for spoil in [(|copies| copies.bytes = 11) as fn(&mut OffSite), |copies| copies.adler32 = None] {
