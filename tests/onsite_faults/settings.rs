@@ -196,3 +196,17 @@ async fn a_data_centre_that_leaves_the_expression_in_rucio_is_no_copy() {
     site.go_on(&file);
     ends_well(&site, daemon).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_door_that_leads_to_another_copy_once_more_is_told_of_once_more() {
+    let site = site().await;
+    let daemon = Daemon::start(&site, &[]);
+    for lends in ["STORAGE-3", "STORAGE-1"] {
+        site.rucio.faults().lead("STORAGE-2", site.rucio.storage_url(lends).unwrap());
+        let file = site.deliver(&named(lends), fixture("CAL"), Fate::Released);
+        daemon.until_said(&site, &format!("where {lends} has its copy")).await;
+        site.rucio.faults().clear();
+        site.until_state(&file, State::Released).await;
+    }
+    ends_well(&site, daemon).await;
+}
