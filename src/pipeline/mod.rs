@@ -198,7 +198,7 @@ impl Context {
     fn leaves_others(&self, error: &StageError) -> bool {
         let about_one = match error {
             StageError::Rucio(error) => !matches!(error.kind(), Kind::Login | Kind::Tls | Kind::Settings),
-            StageError::Wait(_) => true,
+            StageError::Wait(_) | StageError::Setting(_) => true,
             StageError::Ledger(_) | StageError::Audit(_) | StageError::Data(_) | StageError::Defect => false,
         };
         about_one && !self.rucio.breaker().is_open()
@@ -240,6 +240,9 @@ pub enum StageError {
     /// Something else that waiting may mend, in words.
     #[error("{0}")]
     Wait(String),
+    /// A setting, ours or Rucio's, under which none of these files may go on, in words.
+    #[error("{0}")]
+    Setting(String),
     /// A panic; its message is on standard error.
     #[error("internal error: the stage panicked; please report it with the log")]
     Defect,
@@ -250,7 +253,7 @@ impl StageError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Rucio(error) => error.is_transient(),
-            Self::Wait(_) => true,
+            Self::Wait(_) | Self::Setting(_) => true,
             Self::Ledger(_) | Self::Audit(_) | Self::Data(_) | Self::Defect => false,
         }
     }
@@ -264,7 +267,10 @@ impl StageError {
     fn may_concern_some(&self) -> bool {
         match self {
             Self::Rucio(error) => error.kind().blames_the_request() || error.kind() == rucio::Kind::NoTarget,
-            Self::Data(crate::datadir::Error::Unavailable { .. }) | Self::Ledger(_) | Self::Audit(_) => false,
+            Self::Data(crate::datadir::Error::Unavailable { .. })
+            | Self::Setting(_)
+            | Self::Ledger(_)
+            | Self::Audit(_) => false,
             Self::Data(_) | Self::Wait(_) | Self::Defect => true,
         }
     }
@@ -303,5 +309,17 @@ pub(crate) async fn blocking<T: Send + 'static>(task: impl FnOnce() -> T + Send 
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         // only when the runtime shuts down: nothing that depends on the answer may go on
         Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_keeps_all_files_alike_and_no_smaller_batch_fares_better() {
+        let (setting, wait) = (StageError::Setting("none".to_owned()), StageError::Wait("one".to_owned()));
+        assert!(setting.is_transient() && wait.is_transient());
+        assert!(!setting.may_concern_some() && wait.may_concern_some());
     }
 }

@@ -49,14 +49,14 @@ impl Offsite {
         let offsite = Self::ask(&context.rucio, &config).await?;
         match offsite.on_site {
             Some(_) => Ok(offsite),
-            None => Err(StageError::Wait(no_site(&config))),
+            None => Err(StageError::Setting(no_site(&config))),
         }
     }
 
     /// The same, for files whose on-site copy is still to be given up: the on-site RSE must be none of the off-site ones.
     pub(super) async fn now(context: &Context) -> Result<Self, StageError> {
         let offsite = Self::known(context).await?;
-        if offsite.matches_on_site { Err(StageError::Wait(on_site_matched(&context.config()))) } else { Ok(offsite) }
+        if offsite.matches_on_site { Err(StageError::Setting(on_site_matched(&context.config()))) } else { Ok(offsite) }
     }
 
     /// Whether an RSE is one of them.
@@ -118,7 +118,7 @@ pub fn with_on_site(config: &Config) -> String {
 pub(super) async fn leaves_out_the_site(context: &Context) -> Result<(), StageError> {
     let config = context.config();
     let matched = context.rucio.list_rses(&config.offsite.expression).await?.contains(&config.onsite_rse);
-    if matched { Err(StageError::Wait(on_site_matched(&config))) } else { Ok(()) }
+    if matched { Err(StageError::Setting(on_site_matched(&config))) } else { Ok(()) }
 }
 
 /// What is wrong when the on-site RSE does not say its site.
