@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::{Location, Spanned, UserMessageFormatter};
 
 use super::problem::{Place, Problem};
 
@@ -45,19 +45,28 @@ impl Node {
             Ok(node) => Ok(node.unwrap_or(Self { place: Place { line: 1, column: 1 }, value: Value::Null })),
             Err(error) => {
                 let place = error.location().map_or(Place { line: 1, column: 1 }, Place::from);
-                // the library's message ends with the location, which we print in front
-                let message = error.without_snippet().to_string();
-                let message = message.split(" at line ").next().unwrap_or(&message);
-                let message = message.split(" (").next().unwrap_or(message);
-                Err(Problem {
-                    place: Some(place),
-                    key: String::new(),
-                    message: format!("not valid YAML: {message}"),
-                    help: "one 'key: value' per line, two spaces of indentation below a section's name".to_owned(),
-                })
+                let (message, help) = in_words(error.without_snippet());
+                Err(Problem { place: Some(place), key: String::new(), message, help: help.to_owned() })
             }
         }
     }
+}
+
+/// What is wrong with the YAML, and what to do about it.
+fn in_words(error: &serde_saphyr::Error) -> (String, &'static str) {
+    if let serde_saphyr::Error::DuplicateMappingKey { key, .. } = error {
+        let key = key.as_deref().unwrap_or("a key");
+        let help = "keep one of the two; a section is written once, with all its keys below it";
+        return (format!("'{key}' stands above already"), help);
+    }
+    // the library's message ends with the location, which we print in front
+    let message = error.render_with_formatter(&UserMessageFormatter);
+    let message = message.split(" at line ").next().unwrap_or(&message);
+    let message = message.split(" (").next().unwrap_or(message);
+    (
+        format!("not valid YAML: {message}"),
+        "one 'key: value' per line, two spaces of indentation below a section's name",
+    )
 }
 
 impl Value {

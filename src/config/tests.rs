@@ -232,14 +232,14 @@ fn broken_yaml_has_a_place_too() {
     assert_snapshot!(broken.map(told).concat(), @"
     error: 2:5: not valid YAML: mapping values are not allowed in this context; one 'key: value' per line, two spaces of indentation below a section's name
     error: 1:12: not valid YAML: unclosed quote; one 'key: value' per line, two spaces of indentation below a section's name
-    error: 2:1: not valid YAML: duplicate mapping key: data_path, set DuplicateKeyPolicy in Options if acceptable; one 'key: value' per line, two spaces of indentation below a section's name
+    error: 2:1: 'data_path' stands above already; keep one of the two; a section is written once, with all its keys below it
     error: 1:12: not valid YAML: unclosed bracket '{'; one 'key: value' per line, two spaces of indentation below a section's name
     error: 1:2: onsite_rse: missing, and it has no default; write 'onsite_rse: STORAGE-1', with your own value
     error: 1:2: offsite.expression: missing, and it has no default; write 'expression: OFFSITE', with your own value
     error: 1:2: rucio.url: missing, and it has no default; write 'url: https://rucio.example.org', with your own value
     error: 1:2: rucio.account: missing, and it has no default; write 'account: ingest', with your own value
-    error: 1:12: not valid YAML: alias references unknown anchor; one 'key: value' per line, two spaces of indentation below a section's name
-    error: 3:1: not valid YAML: multiple YAML documents detected; use from_str_multiple or from_str_multiple_with_options; one 'key: value' per line, two spaces of indentation below a section's name
+    error: 1:12: not valid YAML: reference to unknown value; one 'key: value' per line, two spaces of indentation below a section's name
+    error: 3:1: not valid YAML: only single YAML document expected but multiple found; one 'key: value' per line, two spaces of indentation below a section's name
     error: 1:1: expected a section, found a list; write its keys below it, each on a line of its own and indented by two more spaces
     error: 1:1: data_path: missing, and it has no default; write 'data_path: /srv/onsite', with your own value
     error: 1:1: onsite_rse: missing, and it has no default; write 'onsite_rse: STORAGE-1', with your own value
