@@ -78,6 +78,11 @@ impl Held {
         Ok(further)
     }
 
+    /// Whether a rule can be planned that holds the further copies of this file.
+    pub fn can_be_planned_for(&self, copies: Copies) -> bool {
+        further_places(self, copies).is_ok()
+    }
+
     /// Whether the end of the file's own rule changes nothing: each of its locks is held by the dataset's rule too, and
     /// enough copies at different sites stay locked. `sites`: the site of each RSE that says one.
     pub fn own_rule_may_go(&self, copies: Copies, sites: &BTreeMap<String, String>) -> Result<(), Unsettled> {

@@ -173,6 +173,12 @@ impl Embedded {
         self.as_root(|catalog, now| catalog.delete_rule(ROOT, rule, None, now));
     }
 
+    /// Somebody gives a DID an end so many seconds from now, as `rucio erase` does, or takes it away.
+    pub fn give_end(&self, did: &Did, seconds: Option<f64>) {
+        let meta = serde_json::Map::from_iter([("lifetime".to_owned(), serde_json::json!(seconds))]);
+        self.as_root(|catalog, now| catalog.set_metadata(ROOT, &[(did.clone(), meta)], now));
+    }
+
     /// The reaper has taken a replica and not deleted its file yet.
     pub fn condemn(&self, did: &Did, rse: &str) {
         self.shared.change(|catalog, _| catalog.condemn_one(did, rse));

@@ -8,12 +8,12 @@ use crate::names::Did;
 use super::{Error, Ledger, now};
 
 impl Ledger {
-    /// Of these collections, those not yet known to exist in Rucio.
+    /// Of these collections, those not known to exist in Rucio.
     pub async fn unknown_collections(&self, dids: &BTreeSet<Did>) -> Result<Vec<Did>, Error> {
         let mut unknown = Vec::new();
         for did in dids {
             let known: Option<i64> =
-                sqlx::query_scalar("SELECT known_at FROM collections WHERE scope = $1 AND name = $2")
+                sqlx::query_scalar("SELECT known_at FROM collections WHERE scope = $1 AND name = $2 AND known_at > 0")
                     .bind(&did.scope)
                     .bind(&did.name)
                     .fetch_optional(&self.reader)
@@ -32,7 +32,8 @@ impl Ledger {
         crash::note("collections-known");
         for did in dids {
             sqlx::query(
-                "INSERT INTO collections (scope, name, known_at) VALUES ($1, $2, $3) ON CONFLICT (scope, name) DO NOTHING",
+                "INSERT INTO collections (scope, name, known_at) VALUES ($1, $2, $3)
+                 ON CONFLICT (scope, name) DO UPDATE SET known_at = excluded.known_at WHERE collections.known_at = 0",
             )
             .bind(&did.scope)
             .bind(&did.name)
@@ -44,17 +45,20 @@ impl Ledger {
         self.commit(tx).await
     }
 
-    /// Forgets collections that Rucio turned out not to have.
+    /// Rucio may not have these collections any more. What held the released files of a dataset, and what was said of it,
+    /// stays on record: whoever looks after its rules must find out that they are gone.
     pub async fn collections_unknown(&self, dids: &BTreeSet<Did>) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         crash::note("collections-unknown");
         for did in dids {
-            sqlx::query("DELETE FROM collections WHERE scope = $1 AND name = $2")
-                .bind(&did.scope)
-                .bind(&did.name)
-                .execute(&mut *tx)
-                .await
-                .map_err(|e| self.database(e))?;
+            sqlx::query(
+                "UPDATE collections SET known_at = 0, rule_a = NULL, settled_at = NULL WHERE scope = $1 AND name = $2",
+            )
+            .bind(&did.scope)
+            .bind(&did.name)
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| self.database(e))?;
         }
         self.commit(tx).await
     }

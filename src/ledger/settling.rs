@@ -118,7 +118,8 @@ macro_rules! gone {
 
 impl Ledger {
     /// Datasets in which nothing has moved after `since`, that are not settled or have a file with a rule of its own, and
-    /// whose time to be looked at has come. At most `most`.
+    /// whose time to be looked at has come, those first that have waited longest since: many that cannot be settled keep no
+    /// other waiting. At most `most`.
     pub async fn quiet_datasets(&self, since: UnixMillis, most: i64) -> Result<Vec<Did>, Error> {
         let found: Vec<(String, String)> = sqlx::query_as(concat!(
             "WITH candidates AS (
@@ -128,7 +129,7 @@ impl Ledger {
              LEFT JOIN collections ON collections.scope = candidates.scope AND collections.name = candidates.dataset
              WHERE COALESCE(collections.settle_after, 0) <= $1 AND ",
             quiet!("candidates.scope", "candidates.dataset", "$2"),
-            " ORDER BY candidates.scope, candidates.dataset LIMIT $3"
+            " ORDER BY COALESCE(collections.settle_after, 0), candidates.scope, candidates.dataset LIMIT $3"
         ))
         .bind(now())
         .bind(since)
@@ -261,6 +262,19 @@ impl Ledger {
                 .await
                 .map_err(|e| self.database(e))?;
         Ok(found.unwrap_or_default())
+    }
+
+    /// How many released files of a dataset have no rule of their own: rules A and S of the dataset hold them.
+    pub async fn held_by_dataset(&self, dataset: &Did) -> Result<u64, Error> {
+        let query =
+            concat!("SELECT COUNT(*) FROM files WHERE scope = $1 AND dataset = $2 AND rule_b IS NULL AND ", gone!());
+        let count: i64 = sqlx::query_scalar(query)
+            .bind(&dataset.scope)
+            .bind(&dataset.name)
+            .fetch_one(&self.reader)
+            .await
+            .map_err(|e| self.database(e))?;
+        Ok(count.cast_unsigned())
     }
 
     /// Datasets with a rule for the further copies, or with a released file that has one of its own, newest first, after

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
@@ -468,4 +469,38 @@ async fn a_contradiction_trips_the_breaker_and_another_reason_to_hold_does_not()
         assert!(ledger.hold(&row, code, "because").await.unwrap());
         assert_eq!(ledger.breaker().await.unwrap().is_some(), trips, "{code}");
     }
+#[tokio::test]
+async fn a_dataset_that_rucio_may_not_have_any_more_is_made_again_and_watched_as_before() {
+    let (_directory, ledger) = ledger().await;
+    let dataset = Did::new("acada", "/ctao/acada/dl0/a");
+    let (one, made) = (BTreeSet::from([dataset.clone()]), [dataset.clone()]);
+    ledger.collections_known(&made).await.unwrap();
+    ledger.set_rule_a(&dataset, "a").await.unwrap();
+    ledger.set_rule_s(&dataset, "5").await.unwrap();
+    ledger.unheld(&dataset, "it is gone").await.unwrap();
+    assert_eq!(ledger.unknown_collections(&one).await.unwrap(), []);
+    ledger.collections_unknown(&one).await.unwrap();
+    assert_eq!(ledger.unknown_collections(&one).await.unwrap(), made);
+    ledger.collections_known(&made).await.unwrap();
+    assert_eq!(ledger.unknown_collections(&one).await.unwrap(), []);
+    let watched = ledger.watched_datasets(None, 9).await.unwrap().remove(0);
+    assert_eq!((watched.did(), &watched.rule_a, watched.rule_s.as_deref()), (dataset, &None, Some("5")));
+    assert_eq!(watched.unsettled.as_deref(), Some("it is gone"));
+    assert!(watched.known_at > 0);
+}
+
+#[tokio::test]
+async fn datasets_that_cannot_be_settled_keep_no_other_waiting() {
+    let (_directory, ledger) = ledger().await;
+    for name in ["a", "b", "c"] {
+        ledger.set_rule_s(&Did::new("acada", format!("/ctao/acada/dl0/{name}")), "5").await.unwrap();
+    }
+    let next = async || ledger.quiet_datasets(now(), 1).await.unwrap().remove(0);
+    for name in ["a", "b", "c"] {
+        let dataset = next().await;
+        assert!(dataset.name.ends_with(name), "{dataset}");
+        ledger.unsettled(&dataset, "it stays", Duration::ZERO).await.unwrap();
+    }
+}
+
 }

@@ -390,6 +390,8 @@ async fn a_settled_dataset_whose_copies_no_rule_can_hold_is_told() {
     let known = site.until_settlement(&dataset(), |known| known.unsettled.is_some()).await;
     assert!(known.unsettled.unwrap().contains(&names[0]));
     assert_eq!(known.settled_at, None);
+    // and the copies of the others are held again
+    assert!(held_twice(&site, &rucio(&site), &names[1]).await);
     daemon.stop().await;
     let ledger = site.operate().await;
     assert_eq!(ledger.unsettled_datasets().await.unwrap()[0].0, dataset());
@@ -574,5 +576,79 @@ async fn a_rule_of_a_released_file_stays_and_releases_stop_when_the_evidence_of_
         let rules = rucio(&site).did_rules(&row.did()).await.unwrap();
         assert!(rules.len() == 1 && rules[0].expires_at.is_none(), "{rules:#?}");
     }
+    daemon.stop().await;
+}
+
+/// Rucio removes such a dataset with its rules, which have no end of their own; until then its files' rules are what is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dataset_that_rucio_will_remove_is_told_and_keeps_the_rules_of_its_files() {
+    let site = Site::new(&quiet_after("1h")).await;
+    let daemon = site.start();
+    let names = names(2);
+    released(&site, &names).await;
+    daemon.stop().await;
+    site.rucio.give_end(&dataset(), Some(86_400.0));
+    let site = Site { extra: quiet_after("400ms"), ..site };
+    let daemon = site.start();
+    let known = site.until_settlement(&dataset(), |known| known.unsettled.is_some()).await;
+    assert!(known.unsettled.unwrap().contains("Rucio removes the dataset"));
+    for name in &names {
+        assert_eq!(rucio(&site).did_rules(&Did::new("acada", lfn(name))).await.unwrap().len(), 1);
+    }
+    site.rucio.give_end(&dataset(), None);
+    site.until_settlement(&dataset(), |known| known.settled_at.is_some() && known.unsettled.is_none()).await;
+    two_rules_hold(&site, &names).await;
+    // nor is it forgotten when it is settled
+    site.rucio.give_end(&dataset(), Some(86_400.0));
+    site.until_settlement(&dataset(), |known| known.unsettled.is_some() && known.settled_at.is_none()).await;
+    site.rucio.give_end(&dataset(), None);
+    site.until_settlement(&dataset(), |known| known.settled_at.is_some() && known.unsettled.is_none()).await;
+    daemon.stop().await;
+}
+
+/// As when somebody detached a file from its dataset: both rules stand, and look as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_the_rules_of_its_settled_dataset_do_not_hold_is_told() {
+    let site = Site::new(&quiet_after("400ms")).await;
+    let (daemon, _, _) = settled(&site).await;
+    let other = released_on_another_night(&site, "02", 1).await;
+    let night = Did::new("acada", "/ctao/acada/dl0/LST/events/2026/01/02");
+    site.until_settlement(&night, |known| known.settled_at.is_some()).await;
+    daemon.stop().await;
+    let into_the_first = "UPDATE files SET dataset = (SELECT MIN(dataset) FROM files) WHERE dataset LIKE '%/02'";
+    crate::reconcile::change_ledger(&site, into_the_first).await;
+    let daemon = site.start();
+    let known = site.until_settlement(&dataset(), |known| known.unsettled.is_some()).await;
+    assert!(known.unsettled.unwrap().contains(&other[0]));
+    assert_eq!(known.settled_at, None);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_file_that_rucio_forgot_does_not_hide_that_the_rule_of_its_settled_dataset_is_gone() {
+    let site = Site::new(&quiet_after("400ms")).await;
+    let (daemon, names, [_, s]) = settled(&site).await;
+    daemon.stop().await;
+    let site = Site { extra: quiet_after("1h"), ..site };
+    let daemon = site.start();
+    let late = ["late.fits.fz".to_owned()];
+    released(&site, &late).await;
+    daemon.stop().await;
+    let rucio = rucio(&site);
+    removed(&rucio, &site.row(&lfn(&late[0])).await.unwrap().rule_b.unwrap()).await;
+    for rse in ["STORAGE-2", "STORAGE-3"] {
+        site.rucio.lose_copy(&Did::new("acada", lfn(&late[0])), rse).unwrap();
+    }
+    removed(&rucio, &s.id).await;
+    let daemon = site.start();
+    for name in &names {
+        let begun = std::time::Instant::now();
+        while !held_twice(&site, &rucio, name).await {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{name} is not held at two places");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let why = site.until_settlement(&dataset(), |known| known.unsettled.is_some()).await.unsettled.unwrap();
+    assert!(why.contains(&late[0]), "{why}");
     daemon.stop().await;
 }

@@ -81,13 +81,18 @@ pub(crate) async fn names_of_did_columns_never_reach_the_json_store(stack: &Stac
 }
 
 pub(crate) async fn the_key_lifetime_sets_the_end_of_the_did(stack: &Stack) {
-    let (_, [file]) = stack.registered().await;
-    write(stack, &[(&file.name, json!({"lifetime": 86_400}))]).await.expect(201);
+    let (dataset, [file]) = stack.registered().await;
+    write(stack, &[(&file.name, json!({"lifetime": 86_400})), (&dataset, json!({"lifetime": 86_400}))])
+        .await
+        .expect(201);
     let columns = stack.ingest.get(&format!("{}/meta", did_path(&file.name))).await.expect(200).json();
     let end = columns["expired_at"].as_str().unwrap().replace("UTC", "GMT");
     let left = httpdate::parse_http_date(&end).unwrap().duration_since(SystemTime::now()).unwrap();
     assert!(left > Duration::from_hours(23) && left <= Duration::from_hours(24), "{left:?}");
-    write(stack, &[(&file.name, json!({"lifetime": null}))]).await.expect(201);
+    // a dataset that has one is removed then, with its rules
+    assert!(stack.get_did(&dataset).await.expect(200).json()["expired_at"].is_string());
+    write(stack, &[(&file.name, json!({"lifetime": null})), (&dataset, json!({"lifetime": null}))]).await.expect(201);
+    assert_eq!(stack.get_did(&dataset).await.expect(200).json()["expired_at"], json!(null));
 }
 
 pub(crate) async fn more_than_a_thousand_dids_are_refused(stack: &Stack) {

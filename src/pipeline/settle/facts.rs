@@ -14,6 +14,11 @@ use crate::rucio::{Kind, Lock, LockState, ReplicaListing, ReplicaQuery, ReplicaS
 
 use super::REQUESTS;
 
+/// Said of a dataset that is not in Rucio.
+const UNKNOWN: &str = "Rucio does not know the dataset";
+/// Said of a dataset that was given an end.
+pub(super) const REMOVED: &str = "Rucio removes the dataset and its rules";
+
 /// Our rules on the dataset itself.
 pub(super) struct DatasetRules {
     pub(super) a: Rule,
@@ -23,15 +28,16 @@ pub(super) struct DatasetRules {
 }
 
 impl DatasetRules {
-    /// Each must be in state OK.
+    /// Each must be in state OK, and the dataset itself must stay.
     pub(super) async fn ask(context: &Context, dataset: &Did) -> Result<Result<Self, Unsettled>, StageError> {
         let at = now();
         let config = context.config();
+        if let Err(why) = stays(context, dataset).await? {
+            return Ok(Err(why));
+        }
         let rules = match context.rucio.did_rules(dataset).await {
             Ok(rules) => rules,
-            Err(error) if error.kind() == Kind::NotFound => {
-                return Ok(Err(Unsettled("Rucio does not know the dataset".to_owned())));
-            }
+            Err(error) if error.kind() == Kind::NotFound => return Ok(Err(Unsettled(UNKNOWN.to_owned()))),
             Err(error) => return Err(error.into()),
         };
         let Some(a) = rules.iter().find(|rule| is_rule_a(&config, rule)).cloned() else {
@@ -43,6 +49,18 @@ impl DatasetRules {
             Some(rule) => Err(Unsettled(format!("its rule {} on '{}' is not OK", rule.id, rule.rse_expression))),
             None => Ok(Self { a, s, at }),
         })
+    }
+}
+
+/// Whether the dataset is to stay. One that has an end (`rucio erase`, or its metadata key `lifetime`) is removed by Rucio's
+/// undertaker with all its rules, however permanent these look, and then what nothing else holds.
+pub(super) async fn stays(context: &Context, dataset: &Did) -> Result<Result<(), Unsettled>, StageError> {
+    match context.rucio.did(dataset).await {
+        Ok(found) => Ok(found.expired_at.map_or(Ok(()), |end| {
+            Err(Unsettled(format!("{REMOVED} at its end, {end}; take the end away in Rucio ('rucio erase --undo')")))
+        })),
+        Err(error) if error.kind() == Kind::NotFound => Ok(Err(Unsettled(UNKNOWN.to_owned()))),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The rules of datasets with released files, which nothing else asks about any more: do they stand, and hold both copies of
-//! every released file?
+//! The rules of datasets with released files, which nothing else asks about any more: do they stand, have they as many locks
+//! as there are copies to hold, and if not, which copies do they hold?
 //!
 //! Rules are only placed and kept here, none ends, so no brake applies. Rule A is placed as ever, and Rucio may then choose
 //! the copies that rule S holds. Rule S is therefore placed where rule A does not hold a copy, and only where that leaves
@@ -18,9 +18,9 @@ use crate::pipeline::{Context, StageError, first_copies, mend};
 use crate::rucio::{Kind, Rule};
 
 use super::own_rules::{self, OwnRules};
-use super::{DatasetRules, Facts, Turn, place};
+use super::{DatasetRules, Facts, Turn, facts, place};
 
-/// Datasets asked about in one round, with one short question each: 28 800 a day at the usual pace.
+/// Datasets asked about in one round, with two short questions each: 28 800 datasets a day at the usual pace.
 const ROUND: i64 = 200;
 /// What is told of a released file whose own rule Rucio refuses to take again.
 const UNHELD: &str = "no rule can be placed again on the further copies of";
@@ -80,50 +80,91 @@ enum Looked {
     Closely,
 }
 
-/// Whether all rules stand; if not, or if that was so a while ago, what they hold.
+/// Whether the dataset stays and all its rules stand, with a lock for each copy; if not, what they hold.
 async fn look(context: &Context, known: &Watched, lists: &mut own_rules::Lists) -> Result<Looked, StageError> {
     let dataset = known.did();
+    let stays = facts::stays(context, &dataset).await?;
     let rules = match context.rucio.did_rules(&dataset).await {
         Ok(rules) => rules,
-        Err(error) if error.kind() == Kind::NotFound => {
-            tell(context, known, Turn::Stays(Unsettled("Rucio does not know the dataset".to_owned()))).await?;
-            return Ok(Looked::Briefly);
-        }
+        Err(error) if error.kind() == Kind::NotFound => Vec::new(),
         Err(error) => return Err(error.into()),
     };
+    if let (Err(why), true) = (&stays, rules.is_empty()) {
+        // it has gone, or it is going and nothing is left to look at
+        tell(context, known, Turn::Stays(why.clone())).await?;
+        return Ok(Looked::Briefly);
+    }
     let a = standing(context, &rules, known.rule_a.as_deref()).await?;
     match &known.rule_a {
         Some(rule) => mend::rule_a(context, &dataset, rule, a).await?,
         None => first_copies::place_rule(context, &dataset).await?,
     }
-    let rule_a = context.ledger.rule_a(&dataset).await?;
-    let some_own = match own_rules::mend(context, &dataset, rule_a.as_deref(), lists).await? {
-        OwnRules::None => false,
-        OwnRules::Stand => {
-            if known.unsettled.as_ref().is_some_and(|why| why.starts_with(UNHELD)) {
-                context.ledger.held_again(&dataset).await?;
-            }
-            true
-        }
-        OwnRules::Refused { lfn, error } => {
-            tell(context, known, Turn::Stays(Unsettled(format!("{UNHELD} {lfn}: {error}")))).await?;
-            return Ok(Looked::Closely);
-        }
+    let own = own_files(context, &dataset, lists).await;
+    let looked = match &known.rule_s {
+        Some(rule_s) => further(context, known, &rules, a, rule_s).await?,
+        None => None,
     };
-    let Some(rule_s) = &known.rule_s else {
-        return Ok(if some_own { Looked::Closely } else { Looked::Briefly });
-    };
-    let s = standing(context, &rules, Some(rule_s)).await?;
+    // what is wrong with one file keeps the dataset's own rules from nothing, and is told before anything better is
+    let (some_own, refused) = own?;
+    let trouble = stays.err().or(refused);
+    let was_told =
+        known.unsettled.as_ref().is_some_and(|why| why.starts_with(UNHELD) || why.starts_with(facts::REMOVED));
+    let closely = looked.is_some() || some_own || trouble.is_some();
+    if trouble.is_none() && was_told {
+        context.ledger.held_again(&dataset).await?;
+    }
+    if let Some(end) = trouble.map(Turn::Stays).or(looked) {
+        tell(context, known, end).await?;
+    }
+    Ok(if closely { Looked::Closely } else { Looked::Briefly })
+}
+
+/// Whether files of the dataset have rules of their own, and whether one of these cannot be placed again.
+async fn own_files(
+    context: &Context,
+    dataset: &Did,
+    lists: &mut own_rules::Lists,
+) -> Result<(bool, Option<Unsettled>), StageError> {
+    let rule_a = context.ledger.rule_a(dataset).await?;
+    Ok(match own_rules::mend(context, dataset, rule_a.as_deref(), lists).await? {
+        OwnRules::None => (false, None),
+        OwnRules::Stand => (true, None),
+        OwnRules::Refused { lfn, error } => (true, Some(Unsettled(format!("{UNHELD} {lfn}: {error}")))),
+    })
+}
+
+/// Rule S, and what it and rule A hold if there is reason to ask; `None`: all is as it was.
+async fn further(
+    context: &Context,
+    known: &Watched,
+    rules: &[Rule],
+    a: Standing,
+    rule_s: &str,
+) -> Result<Option<Turn>, StageError> {
+    let dataset = known.did();
+    let s = standing(context, rules, Some(rule_s)).await?;
     let s_is_gone = mend::rule_s(context, &dataset, rule_s, s).await?;
-    if a != Standing::Gone && !s_is_gone && known.settled_at.is_some() {
-        return Ok(Looked::Briefly);
+    let stand = a != Standing::Gone && !s_is_gone && known.settled_at.is_some();
+    if stand && have_all_locks(context, known, rules).await? {
+        return Ok(None);
     }
     let mut end = hold_all(context, &dataset).await?;
     if matches!(end, Turn::Going) {
         end = hold_all(context, &dataset).await?;
     }
-    tell(context, known, end).await?;
-    Ok(Looked::Closely)
+    Ok(Some(end))
+}
+
+/// Whether both rules count as many locks as they must have. A file that was detached from its dataset has none any more, and
+/// the rules look as before.
+async fn have_all_locks(context: &Context, known: &Watched, rules: &[Rule]) -> Result<bool, StageError> {
+    let files = context.ledger.held_by_dataset(&known.did()).await?;
+    let further = u64::from(context.config().offsite.copies.get() - 1);
+    let has = |id: &Option<String>, locks: u64| {
+        let rule = rules.iter().find(|rule| Some(&rule.id) == id.as_ref());
+        rule.is_none_or(|rule| rule.locks_ok + rule.locks_replicating + rule.locks_stuck >= locks)
+    };
+    Ok(has(&known.rule_a, files) && has(&known.rule_s, files * further))
 }
 
 /// Of a rule that should be among these. One that is not in the list is asked for by itself: a list may be empty for other
@@ -174,24 +215,38 @@ pub(super) async fn hold_all(context: &Context, dataset: &Did) -> Result<Turn, S
         return Ok(Turn::Stays(Unsettled("it has no permanent rule of ours for the first copies".to_owned())));
     };
     let known = context.ledger.settlement(dataset).await?.rule_s;
+    let copies = config.offsite.copies;
     let mut candidates: Vec<Rule> = rules.into_iter().filter(|rule| is_rule_s(&config, rule)).collect();
     candidates.sort_by_key(|rule| known.as_ref() != Some(&rule.id));
     let sites = Offsite::known(context).await?.known_sites();
+    let mut held = Vec::new();
     for s in candidates {
         let id = s.id.clone();
         let facts = Facts::of(context, dataset, &DatasetRules { a: a.clone(), s: Some(s), at }, &files).await?;
-        if all_held(&facts.files, config.offsite.copies, &sites) {
+        if all_held(&facts.files, copies, &sites) {
             if known.as_ref() != Some(&id) {
                 context.ledger.set_rule_s(dataset, &id).await?;
             }
             return Ok(if own.is_empty() { Turn::Settled } else { Turn::Moved });
         }
+        held.push(facts.files);
     }
     let facts = Facts::of(context, dataset, &DatasetRules { a, s: None, at }, &files).await?;
-    match plan(&facts.files, config.offsite.copies) {
-        Ok(rule) => place(context, dataset, rule).await,
-        Err(why) => Ok(Turn::Stays(why)),
+    let why = match plan(&facts.files, copies) {
+        Ok(rule) => return place(context, dataset, rule).await,
+        Err(why) => why,
+    };
+    // what is wrong with some files keeps the others from nothing
+    let sound: Vec<Held> = facts.files.into_iter().filter(|file| file.can_be_planned_for(copies)).collect();
+    let is_sound = |file: &&Held| sound.iter().any(|sound| sound.lfn == file.lfn);
+    let some_rule_holds_them = held.iter().any(|files| {
+        let files: Vec<Held> = files.iter().filter(is_sound).cloned().collect();
+        all_held(&files, copies, &sites)
+    });
+    if !some_rule_holds_them && let Ok(rule) = plan(&sound, copies) {
+        place(context, dataset, rule).await?;
     }
+    Ok(Turn::Stays(why))
 }
 
 /// As settling asks it before a file's own rule ends. `sites`: the site of each RSE that says one.
