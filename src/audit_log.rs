@@ -18,7 +18,9 @@ use serde_json::{Map, Value, json};
 
 use crate::crash;
 
-pub use chain::{Break, Chain, Flaw, Head};
+use chain::Link;
+
+pub use chain::{Break, Chain, Flaw, Head, Restart};
 pub use files::of as files;
 pub use verify::{Verified, verify};
 
@@ -112,10 +114,15 @@ impl AuditLog {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(Error::Io { action: "put away", path: current, source }),
         }
-        let mut open = self.create(known.cloned().unwrap_or_default())?;
+        let head = match known {
+            Some(known) => known.clone(),
+            // the numbers of full files are taken
+            None => self.before()?.0,
+        };
+        let mut open = self.create(head)?;
         open.continues = put_away.file_name().map(|name| name.to_string_lossy().into_owned());
         let mut record = Map::new();
-        record.insert("effect".to_owned(), json!("log-restarted"));
+        record.insert("effect".to_owned(), json!(chain::RESTARTED));
         record.insert("reason".to_owned(), json!(why));
         self.write(&mut open, record)?;
         Ok(self.open.insert(open).head.clone())
@@ -140,7 +147,7 @@ impl AuditLog {
             Some(head) => (head, None),
             None => self.before()?,
         };
-        self.compare(&head, known)?;
+        self.compare(&head, found.as_ref().map_or(&[], |(tail, _)| tail.links.as_slice()), known)?;
         let Some((tail, file)) = found else {
             return Ok(Open { continues, ..self.create(head)? });
         };
@@ -159,13 +166,14 @@ impl AuditLog {
         Ok((tail.head.unwrap_or_default(), name))
     }
 
-    /// What the ledger knows was written must be there.
-    fn compare(&self, found: &Head, known: Option<&Head>) -> Result<(), Error> {
+    /// What the ledger knows was written must be there. `links`: the records that were read, if any.
+    fn compare(&self, found: &Head, links: &[Link], known: Option<&Head>) -> Result<(), Error> {
         let Some(known) = known else { return Ok(()) };
         let flaw = if found.seq < known.seq {
             Flaw::Shortened { found: found.seq, known: known.seq }
-        } else if found.seq == known.seq && found.hash != known.hash {
-            Flaw::Replaced { seq: found.seq }
+        } else if (found.seq == known.seq && found.hash != known.hash) || links.iter().any(|link| link.replaces(known))
+        {
+            Flaw::Replaced { seq: known.seq }
         } else {
             return Ok(());
         };

@@ -10,6 +10,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+/// The effect of the first record of a log that begins anew, after what was there was found broken and put away.
+pub(super) const RESTARTED: &str = "log-restarted";
+
 /// What the first record of all names as its predecessor.
 pub(super) const START: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -44,7 +47,18 @@ pub(super) struct Link {
     /// The log before this one, in the first record of a new file.
     #[serde(default)]
     pub(super) continues: Option<String>,
+    /// What was carried out, or that the log begins anew.
+    #[serde(default)]
+    pub(super) effect: Option<String>,
     pub(super) hash: String,
+}
+
+impl Link {
+    /// Whether it proves that another record stood in the place of this one.
+    pub(super) fn replaces(&self, known: &Head) -> bool {
+        (self.seq == known.seq && self.hash != known.hash)
+            || (known.seq.checked_add(1) == Some(self.seq) && self.previous != known.hash)
+    }
 }
 
 /// A record as a line, without its newline: the members as given, then the hash over them.
@@ -121,7 +135,7 @@ pub enum Flaw {
         /// As the ledger has it.
         known: u64,
     },
-    /// The last record is not the one that was acknowledged.
+    /// A record is not the one that was acknowledged.
     #[error("record {seq} is not the one that the ledger knows under this number")]
     Replaced {
         /// The record.
@@ -139,10 +153,23 @@ pub struct Break {
     pub flaw: Flaw,
 }
 
+/// Where a log that was found broken was put away, and a new one began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// The first record of the new one.
+    pub seq: u64,
+    /// The file with what came before, if it says so.
+    pub put_away: Option<String>,
+}
+
 /// Follows a log line by line.
 #[derive(Debug, Default)]
 pub struct Chain {
+    known: Option<Head>,
     head: Option<Head>,
+    restarts: Vec<Restart>,
+    /// No record of this file was seen yet.
+    begins: bool,
     records: u64,
     line: u64,
     gap: Option<Gap>,
@@ -156,6 +183,11 @@ struct Gap {
 }
 
 impl Chain {
+    /// Follows a log that must hold this record, the last one that the ledger knows to be written.
+    pub fn holding(known: Option<Head>) -> Self {
+        Self { known, ..Self::default() }
+    }
+
     /// The next line, without its newline.
     pub fn next(&mut self, line: &[u8]) -> Result<(), Break> {
         self.line += 1;
@@ -173,7 +205,11 @@ impl Chain {
                 }
             }
         }
+        let restarts = self.begins && link.effect.as_deref() == Some(RESTARTED);
+        self.begins = false;
         match &self.head {
+            // what came before was put away, and is not followed
+            _ if restarts => {}
             None if (link.seq, link.previous.as_str()) == (1, START) || link.continues.is_some() => {}
             None => return Err(self.broken(Flaw::Beginning { found: link.seq })),
             Some(head) if head.seq.checked_add(1) != Some(link.seq) => {
@@ -181,6 +217,14 @@ impl Chain {
             }
             Some(head) if head.hash != link.previous => return Err(self.broken(Flaw::Previous { seq: link.seq })),
             Some(_) => {}
+        }
+        if let Some(known) = &self.known
+            && link.replaces(known)
+        {
+            return Err(self.broken(Flaw::Replaced { seq: known.seq }));
+        }
+        if restarts {
+            self.restarts.push(Restart { seq: link.seq, put_away: link.continues });
         }
         self.records += 1;
         self.head = Some(Head { seq: link.seq, hash: link.hash });
@@ -204,7 +248,7 @@ impl Chain {
     /// A new file begins: lines are counted anew. Only a file that others follow may not end in the middle of a line.
     pub fn next_file(&mut self) -> Result<(), Break> {
         self.no_gap()?;
-        self.line = 0;
+        (self.line, self.begins) = (0, true);
         Ok(())
     }
 
@@ -216,16 +260,20 @@ impl Chain {
         }
     }
 
-    /// Holds the end against the last record that the ledger knows to be written.
-    pub fn reaches(&self, known: &Head) -> Result<(), Break> {
-        let head = self.head();
-        if head.seq < known.seq {
-            return Err(self.broken(Flaw::Shortened { found: head.seq, known: known.seq }));
-        }
-        if head.seq == known.seq && head.hash != known.hash {
-            return Err(self.broken(Flaw::Replaced { seq: head.seq }));
+    /// Fails if the log ends before the record that it must hold, or, if none is known, with lines that are no records:
+    /// behind the one that is known there may be what a crash left.
+    pub fn ends_well(&self) -> Result<(), Break> {
+        let Some(known) = &self.known else { return self.no_gap() };
+        let found = self.head().seq;
+        if found < known.seq {
+            return Err(self.broken(Flaw::Shortened { found, known: known.seq }));
         }
         Ok(())
+    }
+
+    /// Where the log was put away as broken and began anew.
+    pub fn restarts(&self) -> &[Restart] {
+        &self.restarts
     }
 
     /// The last record.

@@ -22,6 +22,8 @@ pub(super) struct Tail {
     pub(super) ended_garbage: bool,
     /// The last two records do not follow each other.
     pub(super) broken: bool,
+    /// All records that were read.
+    pub(super) links: Vec<Link>,
 }
 
 pub(super) fn read(file: &File) -> io::Result<Tail> {
@@ -54,5 +56,6 @@ pub(super) fn of(bytes: &[u8], whole: bool) -> Tail {
         unended,
         ended_garbage: garbage.len() > usize::from(unended),
         broken: link.is_some_and(|link| !follows(link)) || (!whole && link.is_none()),
+        links: links.into_iter().flatten().collect(),
     }
 }

@@ -49,7 +49,7 @@ fn what_is_written_is_found_whole_by_a_later_daemon_too() {
     assert_eq!(again.check(Some(&head)).unwrap(), head);
     let head = again.append(Some(&head), record(3)).unwrap();
     let verified = verified(directory.path(), Some(&head));
-    assert_eq!(verified, Verified { records: 4, head, broken: None, open_bytes: 0 });
+    assert_eq!(verified, Verified { records: 4, head, restarts: Vec::new(), broken: None, open_bytes: 0 });
     let mode = fs::metadata(directory.path().join(files::CURRENT)).unwrap().permissions().mode();
     assert_eq!(mode & 0o137, 0, "{mode:o}");
 }
@@ -65,15 +65,16 @@ fn a_write_cut_off_anywhere_is_named_by_the_next_record_and_nothing_is_rewritten
         fs::write(&path, &whole[..cut]).unwrap();
         // the ledger knows of the records before the one that was cut
         let known = verified(directory.path(), None).head;
-        assert_eq!(known.seq, 2);
+        // all but the newline: the record is whole
+        let whole_record = cut + 1 == whole.len();
+        assert_eq!(known.seq, 2 + u64::from(whole_record), "cut at {cut}");
         let mut log = AuditLog::new(directory.path());
         let last = log.append(Some(&known), record(9)).unwrap();
         let now = bytes(directory.path());
         assert_eq!(now[..cut], whole[..cut]);
         let verified = verified(directory.path(), Some(&last));
         assert_eq!((verified.broken, verified.open_bytes), (None, 0), "cut at {cut}");
-        // all but the newline: the record is whole
-        let expected = if cut + 1 == whole.len() { head.seq + 1 } else { head.seq };
+        let expected = head.seq + u64::from(whole_record);
         assert_eq!(verified.head.seq, expected, "cut at {cut}");
     }
 }
@@ -87,7 +88,10 @@ fn a_record_cut_off_twice_leaves_no_hole() {
         assert_eq!(AuditLog::new(directory.path()).check(Some(&head)).unwrap(), head);
     }
     let head = AuditLog::new(directory.path()).append(Some(&head), record(2)).unwrap();
-    assert_eq!(verified(directory.path(), None), Verified { records: 3, head, broken: None, open_bytes: 0 });
+    assert_eq!(
+        verified(directory.path(), None),
+        Verified { records: 3, head, restarts: Vec::new(), broken: None, open_bytes: 0 }
+    );
 }
 
 #[test]
@@ -145,7 +149,10 @@ fn a_log_that_was_put_back_as_it_was_goes_on() {
     fs::copy(&path, &copy).unwrap();
     fs::rename(&copy, &path).unwrap();
     let head = log.append(Some(&head), record(3)).unwrap();
-    assert_eq!(verified(directory.path(), Some(&head)), Verified { records: 4, head, broken: None, open_bytes: 0 });
+    assert_eq!(
+        verified(directory.path(), Some(&head)),
+        Verified { records: 4, head, restarts: Vec::new(), broken: None, open_bytes: 0 }
+    );
 }
 
 #[test]
@@ -162,11 +169,56 @@ fn a_broken_log_is_put_away_and_the_new_one_says_so() {
     let restarted = log.restart(Some(&head), &why).unwrap();
     assert_eq!(restarted.seq, 4);
     let after = log.append(Some(&restarted), record(4)).unwrap();
-    assert_eq!(verified(directory.path(), Some(&after)).broken, None);
+    let verified = verified(directory.path(), Some(&after));
+    assert_eq!((verified.broken, verified.records), (None, 2));
+    assert_eq!(verified.restarts[0].seq, 4);
     let first: Value = serde_json::from_slice(bytes(directory.path()).split(|b| *b == b'\n').next().unwrap()).unwrap();
     assert_eq!((&first["effect"], &first["previous"]), (&json!("log-restarted"), &json!(head.hash)));
+    assert_eq!(verified.restarts[0].put_away.as_deref(), first["continues"].as_str());
     let put_away = directory.path().join(first["continues"].as_str().unwrap());
     assert_eq!(fs::read(put_away).unwrap(), changed);
+}
+
+/// The chain is no secret: whoever can write the file can make a longer one. The ledger knows what was there.
+#[test]
+fn records_replaced_by_more_of_them_are_missed_by_whoever_knows_of_the_last() {
+    let (directory, known) = log(4);
+    let end_of_second =
+        bytes(directory.path()).iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(1).unwrap().0;
+    let path = directory.path().join(files::CURRENT);
+    let second = bytes(directory.path())[..=end_of_second].to_vec();
+    fs::write(&path, second).unwrap();
+    let mut forger = AuditLog::new(directory.path());
+    for n in 10..14 {
+        forger.append(None, record(n)).unwrap();
+        let found = verified(directory.path(), Some(&known)).broken.map(|(_, found)| found.flaw);
+        let expected = if n == 10 { Flaw::Shortened { found: 3, known: 4 } } else { Flaw::Replaced { seq: 4 } };
+        assert_eq!(found, Some(expected), "{n}");
+        assert!(matches!(AuditLog::new(directory.path()).check(Some(&known)), Err(Error::Broken { .. })), "{n}");
+    }
+    assert_eq!(verified(directory.path(), None).broken, None);
+}
+
+#[test]
+fn a_log_that_began_anew_is_followed_behind_its_full_files_too() {
+    for known_to_ledger in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = AuditLog { full: 600, ..AuditLog::new(directory.path()) };
+        let mut head = Head::default();
+        for n in 0..8 {
+            head = log.append(Some(&head), record(n)).unwrap();
+        }
+        fs::write(directory.path().join(files::CURRENT), "").unwrap();
+        let known = known_to_ledger.then_some(&head);
+        let restarted = log.restart(known, "it was emptied").unwrap();
+        let mut last = restarted.clone();
+        for n in 0..4 {
+            last = log.append(Some(&last), record(n)).unwrap();
+        }
+        let verified = verified(directory.path(), Some(&last));
+        assert_eq!((verified.broken, verified.head), (None, last));
+        assert_eq!(verified.restarts.iter().map(|restart| restart.seq).collect::<Vec<_>>(), [restarted.seq]);
+    }
 }
 
 #[test]
@@ -190,7 +242,10 @@ fn a_full_file_is_followed_by_another_even_if_a_stop_comes_between() {
     // stopped after the old file got its name
     fs::rename(files.last().unwrap(), directory.path().join("audit-10.jsonl")).unwrap();
     let head = AuditLog::new(directory.path()).append(Some(&head), record(10)).unwrap();
-    assert_eq!(verified(directory.path(), Some(&head)), Verified { records: 11, head, broken: None, open_bytes: 0 });
+    assert_eq!(
+        verified(directory.path(), Some(&head)),
+        Verified { records: 11, head, restarts: Vec::new(), broken: None, open_bytes: 0 }
+    );
 }
 
 #[test]
@@ -198,7 +253,10 @@ fn the_first_record_of_all_may_be_cut_off_too() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join(files::CURRENT), "{\"format\":1").unwrap();
     let head = AuditLog::new(directory.path()).append(None, record(0)).unwrap();
-    assert_eq!(verified(directory.path(), None), Verified { records: 1, head, broken: None, open_bytes: 0 });
+    assert_eq!(
+        verified(directory.path(), None),
+        Verified { records: 1, head, restarts: Vec::new(), broken: None, open_bytes: 0 }
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use super::chain::{Break, Chain, Head};
+use super::chain::{self, Break, Chain, Head, Restart};
 
 /// What was found in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Verified {
     pub records: u64,
     /// The last one.
     pub head: Head,
+    /// Where what came before was found broken and put away: it is in none of these files.
+    pub restarts: Vec<Restart>,
     /// Where the chain is broken first, and in which file.
     pub broken: Option<(PathBuf, Break)>,
     /// Bytes behind the last newline: a record that is being written, or that a crash cut off before its effect.
@@ -21,7 +23,7 @@ pub struct Verified {
 
 /// Follows the chain through these files, oldest first. `known`: the last record that the ledger knows of.
 pub fn verify(files: &[PathBuf], known: Option<&Head>) -> io::Result<Verified> {
-    let mut chain = Chain::default();
+    let mut chain = Chain::holding(known.cloned());
     let mut open_bytes = 0;
     let mut broken = None;
     for path in files {
@@ -34,11 +36,10 @@ pub fn verify(files: &[PathBuf], known: Option<&Head>) -> io::Result<Verified> {
         }
     }
     if broken.is_none() {
-        // behind what the ledger knows of there may be what a crash left; without that knowledge it cannot be told apart
-        let end = known.map_or_else(|| chain.no_gap(), |known| chain.reaches(known));
-        broken = end.err().map(|found| (files.last().cloned().unwrap_or_default(), found));
+        broken = chain.ends_well().err().map(|found| (files.last().cloned().unwrap_or_default(), found));
     }
-    Ok(Verified { records: chain.records(), head: chain.head(), broken, open_bytes })
+    let restarts = chain.restarts().to_vec();
+    Ok(Verified { records: chain.records(), head: chain.head(), restarts, broken, open_bytes })
 }
 
 /// One file; the bytes behind its last newline are counted.
@@ -50,7 +51,10 @@ fn follow(chain: &mut Chain, path: &Path) -> io::Result<Result<usize, Break>> {
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
         let Some(whole) = line.strip_suffix(b"\n") else {
-            return Ok(Ok(line.len()));
+            // a record that lacks only its newline counts; the next one begins with it
+            let counts = chain::link(&line).is_some();
+            let next = if counts { chain.next(&line) } else { Ok(()) };
+            return Ok(next.map(|()| if counts { 0 } else { line.len() }));
         };
         if let Err(found) = chain.next(whole) {
             return Ok(Err(found));

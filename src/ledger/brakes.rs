@@ -122,7 +122,31 @@ impl Ledger {
         Ok(open.map(|(at, code, reason, lfn)| Trip { at, code, reason, lfn }))
     }
 
-    /// Opens the breaker. What opened it first stays on record until it is reset.
+    /// What else came up since the breaker was opened, by time, if it is open.
+    pub async fn further_contradictions(&self) -> Result<Vec<Trip>, Error> {
+        let mut connection = self.reader.acquire().await.map_err(|e| self.database(e))?;
+        self.further_in(&mut connection).await
+    }
+
+    pub(super) async fn further_in(&self, connection: &mut SqliteConnection) -> Result<Vec<Trip>, Error> {
+        let found: Vec<(UnixMillis, String, String, String)> = sqlx::query_as(
+            "SELECT at, code, reason, lfn FROM further_contradictions
+             WHERE trip = (SELECT id FROM breaker WHERE open = 1) ORDER BY at, lfn",
+        )
+        .fetch_all(connection)
+        .await
+        .map_err(|e| self.database(e))?;
+        let trip = |(at, code, reason, lfn): (UnixMillis, String, String, String)| Trip {
+            at,
+            code,
+            reason,
+            lfn: Some(lfn).filter(|lfn| !lfn.is_empty()),
+        };
+        Ok(found.into_iter().map(trip).collect())
+    }
+
+    /// Opens the breaker. What opened it first stays on record until it is reset, and what comes up meanwhile is kept
+    /// beside it.
     pub async fn trip(&self, code: &str, reason: &str, lfn: Option<&str>) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         self.trip_in(&mut tx, code, reason, lfn).await?;
@@ -136,7 +160,7 @@ impl Ledger {
         reason: &str,
         lfn: Option<&str>,
     ) -> Result<(), Error> {
-        sqlx::query(
+        let opened = sqlx::query(
             "INSERT INTO breaker (open, tripped_at, code, reason, lfn) VALUES (1, $1, $2, $3, $4)
              ON CONFLICT (open) DO NOTHING",
         )
@@ -144,6 +168,21 @@ impl Ledger {
         .bind(code)
         .bind(reason)
         .bind(lfn)
+        .execute(&mut **tx)
+        .await
+        .map_err(|e| self.database(e))?;
+        if opened.rows_affected() > 0 {
+            return Ok(());
+        }
+        sqlx::query(
+            "INSERT INTO further_contradictions (trip, at, code, reason, lfn)
+             SELECT id, $1, $2, $3, $4 FROM breaker WHERE open = 1 AND NOT (code = $2 AND COALESCE(lfn, '') = $4)
+             ON CONFLICT (trip, code, lfn) DO NOTHING",
+        )
+        .bind(now())
+        .bind(code)
+        .bind(reason)
+        .bind(lfn.unwrap_or_default())
         .execute(&mut **tx)
         .await
         .map(|_| ())

@@ -51,6 +51,7 @@ impl Ledger {
         let trip = self.breaker_in(&mut tx).await?;
         if let Some(trip) = &trip {
             sqlx::query(
+        let further = self.further_in(&mut tx).await?;
                 "UPDATE breaker SET open = NULL, reset_at = $1, reset_by = $2, reset_reason = $3 WHERE open = 1",
             )
             .bind(now())
@@ -63,7 +64,7 @@ impl Ledger {
             self.look_again(&mut tx).await?;
         }
         self.commit(tx).await?;
-        Ok(trip)
+        Ok(trip.map(|trip| (trip, further)))
     }
 
     /// Places a hold, or gives the one there a new reason.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::custody::brakes::{Brake, HOUR, Limits, MINUTE, Target};
+use crate::custody::brakes::{Brake, HOUR, Limits, MINUTE, Target, Trip};
 use crate::custody::invariants::{Standing, outage_is_nobodys_fault};
 use crate::custody::{Contents, FileIdentity, UnderItsName};
 use crate::names::{Did, Lfn};
@@ -360,9 +360,16 @@ async fn an_intent_sees_every_brake_that_an_operator_or_a_contradiction_has_put_
     }
     beside.place_hold(&Target::File("/ctao/acada/dl0/other".to_owned()), &operator()).await.unwrap();
     ledger.trip("evidence", "first", Some(FILE)).await.unwrap();
-    ledger.trip("evidence", "second", None).await.unwrap();
+    for reason in ["second", "the same once more"] {
+        ledger.trip("evidence", reason, None).await.unwrap();
+        ledger.trip("evidence", reason, Some(FILE)).await.unwrap();
+    }
     assert_eq!(intent(Limits::NONE).await, Intent::Braked(Brake::Breaker("first".to_owned())));
-    assert_eq!(beside.reset_breaker(&operator()).await.unwrap().unwrap().reason, "first");
+    let further = |trips: Vec<Trip>| trips.into_iter().map(|trip| (trip.reason, trip.lfn)).collect::<Vec<_>>();
+    let second = [("second".to_owned(), None)];
+    assert_eq!(further(beside.further_contradictions().await.unwrap()), second);
+    let (trip, since) = beside.reset_breaker(&operator()).await.unwrap().unwrap();
+    assert_eq!((trip.reason.as_str(), further(since).as_slice()), ("first", second.as_slice()));
     assert_eq!(beside.reset_breaker(&operator()).await.unwrap(), None);
     assert!(matches!(intent(Limits { files: 0, ..Limits::NONE }).await, Intent::Braked(Brake::Spent { .. })));
     assert_eq!(ledger.by_lfn(FILE).await.unwrap().unwrap().state, State::Confirmed);

@@ -103,6 +103,10 @@ async fn begin_anew(
     error: &audit_log::Error,
 ) -> Result<(), StageError> {
     let why = error.to_string();
+    tracing::error!(
+        code = "audit-record",
+        "{why}; it is put away, a new one begins, and nothing is released until a reset"
+    );
     context.ledger.trip("audit-record", &why, None).await?;
     let head = blocking(move || log.restart(known.as_ref(), &why)).await?;
     Ok(context.ledger.audited(head.seq, &head.hash, None).await?)

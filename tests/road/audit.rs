@@ -31,9 +31,37 @@ async fn prove(site: &Site) {
 async fn released_after_a_reset(site: &Site, file: &str) {
     let ledger = site.operate().await;
     let operator = Operator { who: "ada".to_owned(), reason: "a test of ours".to_owned() };
-    assert_eq!(ledger.reset_breaker(&operator).await.unwrap().unwrap().code, "audit-record");
+    assert_eq!(ledger.reset_breaker(&operator).await.unwrap().unwrap().0.code, "audit-record");
     ledger.close().await;
     site.until(file, State::Released).await;
+}
+
+/// Whoever resets the breaker because of something else must have seen it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_cut_while_the_breaker_is_open_is_told_too() {
+    let site = Site::new(DELETION_ON).await;
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    site.until(&lfn, State::Released).await;
+    daemon.stop().await;
+    let ledger = site.operate().await;
+    ledger.trip("evidence", "a copy differs", Some(&lfn)).await.unwrap();
+    fs::write(site.state().join("audit.jsonl"), "").unwrap();
+    let daemon = site.start();
+    let begun = std::time::Instant::now();
+    loop {
+        let further = ledger.further_contradictions().await.unwrap();
+        if let [other] = further.as_slice() {
+            assert_eq!(other.code, "audit-record");
+            assert!(other.reason.contains("records are missing at the end"), "{other:?}");
+            break;
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "nothing is told: {further:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    daemon.stop().await;
+    assert_eq!(ledger.breaker().await.unwrap().unwrap().code, "evidence");
+    ledger.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

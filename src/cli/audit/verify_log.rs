@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::super::exit::{Exit, Failure};
 use super::super::ledger::read;
-use crate::audit_log::{self, Head, Verified};
+use crate::audit_log::{self, Head, Restart, Verified};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -48,11 +48,14 @@ fn report(files: &[PathBuf], verified: &Verified) -> serde_json::Value {
     let broken = verified.broken.as_ref().map(|(file, found)| {
         json!({ "file": file.display().to_string(), "line": found.line, "reason": found.flaw.to_string() })
     });
+    let restarts: Vec<_> =
+        verified.restarts.iter().map(|restart| json!({ "seq": restart.seq, "put_away": restart.put_away })).collect();
     json!({
         "files": files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
         "whole": verified.broken.is_none(),
         "records": verified.records,
         "last": { "seq": verified.head.seq, "hash": verified.head.hash },
+        "restarts": restarts,
         "unfinished_bytes": verified.open_bytes,
         "broken": broken,
     })
@@ -69,6 +72,13 @@ fn told(files: &[PathBuf], verified: &Verified) -> String {
     if verified.records > 0 {
         // writing to a String cannot fail
         let _ = write!(text, "; the last is number {}, hash {}", verified.head.seq, verified.head.hash);
+    }
+    for Restart { seq, put_away } in &verified.restarts {
+        let put_away = put_away.as_deref().unwrap_or("a file that it does not name");
+        let _ = write!(
+            text,
+            "\nrecord {seq} begins a new log: the one before was not as it was written, and lies in {put_away}"
+        );
     }
     if verified.open_bytes > 0 {
         let bytes = verified.open_bytes;
