@@ -37,8 +37,16 @@ pub(super) fn place(arguments: &Arguments, config: &Path, out: &mut dyn Write) -
         Ok(placed)
     })?;
     let mut exit = Exit::Good;
-    for (target, TooLate { ordered, perhaps }) in placed {
+    for (target, TooLate { ordered, perhaps, gone }) in placed {
+        if gone > 0 && matches!(target, Target::File(_)) {
+            writeln!(out, "{target}: too late, it has left the site; it is held if it is delivered again")?;
+            exit = Exit::Bad;
+            continue;
+        }
         writeln!(out, "{target}: held, the on-site copies stay until release-hold")?;
+        if gone > 0 && matches!(target, Target::Dataset(_)) {
+            writeln!(out, "  {} left the site before", human::count(gone, "file"))?;
+        }
         if ordered > 0 {
             writeln!(out, "  too late for {}, whose release is ordered already", human::count(ordered, "file"))?;
         }

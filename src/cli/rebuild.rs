@@ -26,8 +26,8 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-const HOLD: &str = "the ledger was rebuilt, and holds placed before are lost with the old one; place them anew, then \
-                    release-hold --all";
+const HOLD: &str = "the ledger was rebuilt: holds placed before, files that were held and an open breaker are lost with the \
+                    old one; look for them in the log, place holds anew, then release-hold --all";
 
 pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
     let config = Config::load(config).map_err(Failure::usage)?.config;

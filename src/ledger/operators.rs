@@ -25,6 +25,8 @@ pub struct TooLate {
     pub ordered: u64,
     /// Their release is decided: the request to Rucio may be under way, or a stop came between.
     pub perhaps: u64,
+    /// They have left the site.
+    pub gone: u64,
 }
 
 /// What became of a file that was to go on.
@@ -45,13 +47,13 @@ pub enum Retried {
 }
 
 impl Ledger {
-    /// Closes the breaker. Returns what had opened it; `None`: it was not open.
-    pub async fn reset_breaker(&self, operator: &Operator) -> Result<Option<Trip>, Error> {
+    /// Closes the breaker. Returns what had opened it, and what had come up since; `None`: it was not open.
+    pub async fn reset_breaker(&self, operator: &Operator) -> Result<Option<(Trip, Vec<Trip>)>, Error> {
         let mut tx = self.begin().await?;
         let trip = self.breaker_in(&mut tx).await?;
+        let further = self.further_in(&mut tx).await?;
         if let Some(trip) = &trip {
             sqlx::query(
-        let further = self.further_in(&mut tx).await?;
                 "UPDATE breaker SET open = NULL, reset_at = $1, reset_by = $2, reset_reason = $3 WHERE open = 1",
             )
             .bind(now())
@@ -86,9 +88,12 @@ impl Ledger {
         .map_err(|e| self.database(e))?;
         self.act(&mut tx, operator, "hold", &target.to_string()).await?;
         self.tell_file(&mut tx, target, "hold-placed", operator).await?;
-        let (ordered, perhaps): (i64, i64) = sqlx::query_as(
-            "SELECT COUNT(release_ordered_at), COUNT(*) - COUNT(release_ordered_at) FROM files
-             WHERE state = 'releasing' AND ($1 = 'all' OR ($1 = 'file' AND lfn = $2)
+        let (ordered, perhaps, gone): (i64, i64, i64) = sqlx::query_as(
+            "SELECT COUNT(*) FILTER (WHERE state IN ('releasing', 'held') AND release_ordered_at IS NOT NULL
+                        AND (state = 'releasing' OR replica_gone_at IS NULL)),
+                    COUNT(*) FILTER (WHERE state = 'releasing' AND release_ordered_at IS NULL),
+                    COUNT(*) FILTER (WHERE state = 'released' OR (state = 'held' AND replica_gone_at IS NOT NULL))
+             FROM files WHERE state IN ('releasing', 'released', 'held') AND ($1 = 'all' OR ($1 = 'file' AND lfn = $2)
                  OR ($1 = 'dataset' AND scope || ':' || dataset = $2))",
         )
         .bind(kind)
@@ -97,7 +102,8 @@ impl Ledger {
         .await
         .map_err(|e| self.database(e))?;
         self.commit(tx).await?;
-        Ok(TooLate { ordered: ordered.cast_unsigned(), perhaps: perhaps.cast_unsigned() })
+        let [ordered, perhaps, gone] = [ordered, perhaps, gone].map(i64::cast_unsigned);
+        Ok(TooLate { ordered, perhaps, gone })
     }
 
     /// Lifts a hold. `false`: there is none on exactly that.

@@ -371,18 +371,19 @@ async fn an_intent_sees_every_brake_that_an_operator_or_a_contradiction_has_put_
     let (trip, since) = beside.reset_breaker(&operator()).await.unwrap().unwrap();
     assert_eq!((trip.reason.as_str(), further(since).as_slice()), ("first", second.as_slice()));
     assert_eq!(beside.reset_breaker(&operator()).await.unwrap(), None);
+    assert_eq!(beside.further_contradictions().await.unwrap(), []);
     assert!(matches!(intent(Limits { files: 0, ..Limits::NONE }).await, Intent::Braked(Brake::Spent { .. })));
     assert_eq!(ledger.by_lfn(FILE).await.unwrap().unwrap().state, State::Confirmed);
     assert_eq!(intent(Limits::NONE).await, Intent::Written);
     assert_eq!(intent(Limits::NONE).await, Intent::Moved);
     // a hold that comes now may be too late, and later certainly is
     let hold = async || beside.place_hold(&Target::All, &operator()).await.unwrap();
-    assert_eq!(hold().await, TooLate { ordered: 0, perhaps: 1 });
+    assert_eq!(hold().await, TooLate { perhaps: 1, ..TooLate::default() });
     // decided counts before it is carried out, and once when it is
     assert_eq!(ledger.standing(None, true).await.unwrap().spent.files, 1);
     assert_eq!(ledger.standing(None, false).await.unwrap().spent.files, 0);
     ledger.release_ordered(&row, EndOfRule::Answered).await.unwrap();
-    assert_eq!(hold().await, TooLate { ordered: 1, perhaps: 0 });
+    assert_eq!(hold().await, TooLate { ordered: 1, ..TooLate::default() });
     for intents in [true, false] {
         let spent = ledger.standing(None, intents).await.unwrap().spent;
         assert_eq!((spent.files, spent.bytes), (1, 10));
@@ -469,14 +470,6 @@ async fn datasets_are_watched_page_by_page_newest_first_and_none_twice() {
 }
 
 #[tokio::test]
-async fn a_contradiction_trips_the_breaker_and_another_reason_to_hold_does_not() {
-    for (code, trips) in [("evidence", true), ("unknown-to-rucio", true), ("other-content", false)] {
-        let (_directory, ledger) = ledger().await;
-        let row = confirm(&ledger).await;
-        assert!(ledger.hold(&row, code, "because").await.unwrap());
-        assert_eq!(ledger.breaker().await.unwrap().is_some(), trips, "{code}");
-    }
-#[tokio::test]
 async fn a_dataset_that_rucio_may_not_have_any_more_is_made_again_and_watched_as_before() {
     let (_directory, ledger) = ledger().await;
     let dataset = Did::new("acada", "/ctao/acada/dl0/a");
@@ -510,4 +503,12 @@ async fn datasets_that_cannot_be_settled_keep_no_other_waiting() {
     }
 }
 
+#[tokio::test]
+async fn a_contradiction_trips_the_breaker_and_another_reason_to_hold_does_not() {
+    for (code, trips) in [("evidence", true), ("unknown-to-rucio", true), ("other-content", false)] {
+        let (_directory, ledger) = ledger().await;
+        let row = confirm(&ledger).await;
+        assert!(ledger.hold(&row, code, "because").await.unwrap());
+        assert_eq!(ledger.breaker().await.unwrap().is_some(), trips, "{code}");
+    }
 }

@@ -135,7 +135,10 @@ impl Code {
                 "a running daemon takes or removes it, and 'dl0-ingest status' names those it cannot take; --repair removes it \
                  if the file is the registered one"
             }
-            Self::LeftOnSite => "the daemon reports or removes it as release.leftover says; see 'dl0-ingest why'",
+            Self::LeftOnSite => {
+                "the daemon leaves it alone; if ACADA delivered it, make its trigger: it is compared, and the same content goes \
+                 its road once more. Compare it with the copies off site before anybody removes it"
+            }
             Self::LeftoverInInvalid => {
                 "somebody put it there by hand, or the ledger was lost: read it, then keep or remove it"
             }

@@ -113,6 +113,22 @@ pub(super) async fn facts(
     directory: &Path,
     listed: bool,
 ) -> Result<Vec<Facts>, Error> {
+    gather(sources, background, directory, listed, None).await
+}
+
+/// The same of one file, which is asked for by its name.
+pub(super) async fn facts_of(sources: &Sources, background: &Background, name: &Lfn) -> Result<Option<Facts>, Error> {
+    let directory = name.relative().parent().unwrap_or(Path::new(""));
+    Ok(gather(sources, background, directory, false, Some(name.as_str())).await?.pop())
+}
+
+async fn gather(
+    sources: &Sources,
+    background: &Background,
+    directory: &Path,
+    listed: bool,
+    only: Option<&str>,
+) -> Result<Vec<Facts>, Error> {
     let mut found: BTreeMap<String, Facts> = BTreeMap::new();
     let expression = background.expression(&sources.config);
     let dataset = dataset_of(directory);
@@ -144,8 +160,11 @@ pub(super) async fn facts(
     found.retain(|_, facts| {
         facts.row.is_some() || facts.disk.is_some() || facts.trigger.is_some() || facts.replica.is_some()
     });
+    if let Some(only) = only {
+        found.retain(|lfn, _| lfn == only);
+    }
     if let Some(dataset) = &dataset {
-        by_name(sources, background, dataset, &mut found).await?;
+        by_name(sources, background, dataset, &mut found, only.is_some()).await?;
     }
     for facts in found.values_mut() {
         let Some(row) = &facts.row else { continue };
@@ -190,12 +209,14 @@ fn sites(listing: &ReplicaListing, offsite: &Offsite) -> u32 {
     u32::try_from(sites.len()).unwrap_or(u32::MAX)
 }
 
-/// A file that was detached from its dataset is asked for by its name before anything is said of it.
+/// A file that was detached from its dataset is asked for by its name before anything is said of it. `all`: whatever it is
+/// expected to be.
 async fn by_name(
     sources: &Sources,
     background: &Background,
     dataset: &Did,
     found: &mut BTreeMap<String, Facts>,
+    all: bool,
 ) -> Result<(), Error> {
     let copies_missing = |facts: &Facts| {
         let sites = facts.off_site.as_ref().map_or(0, |copies| copies.sites);
@@ -210,7 +231,7 @@ async fn by_name(
             },
             None => facts.replica.is_none() && facts.trigger.is_none(),
         };
-        expected && Lfn::try_from(facts.lfn.as_str()).is_ok()
+        (expected || all) && Lfn::try_from(facts.lfn.as_str()).is_ok()
     });
     let dids: Vec<Did> = unseen.map(|facts| Did::new(dataset.scope.clone(), facts.lfn.clone())).collect();
     if !dids.is_empty() {
@@ -284,6 +305,6 @@ fn kind(stat: &Stat) -> FileType {
 
 /// Last change of content or of the entry itself. A copied file keeps its old modification time, but not this.
 #[allow(clippy::unnecessary_cast, clippy::cast_possible_wrap, clippy::cast_lossless)] // widths differ between platforms
-fn changed_at(stat: &Stat) -> UnixMillis {
+pub(super) fn changed_at(stat: &Stat) -> UnixMillis {
     (stat.st_mtime as i64).max(stat.st_ctime as i64).saturating_mul(1000)
 }

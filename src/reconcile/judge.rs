@@ -232,7 +232,9 @@ fn released(facts: &Facts, row: &OnRecord, yardstick: Yardstick) -> Vec<Finding>
         Some(OnDisk::File(found, changed))
             if facts.trigger.is_none() && !row.redelivered && yardstick.is_old(changed) =>
         {
-            let message = format!("it was released, and a file of {} bytes lies under its name", found.bytes);
+            let which =
+                if found == row.identity() { "the one that was verified" } else { "not the one that was verified" };
+            let message = format!("it was released, and a file of {} bytes lies under its name, {which}", found.bytes);
             findings.push(finding(facts, Code::LeftOnSite, message));
         }
         None if facts.trigger.is_some_and(|since| yardstick.is_old(since)) => {

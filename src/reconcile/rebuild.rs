@@ -15,7 +15,7 @@ use crate::ledger::{Operator, Restored};
 use crate::names::{Did, Lfn};
 use crate::pipeline::our_rules::{is_rule_a, is_rule_b, is_rule_c};
 use crate::pipeline::verify::{Reading, contents};
-use crate::rucio::{Kind, ReplicaState, Rule};
+use crate::rucio::{Kind, ReplicaQuery, ReplicaState, Rule};
 
 use super::gather::{self, Background, Places};
 use super::invalid::{self, SetAside};
@@ -146,7 +146,7 @@ pub(super) async fn restoration(sources: &Sources, facts: &Facts) -> Result<Rest
     };
     let Some(replica) = &facts.replica else { return leave("unregistered", "Rucio has no replica on site".to_owned()) };
     if replica.state == ReplicaState::BeingDeleted {
-        return leave("departing", "Rucio is deleting the on-site copy; what was decided is carried out".to_owned());
+        return departing(sources, &name, "Rucio is deleting the on-site copy").await;
     }
     let rules = match sources.rucio.did_rules(&name.did()).await {
         Ok(rules) => rules,
@@ -157,10 +157,8 @@ pub(super) async fn restoration(sources: &Sources, facts: &Facts) -> Result<Rest
     };
     let rules = Rules::of(&sources.config, rules);
     if rules.c.is_none() && rules.ending {
-        return leave(
-            "departing",
-            "its release was ordered: the rule that protected it has ended, and Rucio will delete it".to_owned(),
-        );
+        let why = "its release was ordered: the rule that protected it has ended, and Rucio will delete it";
+        return departing(sources, &name, why).await;
     }
     let found = facts.disk.and_then(OnDisk::identity);
     let custody = Custody { sources, facts, name, replica, rules };
@@ -172,6 +170,29 @@ pub(super) async fn restoration(sources: &Sources, facts: &Facts) -> Result<Rest
         ));
     };
     custody.of_file(found).await
+}
+
+/// A file whose on-site copy Rucio gives up, which nobody can take back. Whoever ordered it, its copies must be there.
+async fn departing(sources: &Sources, name: &Lfn, why: &str) -> Result<Restoration, Error> {
+    let (config, did) = (&sources.config, name.did());
+    let query = ReplicaQuery {
+        dids: std::slice::from_ref(&did),
+        rse_expression: Some(&config.offsite.expression),
+        all_states: true,
+        schemes: &[],
+    };
+    let listed = sources.rucio.replicas(&query).await?;
+    let states = listed.first().map(|listing| &listing.states);
+    let counts =
+        |(rse, state): &(&String, &ReplicaState)| **rse != config.onsite_rse && **state == ReplicaState::Available;
+    let copies = states.map_or(0, |states| states.iter().filter(counts).count());
+    let wanted = config.offsite.copies.get();
+    Ok(if copies < wanted as usize {
+        let why = format!("{why}, and has {copies} of {wanted} copies of it off site: save what is on disk now");
+        Restoration::Leave { code: "endangered", why }
+    } else {
+        Restoration::Leave { code: "departing", why: format!("{why}; it has {copies} copies off site") }
+    })
 }
 
 /// Our rules on a file.
@@ -191,8 +212,8 @@ impl Rules {
             if is_rule_c(config, &rule) {
                 match rule.expires_at {
                     None => ours.c = Some(rule.id),
-                    // somebody else's doing, which the daemon takes back
-                    Some(_) if rule.ends_later() => drop(ours.c.get_or_insert(rule.id)),
+                    // somebody else's doing, which the daemon takes back: we end rules at once, and have the copy deleted
+                    Some(_) if rule.ends_later() || !rule.purge_replicas => drop(ours.c.get_or_insert(rule.id)),
                     Some(_) => ours.ending = true,
                 }
             } else if is_rule_b(config, &rule)

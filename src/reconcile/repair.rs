@@ -1,9 +1,8 @@
 //! Mending what can be mended without deciding anything: nothing here removes data.
 
-use std::path::Path;
-
 use crate::custody::State;
 use crate::custody::invariants::trigger_may_go;
+use crate::datadir;
 use crate::names::Lfn;
 use crate::pipeline::set_aside::trigger_path;
 use crate::pipeline::verify::Reading;
@@ -31,11 +30,9 @@ pub async fn repair(sources: &Sources, options: Options, finding: &Finding) -> R
     let (Some(proposed), Ok(name)) = (finding.repair, Lfn::try_from(finding.file.as_str())) else {
         return Ok(not("nothing safe can be done about it"));
     };
-    let directory = name.relative().parent().unwrap_or(Path::new(""));
-    // the rules are asked for one by one
+    // of this file alone: another repair may have come before, and took its time
     let background = gather::Background::default();
-    let facts = gather::facts(sources, &background, directory, false).await?;
-    let Some(facts) = facts.into_iter().find(|facts| facts.lfn == finding.file) else {
+    let Some(facts) = gather::facts_of(sources, &background, &name).await? else {
         return Ok(not("it is gone meanwhile"));
     };
     if !judge(&facts, options.yardstick()).contains(finding) {
@@ -57,7 +54,14 @@ async fn remove_trigger(sources: &Sources, facts: &Facts, name: &Lfn) -> Result<
         }
         return Ok(not(violation.to_string()));
     }
-    sources.data.remove_trigger(&trigger_path(name))?;
+    // Rucio was asked since: a trigger that was made anew meanwhile announces something that nobody has seen
+    let trigger = trigger_path(name);
+    let file = sources.data.stat(name.relative())?.map(|stat| datadir::identity(&stat));
+    let made = sources.data.stat(&trigger)?.map(|stat| gather::changed_at(&stat));
+    if file != facts.disk.and_then(OnDisk::identity) || made != facts.trigger {
+        return Ok(not("it has changed meanwhile"));
+    }
+    sources.data.remove_trigger(&trigger)?;
     sources.data.sync_beside(name.relative())?;
     Ok(Repaired::Done)
 }

@@ -216,8 +216,12 @@ async fn a_hold_on_a_file_whose_release_is_ordered_is_said_to_be_too_late() {
     let ledger = site.operate().await;
     assert_eq!(
         ledger.place_hold(&Target::File(lfn("a.fits.fz")), &ada()).await.unwrap(),
-        TooLate { ordered: 1, perhaps: 0 }
+        TooLate { ordered: 1, ..TooLate::default() }
     );
+    site.rucio.faults().resume(dl0_ingest::embedded::Daemon::Reaper);
+    site.until(&lfn("a.fits.fz"), State::Released).await;
+    let all = ledger.place_hold(&Target::All, &ada()).await.unwrap();
+    assert_eq!(all, TooLate { gone: 1, ..TooLate::default() });
     ledger.close().await;
     daemon.stop().await;
 }

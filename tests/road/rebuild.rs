@@ -11,6 +11,7 @@ use dl0_ingest::ledger::{Ledger, Operator};
 use dl0_ingest::names::Did;
 use dl0_ingest::reconcile::{self, Error, Rebuilt};
 
+use crate::ended_rules::Somebody;
 use crate::reconcile::{lose_ledger, register_by_hand, sources};
 use crate::site::{Site, fixture, lfn};
 use crate::{DELETION_ON, DRY_RUN};
@@ -158,6 +159,39 @@ async fn what_contradicts_itself_is_held_and_what_goes_is_left_to_go() {
     let row = site.row(&lfn("sound")).await.unwrap();
     assert_eq!(row.rule_c, Some(rule("sound")));
     assert!(row.blake3.is_some() && row.metadata.is_some() && row.first_look.is_none());
+}
+
+/// What the lost ledger had decided, only it knew: the copies must be there, or somebody must save the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_somebody_gave_up_before_it_had_its_copies_is_taken_back_or_named() {
+    let site = Site::new(DRY_RUN).await;
+    site.rucio.faults().pause(Daemon::Conveyor);
+    let daemon = site.start();
+    let mut rules = Vec::new();
+    for name in ["given up", "removed"].map(|name| name.replace(' ', "-")) {
+        let row = site.deliver(&name, &fixture("SUBARRAY"));
+        let row = site.until_row(&row, |row| row.state == State::Registered && !row.trigger_pending).await;
+        rules.push(row.rule_c.unwrap());
+    }
+    daemon.stop().await;
+    for daemon in [Daemon::Judge, Daemon::Reaper] {
+        site.rucio.faults().pause(daemon);
+    }
+    let somebody = Somebody::at(&site).await;
+    somebody.limits(&rules[0], 0, true).await;
+    somebody.limits(&rules[1], 0, false).await;
+    lose_ledger(&site);
+    let expected = [("given-up", "endangered"), ("removed", "registered")];
+    assert_eq!(rebuild(&site).await.unwrap(), expected.map(|(name, what)| (lfn(name), what.to_owned())).into());
+    // the daemon sees to it that the rule stands
+    let daemon = site.start();
+    let client = sources(&site, None).rucio;
+    let begun = std::time::Instant::now();
+    while client.rule(&rules[1]).await.unwrap().expires_at.is_some() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

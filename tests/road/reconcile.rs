@@ -8,7 +8,7 @@ use std::time::Duration;
 use dl0_ingest::custody::{FileIdentity, State};
 use dl0_ingest::daemon;
 use dl0_ingest::datadir::DataDir;
-use dl0_ingest::embedded::{Daemon, Endpoint};
+use dl0_ingest::embedded::{Answer, Daemon, Endpoint};
 use dl0_ingest::ledger::{Delivery, Ledger};
 use dl0_ingest::names::{Did, Lfn};
 use dl0_ingest::reconcile::{self, Code, Finding, Options, Progress, Repair, Repaired, Sources};
@@ -298,4 +298,23 @@ async fn what_is_proven_is_mended_and_nothing_else() {
     let daemon = site.start();
     site.until(&lfn("dark.fits.fz"), State::Confirmed).await;
     daemon.stop().await;
+}
+
+/// A repair asks Rucio in between, and ACADA does not wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_that_is_made_anew_while_a_forgotten_one_is_about_to_be_removed_stays() {
+    let (site, sources) = at_rest(DELETION_ON, &["a"], State::Released).await;
+    site.trigger("a");
+    let found = audit(&sources, AT_ONCE).await;
+    assert_eq!(codes(&found), [(Code::ForgottenTrigger, "a")].into(), "{found:#?}");
+    site.rucio.faults().answer(Endpoint::Replicas, 1, &Answer::Delay(Duration::from_millis(500)));
+    let repair = tokio::spawn(async move { reconcile::repair(&sources, AT_ONCE, &found[0]).await.unwrap() });
+    let begun = std::time::Instant::now();
+    while !site.rucio.faults().spoilt().contains_key(&Endpoint::Replicas) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "Rucio is not asked");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    fs::write(site.path("a"), fixture("SUBARRAY")).unwrap();
+    assert!(matches!(repair.await.unwrap(), Repaired::Not(_)));
+    assert!(site.has_trigger("a"));
 }

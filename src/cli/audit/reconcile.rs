@@ -18,6 +18,9 @@ use crate::printable::one_line;
 use crate::reconcile::{self, Audited, Code, Finding, Options, Progress, Repaired, Sources};
 use crate::telemetry::human;
 
+/// So many repairs in a row that fail have one cause.
+const FAILED: u32 = 5;
+
 #[derive(Debug, Args)]
 #[group(id = "reconcile")]
 #[allow(clippy::struct_excessive_bools)] // flags are independent of each other
@@ -127,22 +130,30 @@ impl Printer<'_> {
         if !self.arguments.repair {
             return Ok(0);
         }
-        let mut done = 0;
+        let (mut done, mut failed) = (0, 0);
         for finding in &self.repairs {
             let Some(repair) = finding.repair else { continue };
             let outcome =
-                if self.arguments.yes { Some(reconcile::repair(sources, options, finding).await?) } else { None };
+                if self.arguments.yes { Some(reconcile::repair(sources, options, finding).await) } else { None };
             let word = match &outcome {
                 None => "planned".to_owned(),
-                Some(Repaired::Done) => "done".to_owned(),
-                Some(Repaired::Not(why)) => format!("left alone: {why}"),
+                Some(Ok(Repaired::Done)) => "done".to_owned(),
+                Some(Ok(Repaired::Not(why))) => format!("left alone: {why}"),
+                Some(Err(error)) => format!("failed: {error}"),
             };
-            done += u64::from(outcome == Some(Repaired::Done));
+            done += u64::from(matches!(outcome, Some(Ok(Repaired::Done))));
+            failed = if matches!(outcome, Some(Err(_))) { failed + 1 } else { 0 };
             if self.arguments.json {
                 let line = json!({ "repair": repair, "file": finding.file, "code": finding.code, "outcome": word });
                 writeln!(self.out, "{line}")?;
             } else {
                 writeln!(self.out, "{}: {repair}: {word}", one_line(&finding.file))?;
+            }
+            // one that fails keeps no other waiting, but what is wrong with all is
+            if let Some(Err(error)) = outcome
+                && failed == FAILED
+            {
+                return Err(error.into());
             }
         }
         if self.repairs.is_empty() && !self.arguments.json {

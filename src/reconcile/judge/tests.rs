@@ -229,6 +229,17 @@ fn what_is_wrong_before_and_after_that_is_named_too() {
     }
 }
 
+#[test]
+fn what_lies_under_the_name_of_a_released_file_is_told_from_the_file_itself() {
+    let other = FileIdentity { inode: 3, ..DELIVERED };
+    for (found, words) in [(DELIVERED, ", the one that was verified"), (other, ", not the one that was verified")] {
+        let facts = Facts { disk: Some(file(found)), ..on_its_road(State::Released) };
+        let left = judge(&facts, YARDSTICK).into_iter().find(|finding| finding.code == Code::LeftOnSite).unwrap();
+        assert!(left.message.ends_with(words), "{left:?}");
+        assert!(left.remedy().contains("before anybody removes it"));
+    }
+}
+
 /// What `--repair` takes into custody must be unknown to the ledger.
 #[test]
 fn what_to_do_about_an_orphan_depends_on_what_became_of_the_file() {
