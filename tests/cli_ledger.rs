@@ -191,7 +191,7 @@ async fn status_names_the_datasets_that_cannot_be_settled() {
         .unwrap();
     ledger.close().await;
     let said = site.told(&["status"]);
-    let told = "1 dataset that cannot be settled:\n  acada:/ctao/acada/dl0/night: it holds /f, which the ledger";
+    let told = "1 dataset not settled, or with copies that no rule holds:\n  acada:/ctao/acada/dl0/night: it holds /f, which the ledger";
     assert!(said.contains(told), "{said}");
     let status = say(&["status", "--json", "--config", site.config.to_str().unwrap()]).json();
     assert_eq!(status[0]["unsettled_datasets"][0]["dataset"], "acada:/ctao/acada/dl0/night");

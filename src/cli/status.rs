@@ -147,7 +147,11 @@ fn tell_unsettled(unsettled: &[(Did, String)], out: &mut dyn Write) -> Result<()
     if unsettled.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n{} that cannot be settled:", human::count(unsettled.len() as u64, "dataset"))?;
+    writeln!(
+        out,
+        "\n{} not settled, or with copies that no rule holds:",
+        human::count(unsettled.len() as u64, "dataset")
+    )?;
     for (dataset, why) in unsettled.iter().take(MOST_TOLD) {
         writeln!(out, "  {dataset}: {why}")?;
     }

@@ -82,7 +82,7 @@ pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> 
 /// What is left to do about the rules of a released file's dataset.
 fn of_dataset(known: &Settlement) -> Option<String> {
     match (&known.unsettled, known.settled_at) {
-        (Some(why), _) => Some(format!("Its dataset is not settled, and keeps all its rules in Rucio: {why}.")),
+        (Some(why), _) => Some(format!("Its dataset is not settled: {why}.")),
         (None, Some(at)) => Some(format!("Its dataset is settled since {}: two rules hold all copies.", moment(at))),
         (None, None) => None,
     }

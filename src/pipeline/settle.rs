@@ -139,11 +139,7 @@ async fn tell(context: &Context, dataset: &Did, end: Turn) -> Result<(), StageEr
         Turn::Stays(why) => {
             let why = why.to_string();
             if known.unsettled.as_ref() != Some(&why) {
-                tracing::warn!(
-                    dataset = dataset.name,
-                    scope = dataset.scope,
-                    "the dataset cannot be settled, all its rules stay: {why}"
-                );
+                tracing::warn!(dataset = dataset.name, scope = dataset.scope, "the dataset cannot be settled: {why}");
             }
             let after = context.config().settle.after.unwrap_or(LOOK_AGAIN);
             context.ledger.unsettled(dataset, &why, after.min(LOOK_AGAIN)).await?;
@@ -157,40 +153,56 @@ async fn turn(context: &Context, dataset: &Did, since: UnixMillis) -> Result<Tur
     if let Some(brake) = brakes::of_dataset(context, dataset).await? {
         return Ok(Turn::Braked(brake));
     }
+    if let Err(why) = facts::stays(context, dataset).await? {
+        return Ok(Turn::Stays(why));
+    }
     let config = context.config();
     let files = context.ledger.resting(dataset).await?;
     let batch: Vec<Resting> = files.iter().filter(|file| file.rule_b.is_some()).take(BATCH).cloned().collect();
     if batch.is_empty() {
         return watch::hold_all(context, dataset).await;
     }
-    let rules = match DatasetRules::ask(context, dataset).await? {
-        Ok(rules) => rules,
+    let known = context.ledger.settlement(dataset).await?.rule_s;
+    let candidates = match DatasetRules::ask(context, dataset, known.as_deref()).await? {
+        Ok(candidates) => candidates,
         Err(why) => return Ok(Turn::Stays(why)),
     };
-    let Some(rule_s) = &rules.s else {
-        let facts = match Facts::gather(context, dataset, &files, &rules, &files).await? {
+    let sites = Offsite::known(context).await?.known_sites();
+    let mut doubt = None;
+    for rules in candidates {
+        let Some(rule_s) = &rules.s else {
+            let facts = match Facts::gather(context, dataset, &files, &rules, &files).await? {
+                Ok(facts) => facts,
+                Err(why) => return Ok(Turn::Stays(why)),
+            };
+            return match plan(&facts.files, config.offsite.copies) {
+                Ok(rule) => place(context, dataset, rule).await,
+                Err(why) => Ok(Turn::Stays(why)),
+            };
+        };
+        // a stop may have come between placing and remembering it
+        if known.is_none() && doubt.is_none() {
+            context.ledger.set_rule_s(dataset, &rule_s.id).await?;
+        }
+        if let Err(why) = facts::is_ok(rule_s) {
+            doubt.get_or_insert(why);
+            continue;
+        }
+        let facts = match Facts::gather(context, dataset, &files, &rules, &batch).await? {
             Ok(facts) => facts,
             Err(why) => return Ok(Turn::Stays(why)),
         };
-        return match plan(&facts.files, config.offsite.copies) {
-            Ok(rule) => place(context, dataset, rule).await,
-            Err(why) => Ok(Turn::Stays(why)),
-        };
-    };
-    if context.ledger.settlement(dataset).await?.rule_s.as_ref() != Some(&rule_s.id) {
-        context.ledger.set_rule_s(dataset, &rule_s.id).await?;
-    }
-    let sites = Offsite::known(context).await?.known_sites();
-    let facts = match Facts::gather(context, dataset, &files, &rules, &batch).await? {
-        Ok(facts) => facts,
-        Err(why) => return Ok(Turn::Stays(why)),
-    };
-    for file in &facts.files {
-        if let Err(why) = file.own_rule_may_go(config.offsite.copies, &sites) {
-            return Ok(Turn::Stays(why));
+        let may_go = |file: &Held| file.own_rule_may_go(config.offsite.copies, &sites);
+        if let Some(why) = facts.files.iter().find_map(|file| may_go(file).err()) {
+            doubt.get_or_insert(why);
+            continue;
         }
+        if known.as_ref() != Some(&rule_s.id) {
+            context.ledger.set_rule_s(dataset, &rule_s.id).await?;
+        }
+        return end(context, dataset, &batch, &facts, &sites, since).await;
     }
-    end(context, dataset, &batch, &facts, &sites, since).await
+    Ok(doubt.map_or(Turn::Moved, Turn::Stays))
 }
 
 /// Rule S, so that Rucio can choose nothing but the copies that are there.

@@ -355,7 +355,13 @@ async fn copies_that_a_new_rule_for_the_first_ones_leaves_alone_get_another_rule
     all_copies_are_held(&site, &names).await;
     let rules = rucio(&site).did_rules(&dataset()).await.unwrap();
     assert_eq!(rules.len(), 3, "none was ended: {rules:#?}");
-    assert_ne!(place_of(&site, &known.rule_s.unwrap()).await, taken);
+    assert_ne!(place_of(&site, known.rule_s.as_ref().unwrap()).await, taken);
+    // and with a late file it is settled by the one of the two that holds its further copy
+    let late = ["late.fits.fz".to_owned()];
+    released(&site, &late).await;
+    let again = site.until_settlement(&dataset(), |again| again.settled_at > known.settled_at).await;
+    assert_eq!(again.rule_s, known.rule_s);
+    all_copies_are_held(&site, &[names, late.to_vec()].concat()).await;
     daemon.stop().await;
 }
 
@@ -601,6 +607,26 @@ async fn a_dataset_that_rucio_will_remove_is_told_and_keeps_the_rules_of_its_fil
     // nor is it forgotten when it is settled
     site.rucio.give_end(&dataset(), Some(86_400.0));
     site.until_settlement(&dataset(), |known| known.unsettled.is_some() && known.settled_at.is_none()).await;
+    // nor counted as settled by whoever settles
+    let asked = || site.rucio.requests().get(&Endpoint::Did).copied().unwrap_or(0);
+    let before = asked();
+    while asked() < before + 10 {
+        let known = site.until_settlement(&dataset(), |_| true).await;
+        assert!(known.unsettled.is_some() && known.settled_at.is_none(), "{known:?}");
+    }
+    // and what somebody removes is placed again all the same
+    daemon.stop().await;
+    for rule in rucio(&site).did_rules(&dataset()).await.unwrap() {
+        removed(&rucio(&site), &rule.id).await;
+    }
+    let daemon = site.start();
+    for name in &names {
+        let begun = std::time::Instant::now();
+        while !held_twice(&site, &rucio(&site), name).await {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{name} is not held at two places");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
     site.rucio.give_end(&dataset(), None);
     site.until_settlement(&dataset(), |known| known.settled_at.is_some() && known.unsettled.is_none()).await;
     daemon.stop().await;

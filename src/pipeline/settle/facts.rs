@@ -15,7 +15,7 @@ use crate::rucio::{Kind, Lock, LockState, ReplicaListing, ReplicaQuery, ReplicaS
 use super::REQUESTS;
 
 /// Said of a dataset that is not in Rucio.
-const UNKNOWN: &str = "Rucio does not know the dataset";
+pub(super) const UNKNOWN: &str = "Rucio does not know the dataset";
 /// Said of a dataset that was given an end.
 pub(super) const REMOVED: &str = "Rucio removes the dataset and its rules";
 
@@ -28,13 +28,15 @@ pub(super) struct DatasetRules {
 }
 
 impl DatasetRules {
-    /// Each must be in state OK, and the dataset itself must stay.
-    pub(super) async fn ask(context: &Context, dataset: &Did) -> Result<Result<Self, Unsettled>, StageError> {
+    /// One for each rule that may be rule S, the one that is `known` first; a single one without S if there is none. More than
+    /// one is left where rule A has changed places. Rule A must be OK.
+    pub(super) async fn ask(
+        context: &Context,
+        dataset: &Did,
+        known: Option<&str>,
+    ) -> Result<Result<Vec<Self>, Unsettled>, StageError> {
         let at = now();
         let config = context.config();
-        if let Err(why) = stays(context, dataset).await? {
-            return Ok(Err(why));
-        }
         let rules = match context.rucio.did_rules(dataset).await {
             Ok(rules) => rules,
             Err(error) if error.kind() == Kind::NotFound => return Ok(Err(Unsettled(UNKNOWN.to_owned()))),
@@ -43,13 +45,22 @@ impl DatasetRules {
         let Some(a) = rules.iter().find(|rule| is_rule_a(&config, rule)).cloned() else {
             return Ok(Err(Unsettled("it has no permanent rule of ours for the first copies".to_owned())));
         };
-        let s = rules.into_iter().find(|rule| is_rule_s(&config, rule));
-        let not_ok = std::iter::once(&a).chain(&s).find(|rule| rule.state != RuleState::Ok);
-        Ok(match not_ok {
-            Some(rule) => Err(Unsettled(format!("its rule {} on '{}' is not OK", rule.id, rule.rse_expression))),
-            None => Ok(Self { a, s, at }),
-        })
+        if let Err(why) = is_ok(&a) {
+            return Ok(Err(why));
+        }
+        let mut s: Vec<Rule> = rules.into_iter().filter(|rule| is_rule_s(&config, rule)).collect();
+        s.sort_by_key(|rule| known != Some(rule.id.as_str()));
+        let with = |s: Option<Rule>| Self { a: a.clone(), s, at };
+        Ok(Ok(if s.is_empty() { vec![with(None)] } else { s.into_iter().map(Some).map(with).collect() }))
     }
+}
+
+/// A rule that is not OK holds nothing for sure.
+pub(super) fn is_ok(rule: &Rule) -> Result<(), Unsettled> {
+    if rule.state == RuleState::Ok {
+        return Ok(());
+    }
+    Err(Unsettled(format!("its rule {} on '{}' is not OK", rule.id, rule.rse_expression)))
 }
 
 /// Whether the dataset is to stay. One that has an end (`rucio erase`, or its metadata key `lifetime`) is removed by Rucio's

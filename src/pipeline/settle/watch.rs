@@ -25,6 +25,7 @@ const ROUND: i64 = 200;
 /// What is told of a released file whose own rule Rucio refuses to take again.
 const UNHELD: &str = "no rule can be placed again on the further copies of";
 const UNSEEN: &str = "not looked at";
+const DOUBTFUL: &str = "not all held";
 /// Datasets of one round whose locks are listed. The round ends there, and the next one begins there.
 const CLOSER: usize = 16;
 
@@ -86,14 +87,12 @@ async fn look(context: &Context, known: &Watched, lists: &mut own_rules::Lists) 
     let stays = facts::stays(context, &dataset).await?;
     let rules = match context.rucio.did_rules(&dataset).await {
         Ok(rules) => rules,
-        Err(error) if error.kind() == Kind::NotFound => Vec::new(),
+        Err(error) if error.kind() == Kind::NotFound => {
+            tell(context, known, Turn::Stays(Unsettled(facts::UNKNOWN.to_owned()))).await?;
+            return Ok(Looked::Briefly);
+        }
         Err(error) => return Err(error.into()),
     };
-    if let (Err(why), true) = (&stays, rules.is_empty()) {
-        // it has gone, or it is going and nothing is left to look at
-        tell(context, known, Turn::Stays(why.clone())).await?;
-        return Ok(Looked::Briefly);
-    }
     let a = standing(context, &rules, known.rule_a.as_deref()).await?;
     match &known.rule_a {
         Some(rule) => mend::rule_a(context, &dataset, rule, a).await?,
@@ -107,14 +106,17 @@ async fn look(context: &Context, known: &Watched, lists: &mut own_rules::Lists) 
     // what is wrong with one file keeps the dataset's own rules from nothing, and is told before anything better is
     let (some_own, refused) = own?;
     let trouble = stays.err().or(refused);
-    let was_told =
-        known.unsettled.as_ref().is_some_and(|why| why.starts_with(UNHELD) || why.starts_with(facts::REMOVED));
+    let was_told = known
+        .unsettled
+        .as_ref()
+        .is_some_and(|why| [UNHELD, facts::REMOVED, facts::UNKNOWN].iter().any(|told| why.starts_with(told)));
     let closely = looked.is_some() || some_own || trouble.is_some();
     if trouble.is_none() && was_told {
         context.ledger.held_again(&dataset).await?;
     }
-    if let Some(end) = trouble.map(Turn::Stays).or(looked) {
-        tell(context, known, end).await?;
+    match trouble.map(Turn::Stays).or(looked) {
+        Some(end) => tell(context, known, end).await?,
+        None => context.troubles.is_over(&known.name, DOUBTFUL),
     }
     Ok(if closely { Looked::Closely } else { Looked::Briefly })
 }
@@ -159,12 +161,11 @@ async fn further(
 /// the rules look as before.
 async fn have_all_locks(context: &Context, known: &Watched, rules: &[Rule]) -> Result<bool, StageError> {
     let files = context.ledger.held_by_dataset(&known.did()).await?;
-    let further = u64::from(context.config().offsite.copies.get() - 1);
-    let has = |id: &Option<String>, locks: u64| {
-        let rule = rules.iter().find(|rule| Some(&rule.id) == id.as_ref());
-        rule.is_none_or(|rule| rule.locks_ok + rule.locks_replicating + rule.locks_stuck >= locks)
+    let is_short = |rule: &Rule| {
+        rule.locks_ok + rule.locks_replicating + rule.locks_stuck < files.saturating_mul(u64::from(rule.copies))
     };
-    Ok(has(&known.rule_a, files) && has(&known.rule_s, files * further))
+    let ids = [&known.rule_a, &known.rule_s];
+    Ok(!rules.iter().any(|rule| ids.contains(&&Some(rule.id.clone())) && is_short(rule)))
 }
 
 /// Of a rule that should be among these. One that is not in the list is asked for by itself: a list may be empty for other
@@ -181,11 +182,14 @@ async fn tell(context: &Context, known: &Watched, end: Turn) -> Result<(), Stage
     let dataset = known.did();
     match end {
         Turn::Settled => {
+            context.troubles.is_over(&known.name, DOUBTFUL);
             context.ledger.settled(&dataset).await?;
             tracing::info!(dataset = known.name, "the rules of the settled dataset hold all copies");
         }
         Turn::Stays(Unsettled(why)) => {
-            if known.unsettled.as_ref() != Some(&why) {
+            // settling may have found the same before, and said less of it
+            let is_news = context.troubles.is_news(&known.name, DOUBTFUL);
+            if is_news || known.unsettled.as_ref() != Some(&why) {
                 context.metrics.rule_trouble("unheld");
                 tracing::error!(
                     dataset = known.name,
