@@ -109,18 +109,18 @@ impl AuditLog {
         self.open = None;
         let current = self.current();
         let put_away = self.directory.join(format!("audit-broken-{}.jsonl", jiff::Timestamp::now().as_millisecond()));
-        match std::fs::rename(&current, &put_away) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        let found = match std::fs::rename(&current, &put_away) {
+            Ok(()) => put_away.file_name().map(|name| name.to_string_lossy().into_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(source) => return Err(Error::Io { action: "put away", path: current, source }),
-        }
+        };
         let head = match known {
             Some(known) => known.clone(),
             // the numbers of full files are taken
             None => self.before()?.0,
         };
         let mut open = self.create(head)?;
-        open.continues = put_away.file_name().map(|name| name.to_string_lossy().into_owned());
+        open.continues = found;
         let mut record = Map::new();
         record.insert("effect".to_owned(), json!(chain::RESTARTED));
         record.insert("reason".to_owned(), json!(why));

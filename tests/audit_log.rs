@@ -123,8 +123,34 @@ async fn people_and_programs_are_told_where_the_chain_is_broken() {
     assert_snapshot!(json, @r#"
     code: 1
     --- out
-    {"files":["DIR/state/audit.jsonl"],"whole":false,"records":0,"last":{"seq":0,"hash":"0000000000000000000000000000000000000000000000000000000000000000"},"unfinished_bytes":0,"broken":{"file":"DIR/state/audit.jsonl","line":1,"reason":"the line is not a record: its hash is not that of its content"}}
+    {"files":["DIR/state/audit.jsonl"],"whole":false,"records":0,"last":{"seq":0,"hash":"0000000000000000000000000000000000000000000000000000000000000000"},"restarts":[],"unfinished_bytes":0,"broken":{"file":"DIR/state/audit.jsonl","line":1,"reason":"the line is not a record: its hash is not that of its content"}}
     --- err
     "#);
+    // put away, and begun anew: with the file, and when that is gone
+    for put_away in [true, false] {
+        let restarted = AuditLog::new(&state).restart(Some(&head), "a bit was flipped").unwrap();
+        assert!(python_agrees(&path) && command_agrees(&path));
+        let broken = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("audit-broken");
+        let broken: Vec<fs::DirEntry> = fs::read_dir(&state).unwrap().map(Result::unwrap).filter(broken).collect();
+        let said = told(&[]).replace(&restarted.hash, "[hash]");
+        if put_away {
+            assert_snapshot!(said.replace(broken[0].file_name().to_str().unwrap(), "[put away]"), @"
+            code: 0
+            --- out
+            1 records, the chain is whole; the last is number 6, hash [hash]
+            record 6 begins a new log: the one before was not as it was written, and lies in [put away]
+            --- err
+            ");
+        } else {
+            assert_snapshot!(said, @"
+            code: 0
+            --- out
+            1 records, the chain is whole; the last is number 6, hash [hash]
+            record 6 begins a new log: the one before was not as it was written, or not there any more
+            --- err
+            ");
+        }
+        fs::remove_file(&path).unwrap();
+    }
     ledger.close().await;
 }

@@ -25,7 +25,7 @@ pub struct TooLate {
     pub ordered: u64,
     /// Their release is decided: the request to Rucio may be under way, or a stop came between.
     pub perhaps: u64,
-    /// They have left the site.
+    /// They have left the site. Of a hold on everything, only those that are held besides are counted.
     pub gone: u64,
 }
 
@@ -44,6 +44,20 @@ pub enum Retried {
     No(NoWayBack),
     /// The daemon moved it meanwhile.
     Moved,
+}
+
+/// Of some files, how many a hold comes too late for.
+macro_rules! late {
+    ($which:literal) => {
+        concat!(
+            "SELECT COUNT(*) FILTER (WHERE state IN ('releasing', 'held') AND release_ordered_at IS NOT NULL
+                        AND (state = 'releasing' OR replica_gone_at IS NULL)),
+                    COUNT(*) FILTER (WHERE state = 'releasing' AND release_ordered_at IS NULL),
+                    COUNT(*) FILTER (WHERE state = 'released' OR (state = 'held' AND replica_gone_at IS NOT NULL))
+             FROM files WHERE ",
+            $which
+        )
+    };
 }
 
 impl Ledger {
@@ -88,19 +102,15 @@ impl Ledger {
         .map_err(|e| self.database(e))?;
         self.act(&mut tx, operator, "hold", &target.to_string()).await?;
         self.tell_file(&mut tx, target, "hold-placed", operator).await?;
-        let (ordered, perhaps, gone): (i64, i64, i64) = sqlx::query_as(
-            "SELECT COUNT(*) FILTER (WHERE state IN ('releasing', 'held') AND release_ordered_at IS NOT NULL
-                        AND (state = 'releasing' OR replica_gone_at IS NULL)),
-                    COUNT(*) FILTER (WHERE state = 'releasing' AND release_ordered_at IS NULL),
-                    COUNT(*) FILTER (WHERE state = 'released' OR (state = 'held' AND replica_gone_at IS NOT NULL))
-             FROM files WHERE state IN ('releasing', 'released', 'held') AND ($1 = 'all' OR ($1 = 'file' AND lfn = $2)
-                 OR ($1 = 'dataset' AND scope || ':' || dataset = $2))",
-        )
-        .bind(kind)
-        .bind(name)
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(|e| self.database(e))?;
+        // what has left is counted where an index leads to it: a ledger holds millions of them
+        let (scope, dataset) = name.split_once(':').unwrap_or_default();
+        let counts = match target {
+            Target::File(lfn) => sqlx::query_as(late!("lfn = $1")).bind(lfn),
+            Target::Dataset(_) => sqlx::query_as(late!("scope = $1 AND dataset = $2")).bind(scope).bind(dataset),
+            Target::All => sqlx::query_as(late!("state IN ('releasing', 'held')")),
+        };
+        let (ordered, perhaps, gone): (i64, i64, i64) =
+            counts.fetch_one(&mut *tx).await.map_err(|e| self.database(e))?;
         self.commit(tx).await?;
         let [ordered, perhaps, gone] = [ordered, perhaps, gone].map(i64::cast_unsigned);
         Ok(TooLate { ordered, perhaps, gone })

@@ -220,8 +220,11 @@ async fn a_hold_on_a_file_whose_release_is_ordered_is_said_to_be_too_late() {
     );
     site.rucio.faults().resume(dl0_ingest::embedded::Daemon::Reaper);
     site.until(&lfn("a.fits.fz"), State::Released).await;
-    let all = ledger.place_hold(&Target::All, &ada()).await.unwrap();
-    assert_eq!(all, TooLate { gone: 1, ..TooLate::default() });
+    let dataset = Target::Dataset(format!("acada:/{}", crate::site::DAY));
+    for target in [Target::File(lfn("a.fits.fz")), dataset] {
+        let late = ledger.place_hold(&target, &ada()).await.unwrap();
+        assert_eq!(late, TooLate { gone: 1, ..TooLate::default() }, "{target}");
+    }
     ledger.close().await;
     daemon.stop().await;
 }

@@ -74,11 +74,11 @@ fn told(files: &[PathBuf], verified: &Verified) -> String {
         let _ = write!(text, "; the last is number {}, hash {}", verified.head.seq, verified.head.hash);
     }
     for Restart { seq, put_away } in &verified.restarts {
-        let put_away = put_away.as_deref().unwrap_or("a file that it does not name");
-        let _ = write!(
-            text,
-            "\nrecord {seq} begins a new log: the one before was not as it was written, and lies in {put_away}"
-        );
+        let _ = write!(text, "\nrecord {seq} begins a new log: the one before was not as it was written");
+        let _ = match put_away {
+            Some(file) => write!(text, ", and lies in {file}"),
+            None => write!(text, ", or not there any more"),
+        };
     }
     if verified.open_bytes > 0 {
         let bytes = verified.open_bytes;

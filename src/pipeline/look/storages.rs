@@ -24,8 +24,8 @@ const SILENT: usize = 3;
 /// As many files that a storage denies, and no other, are no lost copies: its disk is not mounted, or its path is wrong.
 const DENIES: usize = 3;
 
-/// A trouble with a storage: its door leads to the server of another copy.
-const ANOTHERS_SERVER: &str = "another's server";
+/// A door that leads to another copy's server is told of again after this. It may do so for some files and not for others.
+const SAY_AGAIN: Duration = Duration::from_hours(1);
 
 /// By file and RSE; an error is what the file waits for, whatever the policy: the storage has not been silent.
 type Asked = Vec<((Did, String), Result<StorageAnswer, String>)>;
@@ -95,25 +95,18 @@ fn unless_borrowed(context: &Context, heard: Vec<Heard>, doors: impl Fn(&Did) ->
             sources.push(from.clone());
         }
     }
-    let spoke = |heard: &&Heard| matches!(heard.answer, Ok(StorageAnswer::Stated { .. }));
-    let mut for_themselves: BTreeSet<String> = heard.iter().filter(spoke).map(|heard| heard.from.rse.clone()).collect();
-    let mut believed = |Heard { did, from, answer }: Heard| {
+    let believed = |Heard { did, from, answer }: Heard| {
         let Some(other) = sources.get(&did).and_then(|sources| from.borrows_from(sources)) else {
             return ((did, from.rse), answer);
         };
-        for_themselves.remove(&from.rse);
         let (rse, server) = (from.rse, from.led_to.unwrap_or_default());
         let why = format!("an answer from the storage of {rse} itself: it led to {server}, where {other} has its copy");
-        if context.troubles.is_news(&rse, ANOTHERS_SERVER) {
+        if context.troubles.may_be_doubted(&format!("{rse} {other}"), SAY_AGAIN) {
             tracing::warn!(rse, "files wait for {why}, and what that one says proves no other");
         }
         ((did, rse), Err(why))
     };
-    let asked = heard.into_iter().map(&mut believed).collect();
-    for rse in for_themselves {
-        context.troubles.is_over(&rse, ANOTHERS_SERVER);
-    }
-    asked
+    heard.into_iter().map(believed).collect()
 }
 
 /// All questions to one storage.
