@@ -8,7 +8,7 @@ use std::time::Duration;
 use dl0_ingest::audit_log;
 use dl0_ingest::custody::State;
 use dl0_ingest::custody::brakes::Target;
-use dl0_ingest::embedded::{Answer, Endpoint, ReplicaState, RseOptions};
+use dl0_ingest::embedded::{Answer, Daemon as RucioDaemon, Endpoint, ReplicaState, RseOptions};
 use dl0_ingest::ledger::Operator;
 use dl0_ingest::names::Did;
 use dl0_ingest::reconcile;
@@ -383,7 +383,7 @@ async fn an_end_that_somebody_gave_the_rules_of_a_settled_dataset_is_taken_away(
     daemon.stop().await;
 }
 
-/// A copy is lost together with the rule: there is no rule that would hold two copies, and it is told.
+/// A copy is lost together with the rule: as long as Rucio makes no new one, no rule holds two copies, and it is told.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settled_dataset_whose_copies_no_rule_can_hold_is_told() {
     let site = Site::new(&quiet_after("400ms")).await;
@@ -392,15 +392,20 @@ async fn a_settled_dataset_whose_copies_no_rule_can_hold_is_told() {
     let place = place_of(&site, &s.id).await;
     removed(&rucio(&site), &s.id).await;
     site.rucio.lose_copy(&Did::new("acada", lfn(&names[0])), &place).unwrap();
+    site.rucio.faults().pause(RucioDaemon::Conveyor);
     let daemon = site.start();
     let known = site.until_settlement(&dataset(), |known| known.unsettled.is_some()).await;
     assert!(known.unsettled.unwrap().contains(&names[0]));
     assert_eq!(known.settled_at, None);
     // and the copies of the others are held again
     assert!(held_twice(&site, &rucio(&site), &names[1]).await);
-    daemon.stop().await;
     let ledger = site.operate().await;
     assert_eq!(ledger.unsettled_datasets().await.unwrap()[0].0, dataset());
+    // by a rule that has Rucio make the lost one anew
+    site.rucio.faults().resume(RucioDaemon::Conveyor);
+    site.until_settlement(&dataset(), |known| known.settled_at.is_some() && known.unsettled.is_none()).await;
+    two_rules_hold(&site, &names).await;
+    daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
