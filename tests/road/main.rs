@@ -15,6 +15,7 @@ mod rules;
 mod settling;
 mod site;
 mod start;
+mod watched;
 
 use std::fs;
 use std::time::Duration;

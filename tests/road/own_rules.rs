@@ -5,8 +5,9 @@ use std::time::Duration;
 use dl0_ingest::rucio::RuleState;
 
 use crate::reconcile::sources;
-use crate::settling::{quiet_after, released, until_measured};
+use crate::settling::{quiet_after, released};
 use crate::site::{Daemon, Site, lfn};
+use crate::watched::until_measured;
 
 /// Nothing but the list of rules tells of it; the copies are there all the while.
 #[tokio::test(flavor = "multi_thread")]
