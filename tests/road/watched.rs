@@ -229,16 +229,20 @@ async fn the_rules_of_released_files_are_placed_again_also_while_their_dataset_i
         site.rucio.delete_rule(second.rule_b.as_ref().unwrap());
         let daemon = site.start();
         for name in &names {
-            let begun = std::time::Instant::now();
-            while !held_twice(&site, &rucio, name).await {
-                assert!(begun.elapsed() < Duration::from_secs(20), "{name} is not held at two places");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            until_held_twice(&site, &rucio, name).await;
         }
         let row = site.row(&first.lfn).await.unwrap();
         assert_eq!(row.state, State::Released);
         assert_ne!(row.rule_b, first.rule_b);
         daemon.stop().await;
+    }
+}
+
+async fn until_held_twice(site: &Site, rucio: &Client, name: &str) {
+    let begun = std::time::Instant::now();
+    while !held_twice(site, rucio, name).await {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{name} is not held at two places");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -291,11 +295,7 @@ async fn a_released_file_that_rucio_forgot_keeps_no_other_dataset_from_being_wat
     let last = site.row(&newer[2]).await.unwrap().rule_b.unwrap();
     removed(&rucio, &last).await;
     let daemon = site.start();
-    let begun = std::time::Instant::now();
-    while !held_twice(&site, &rucio, &names[0]).await {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the older dataset is not watched");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until_held_twice(&site, &rucio, &names[0]).await;
     site.until_row(&newer[2], |row| row.rule_b.as_ref().is_some_and(|new| *new != last)).await;
     let night = Did::new("acada", "/ctao/acada/dl0/LST/events/2026/01/02");
     let why = site.until_settlement(&night, |known| known.unsettled.is_some()).await.unsettled.unwrap();
@@ -344,11 +344,7 @@ async fn a_dataset_that_rucio_will_remove_is_told_and_keeps_the_rules_of_its_fil
     }
     let daemon = site.start();
     for name in &names {
-        let begun = std::time::Instant::now();
-        while !held_twice(&site, &rucio(&site), name).await {
-            assert!(begun.elapsed() < Duration::from_secs(20), "{name} is not held at two places");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until_held_twice(&site, &rucio(&site), name).await;
     }
     site.rucio.give_end(&dataset(), None);
     site.until_settlement(&dataset(), |known| known.settled_at.is_some() && known.unsettled.is_none()).await;
@@ -391,11 +387,7 @@ async fn a_late_file_that_rucio_forgot_does_not_hide_that_the_rule_of_its_settle
     removed(&rucio, &s.id).await;
     let daemon = site.start();
     for name in &names {
-        let begun = std::time::Instant::now();
-        while !held_twice(&site, &rucio, name).await {
-            assert!(begun.elapsed() < Duration::from_secs(20), "{name} is not held at two places");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until_held_twice(&site, &rucio, name).await;
     }
     let why = site.until_settlement(&dataset(), |known| known.unsettled.is_some()).await.unsettled.unwrap();
     assert!(why.contains(&late[0]), "{why}");
