@@ -163,32 +163,35 @@ async fn turn(context: &Context, dataset: &Did, since: UnixMillis) -> Result<Tur
         return watch::hold_all(context, dataset).await;
     }
     let known = context.ledger.settlement(dataset).await?.rule_s;
-    let candidates = match DatasetRules::ask(context, dataset, known.as_deref()).await? {
-        Ok(candidates) => candidates,
+    let rules = match DatasetRules::ask(context, dataset, known.as_deref()).await? {
+        Ok(rules) => rules,
         Err(why) => return Ok(Turn::Stays(why)),
     };
+    if let Err(why) = facts::is_ok(&rules.a) {
+        return Ok(Turn::Stays(why));
+    }
+    let Some(first) = rules.s.first() else {
+        let facts = match Facts::gather(context, dataset, &files, &rules, None, &files).await? {
+            Ok(facts) => facts,
+            Err(why) => return Ok(Turn::Stays(why)),
+        };
+        return match plan(&facts.files, config.offsite.copies) {
+            Ok(rule) => place(context, dataset, rule).await,
+            Err(why) => Ok(Turn::Stays(why)),
+        };
+    };
+    // a stop may have come between placing and remembering it
+    if known.is_none() {
+        context.ledger.set_rule_s(dataset, &first.id).await?;
+    }
     let sites = Offsite::known(context).await?.known_sites();
     let mut doubt = None;
-    for rules in candidates {
-        let Some(rule_s) = &rules.s else {
-            let facts = match Facts::gather(context, dataset, &files, &rules, &files).await? {
-                Ok(facts) => facts,
-                Err(why) => return Ok(Turn::Stays(why)),
-            };
-            return match plan(&facts.files, config.offsite.copies) {
-                Ok(rule) => place(context, dataset, rule).await,
-                Err(why) => Ok(Turn::Stays(why)),
-            };
-        };
-        // a stop may have come between placing and remembering it
-        if known.is_none() && doubt.is_none() {
-            context.ledger.set_rule_s(dataset, &rule_s.id).await?;
-        }
+    for rule_s in &rules.s {
         if let Err(why) = facts::is_ok(rule_s) {
             doubt.get_or_insert(why);
             continue;
         }
-        let facts = match Facts::gather(context, dataset, &files, &rules, &batch).await? {
+        let facts = match Facts::gather(context, dataset, &files, &rules, Some(rule_s), &batch).await? {
             Ok(facts) => facts,
             Err(why) => return Ok(Turn::Stays(why)),
         };

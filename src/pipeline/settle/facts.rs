@@ -22,19 +22,19 @@ pub(super) const REMOVED: &str = "Rucio removes the dataset and its rules";
 /// Our rules on the dataset itself.
 pub(super) struct DatasetRules {
     pub(super) a: Rule,
-    pub(super) s: Option<Rule>,
+    /// Those that may be rule S, the one that was known first; more than one where rule A has changed places.
+    pub(super) s: Vec<Rule>,
     /// When they were asked for, before anything else.
     pub(super) at: UnixMillis,
 }
 
 impl DatasetRules {
-    /// One for each rule that may be rule S, the one that is `known` first; a single one without S if there is none. More than
-    /// one is left where rule A has changed places. Rule A must be OK.
+    /// Whatever their states. `known`: rule S as the ledger has it.
     pub(super) async fn ask(
         context: &Context,
         dataset: &Did,
         known: Option<&str>,
-    ) -> Result<Result<Vec<Self>, Unsettled>, StageError> {
+    ) -> Result<Result<Self, Unsettled>, StageError> {
         let at = now();
         let config = context.config();
         let rules = match context.rucio.did_rules(dataset).await {
@@ -45,13 +45,9 @@ impl DatasetRules {
         let Some(a) = rules.iter().find(|rule| is_rule_a(&config, rule)).cloned() else {
             return Ok(Err(Unsettled("it has no permanent rule of ours for the first copies".to_owned())));
         };
-        if let Err(why) = is_ok(&a) {
-            return Ok(Err(why));
-        }
         let mut s: Vec<Rule> = rules.into_iter().filter(|rule| is_rule_s(&config, rule)).collect();
         s.sort_by_key(|rule| known != Some(rule.id.as_str()));
-        let with = |s: Option<Rule>| Self { a: a.clone(), s, at };
-        Ok(Ok(if s.is_empty() { vec![with(None)] } else { s.into_iter().map(Some).map(with).collect() }))
+        Ok(Ok(Self { a, s, at }))
     }
 }
 
@@ -93,23 +89,25 @@ impl Facts {
         dataset: &Did,
         all: &[Resting],
         rules: &DatasetRules,
+        s: Option<&Rule>,
         wanted: &[Resting],
     ) -> Result<Result<Self, Unsettled>, StageError> {
         match same_files(context, dataset, all).await? {
-            Ok(()) => Self::of(context, dataset, rules, wanted).await.map(Ok),
+            Ok(()) => Self::of(context, dataset, rules, s, wanted).await.map(Ok),
             Err(why) => Ok(Err(why)),
         }
     }
 
-    /// Asks about files of a dataset, whatever else is in it.
+    /// Asks about files of a dataset, whatever else is in it, and what rule A and this rule S hold of them.
     pub(super) async fn of(
         context: &Context,
         dataset: &Did,
         rules: &DatasetRules,
+        s: Option<&Rule>,
         wanted: &[Resting],
     ) -> Result<Self, StageError> {
         let first = ok_places(context.rucio.rule_locks(&rules.a.id).await?);
-        let further = match &rules.s {
+        let further = match s {
             Some(rule) => ok_places(context.rucio.rule_locks(&rule.id).await?),
             None => Places::new(),
         };
@@ -137,7 +135,7 @@ impl Facts {
                 dataset: further.get(&did).cloned().unwrap_or_default(),
             }
         });
-        let ids = (rules.a.id.clone(), rules.s.as_ref().map(|rule| rule.id.clone()));
+        let ids = (rules.a.id.clone(), s.map(|rule| rule.id.clone()));
         Ok(Self { files: files.collect(), rules: ids, at: rules.at })
     }
 

@@ -10,10 +10,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::custody::Copies;
 use crate::custody::settling::{Held, Unsettled, plan};
-use crate::ledger::{Resting, Watched, now};
+use crate::ledger::{Resting, Watched};
 use crate::names::Did;
 use crate::pipeline::offsite::Offsite;
-use crate::pipeline::our_rules::{Standing, is_rule_a, is_rule_s};
+use crate::pipeline::our_rules::Standing;
 use crate::pipeline::{Context, StageError, first_copies, mend};
 use crate::rucio::{Kind, Rule};
 
@@ -213,29 +213,25 @@ pub(super) async fn hold_all(context: &Context, dataset: &Did) -> Result<Turn, S
     if files.is_empty() {
         return Ok(if own.is_empty() { Turn::Settled } else { Turn::Moved });
     }
-    let at = now();
-    let rules = context.rucio.did_rules(dataset).await?;
-    let Some(a) = rules.iter().find(|rule| is_rule_a(&config, rule)).cloned() else {
-        return Ok(Turn::Stays(Unsettled("it has no permanent rule of ours for the first copies".to_owned())));
-    };
-    let known = context.ledger.settlement(dataset).await?.rule_s;
     let copies = config.offsite.copies;
-    let mut candidates: Vec<Rule> = rules.into_iter().filter(|rule| is_rule_s(&config, rule)).collect();
-    candidates.sort_by_key(|rule| known.as_ref() != Some(&rule.id));
+    let known = context.ledger.settlement(dataset).await?.rule_s;
+    let rules = match DatasetRules::ask(context, dataset, known.as_deref()).await? {
+        Ok(rules) => rules,
+        Err(why) => return Ok(Turn::Stays(why)),
+    };
     let sites = Offsite::known(context).await?.known_sites();
     let mut held = Vec::new();
-    for s in candidates {
-        let id = s.id.clone();
-        let facts = Facts::of(context, dataset, &DatasetRules { a: a.clone(), s: Some(s), at }, &files).await?;
+    for s in &rules.s {
+        let facts = Facts::of(context, dataset, &rules, Some(s), &files).await?;
         if all_held(&facts.files, copies, &sites) {
-            if known.as_ref() != Some(&id) {
-                context.ledger.set_rule_s(dataset, &id).await?;
+            if known.as_ref() != Some(&s.id) {
+                context.ledger.set_rule_s(dataset, &s.id).await?;
             }
             return Ok(if own.is_empty() { Turn::Settled } else { Turn::Moved });
         }
         held.push(facts.files);
     }
-    let facts = Facts::of(context, dataset, &DatasetRules { a, s: None, at }, &files).await?;
+    let facts = Facts::of(context, dataset, &rules, None, &files).await?;
     let why = match plan(&facts.files, copies) {
         Ok(rule) => return place(context, dataset, rule).await,
         Err(why) => why,
