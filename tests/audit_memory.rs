@@ -100,7 +100,7 @@ impl Seed {
         }
         let insert =
             "INSERT INTO files (lfn, scope, dataset, state, state_since, discovered_at, trigger_pending, bytes,
-                mtime_ns, inode, adler32, blake3, rule_c, next_attempt, last_evidence)
+                mtime_ns, inode, adler32, blake3, on_site_rule, next_attempt, last_evidence)
             SELECT value ->> 'lfn', 'acada', $2, 'confirmed', 0, 0, 0, 0, value ->> 'mtime', value ->> 'inode', $3, $4,
                 value ->> 'rule', 0, $5 FROM json_each($1)";
         sqlx::query(insert)

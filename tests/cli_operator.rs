@@ -207,7 +207,7 @@ async fn holds_are_placed_shown_and_lifted_beside_the_daemon() {
 async fn a_hold_on_a_file_that_is_being_released_does_not_promise_to_be_in_time() {
     let (site, ledger) = site().await;
     let row = async || ledger.by_lfn(WAITING).await.unwrap().unwrap();
-    let registration = Registration { row: row().await, rule_c: "c".to_owned() };
+    let registration = Registration { row: row().await, on_site_rule: "c".to_owned() };
     ledger.registered(&[registration], Duration::ZERO).await.unwrap();
     ledger.replicated(&[(row().await, "STORAGE-2".to_owned(), "b".to_owned())]).await.unwrap();
     ledger.confirmed(&row().await, "{}").await.unwrap();

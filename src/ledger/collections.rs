@@ -52,7 +52,7 @@ impl Ledger {
         crash::note("collections-unknown");
         for did in dids {
             sqlx::query(
-                "UPDATE collections SET known_at = 0, rule_a = NULL, settled_at = NULL WHERE scope = $1 AND name = $2",
+                "UPDATE collections SET known_at = 0, first_copy_rule = NULL, settled_at = NULL WHERE scope = $1 AND name = $2",
             )
             .bind(&did.scope)
             .bind(&did.name)
@@ -64,8 +64,8 @@ impl Ledger {
     }
 
     /// Rule A of a dataset, if it was placed.
-    pub async fn rule_a(&self, dataset: &Did) -> Result<Option<String>, Error> {
-        sqlx::query_scalar("SELECT rule_a FROM collections WHERE scope = $1 AND name = $2")
+    pub async fn first_copy_rule(&self, dataset: &Did) -> Result<Option<String>, Error> {
+        sqlx::query_scalar("SELECT first_copy_rule FROM collections WHERE scope = $1 AND name = $2")
             .bind(&dataset.scope)
             .bind(&dataset.name)
             .fetch_optional(&self.reader)
@@ -76,17 +76,17 @@ impl Ledger {
 
     /// Remembers rule A of a dataset. If it is another one than before, the dataset does not
     /// count as settled until it is seen what the rule holds.
-    pub async fn set_rule_a(&self, dataset: &Did, rule: &str) -> Result<(), Error> {
+    pub async fn set_first_copy_rule(&self, dataset: &Did, rule: &str) -> Result<(), Error> {
         let write = sqlx::query(
-            "INSERT INTO collections (scope, name, known_at, rule_a) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (scope, name) DO UPDATE SET rule_a = excluded.rule_a,
-                 settled_at = CASE WHEN collections.rule_a = excluded.rule_a THEN collections.settled_at END",
+            "INSERT INTO collections (scope, name, known_at, first_copy_rule) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (scope, name) DO UPDATE SET first_copy_rule = excluded.first_copy_rule,
+                 settled_at = CASE WHEN collections.first_copy_rule = excluded.first_copy_rule THEN collections.settled_at END",
         )
         .bind(&dataset.scope)
         .bind(&dataset.name)
         .bind(now())
         .bind(rule)
         .execute(&self.writer);
-        crash::around("ledger", "rule-a", write).await.map(|_| ()).map_err(|e| self.database(e))
+        crash::around("ledger", "first-copy-rule", write).await.map(|_| ()).map_err(|e| self.database(e))
     }
 }

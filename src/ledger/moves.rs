@@ -49,7 +49,7 @@ pub struct Registration {
     /// As claimed.
     pub row: FileRow,
     /// Rule C.
-    pub rule_c: String,
+    pub on_site_rule: String,
 }
 
 impl Ledger {
@@ -170,11 +170,11 @@ impl Ledger {
         for file in files {
             if self.step(&mut tx, &file.row, State::Registered, "registered", None).await? {
                 sqlx::query(
-                    "UPDATE files SET rule_c = $1, rule_b = NULL, first_rse = NULL, first_look = NULL,
+                    "UPDATE files SET on_site_rule = $1, further_copies_rule = NULL, first_rse = NULL, first_look = NULL,
                          last_evidence = NULL, release_ordered_at = NULL, replica_gone_at = NULL, next_attempt = $3
                      WHERE id = $2",
                 )
-                .bind(&file.rule_c)
+                .bind(&file.on_site_rule)
                 .bind(file.row.id)
                 .bind(after(first_look))
                 .execute(&mut *tx)
@@ -200,12 +200,12 @@ impl Ledger {
     pub async fn replicated(&self, files: &[(FileRow, String, String)]) -> Result<usize, Error> {
         let mut tx = self.begin().await?;
         let mut moved = 0;
-        for (row, first_rse, rule_b) in files {
+        for (row, first_rse, further_copies_rule) in files {
             if self.step(&mut tx, row, State::Replicated, "replicated", Some(first_rse)).await? {
                 moved += 1;
-                sqlx::query("UPDATE files SET first_rse = $1, rule_b = $2 WHERE id = $3")
+                sqlx::query("UPDATE files SET first_rse = $1, further_copies_rule = $2 WHERE id = $3")
                     .bind(first_rse)
-                    .bind(rule_b)
+                    .bind(further_copies_rule)
                     .bind(row.id)
                     .execute(&mut *tx)
                     .await
@@ -218,34 +218,36 @@ impl Ledger {
 
     /// The rule of the file's further copies was placed again, with this RSE as its source. Nothing is written of a file that
     /// was delivered anew meanwhile.
-    pub async fn set_rule_b(&self, row: &FileRow, rule: &str, source: &str) -> Result<(), Error> {
+    pub async fn set_further_copies_rule(&self, row: &FileRow, rule: &str, source: &str) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query("UPDATE files SET rule_b = $1, first_rse = $2 WHERE id = $3 AND delivery = $4")
-            .bind(rule)
-            .bind(source)
-            .bind(row.id)
-            .bind(row.delivery)
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| self.database(e))?;
+        let done =
+            sqlx::query("UPDATE files SET further_copies_rule = $1, first_rse = $2 WHERE id = $3 AND delivery = $4")
+                .bind(rule)
+                .bind(source)
+                .bind(row.id)
+                .bind(row.delivery)
+                .execute(&mut *tx)
+                .await
+                .map_err(|e| self.database(e))?;
         if done.rows_affected() == 0 {
             return Ok(());
         }
-        self.event(&mut tx, row.id, "rule-b-replaced", None, Some(rule)).await?;
+        self.event(&mut tx, row.id, "further-copies-rule-replaced", None, Some(rule)).await?;
         self.commit(tx).await
     }
 
     /// The rule that protects the on-site copy was placed again. What was announced was the end of another one. Nothing is
     /// written of a file that was delivered anew meanwhile.
-    pub async fn set_rule_c(&self, row: &FileRow, rule: &str) -> Result<(), Error> {
+    pub async fn set_on_site_rule(&self, row: &FileRow, rule: &str) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        let change =
-            sqlx::query("UPDATE files SET rule_c = $1, release_announced_at = NULL WHERE id = $2 AND delivery = $3");
+        let change = sqlx::query(
+            "UPDATE files SET on_site_rule = $1, release_announced_at = NULL WHERE id = $2 AND delivery = $3",
+        );
         let change = change.bind(rule).bind(row.id).bind(row.delivery);
         if change.execute(&mut *tx).await.map_err(|e| self.database(e))?.rows_affected() == 0 {
             return Ok(());
         }
-        self.event(&mut tx, row.id, "rule-c-replaced", None, Some(rule)).await?;
+        self.event(&mut tx, row.id, "on-site-rule-replaced", None, Some(rule)).await?;
         self.commit(tx).await
     }
 
@@ -329,14 +331,19 @@ impl Ledger {
 
     /// Nobody will delete the file, although its release was ordered: that is decided afresh, about the rule that stands now,
     /// if one does. `false`: the file has moved on.
-    pub async fn release_order_void(&self, row: &FileRow, rule_c: Option<&str>, why: &str) -> Result<bool, Error> {
+    pub async fn release_order_void(
+        &self,
+        row: &FileRow,
+        on_site_rule: Option<&str>,
+        why: &str,
+    ) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
         let done = sqlx::query(
             "UPDATE files SET release_ordered_at = NULL, release_announced_at = NULL, replica_gone_at = NULL,
-                 rule_c = COALESCE($1, rule_c), waits_for = $2, next_attempt = $3, claimed_by = NULL, claimed_until = NULL
+                 on_site_rule = COALESCE($1, on_site_rule), waits_for = $2, next_attempt = $3, claimed_by = NULL, claimed_until = NULL
              WHERE id = $4 AND state = 'releasing' AND delivery = $5 AND release_ordered_at IS NOT NULL",
         )
-        .bind(rule_c)
+        .bind(on_site_rule)
         .bind(why)
         .bind(now())
         .bind(row.id)

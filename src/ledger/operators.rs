@@ -263,10 +263,10 @@ fn held(row: &FileRow, found: UnderItsName) -> HeldFile {
         from: row.held_from.as_deref().and_then(State::parse),
         verified: row.contents().is_ok(),
         // of one that is held as unprotected the rule on record protects nothing
-        protected: row.rule_c.is_some()
+        protected: row.on_site_rule.is_some()
             && row.release_ordered_at.is_none()
             && row.reason_code.as_deref() != Some("unprotected"),
-        replicated: row.rule_b.is_some() && row.first_rse.is_some(),
+        replicated: row.further_copies_rule.is_some() && row.first_rse.is_some(),
         released: release_is_on_record(row.last_evidence.as_deref(), row.replica_gone_at.is_some()).is_ok(),
         displaced: row.reason_code.as_deref() == Some("changed"),
         found,

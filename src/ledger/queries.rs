@@ -40,7 +40,7 @@ pub struct Filter {
 /// Files whose rule C must stand: it has not been given up.
 macro_rules! protected {
     () => {
-        "rule_c IS NOT NULL AND (state IN ('registered', 'replicated', 'confirmed')
+        "on_site_rule IS NOT NULL AND (state IN ('registered', 'replicated', 'confirmed')
              OR (state IN ('releasing', 'held') AND release_ordered_at IS NULL))"
     };
 }
@@ -130,7 +130,7 @@ impl Ledger {
 
     /// The files on site that a rule must protect there, each with the rule: the row's key and the rule's id.
     pub async fn protected(&self) -> Result<Vec<(i64, String)>, Error> {
-        sqlx::query_as(concat!("SELECT id, rule_c FROM files WHERE ", protected!(), " ORDER BY id"))
+        sqlx::query_as(concat!("SELECT id, on_site_rule FROM files WHERE ", protected!(), " ORDER BY id"))
             .fetch_all(&self.reader)
             .await
             .map_err(|e| self.database(e))
@@ -138,7 +138,7 @@ impl Ledger {
 
     /// The file, if that rule still has to protect it on site.
     pub async fn protected_by(&self, id: i64, rule: &str) -> Result<Option<FileRow>, Error> {
-        sqlx::query_as(concat!("SELECT * FROM files WHERE id = $1 AND rule_c = $2 AND ", protected!()))
+        sqlx::query_as(concat!("SELECT * FROM files WHERE id = $1 AND on_site_rule = $2 AND ", protected!()))
             .bind(id)
             .bind(rule)
             .fetch_optional(&self.reader)

@@ -53,11 +53,11 @@ pub struct FileRow {
     /// Whether every FITS checksum present was right; absent when the file has none.
     pub valid_fits_checksum: Option<bool>,
     /// The rule for the copies after the first.
-    pub rule_b: Option<String>,
+    pub further_copies_rule: Option<String>,
     /// A rule for the copies after the first that the settling of its dataset is ending.
-    pub rule_b_ending: Option<String>,
+    pub further_copies_rule_ending: Option<String>,
     /// The rule that protects the on-site replica.
-    pub rule_c: Option<String>,
+    pub on_site_rule: Option<String>,
     /// Where the first off-site copy is.
     pub first_rse: Option<String>,
     /// The first look, as JSON.
@@ -170,8 +170,8 @@ impl From<FileRow> for Value {
             "valid_fits_checksum": row.valid_fits_checksum,
             "trigger_pending": row.trigger_pending,
             "first_rse": row.first_rse,
-            "rule_b": row.rule_b,
-            "rule_c": row.rule_c,
+            "rule_b": row.further_copies_rule,
+            "rule_c": row.on_site_rule,
             "first_look": parsed(&row.first_look),
             "evidence": parsed(&row.last_evidence),
             "release_ordered_at": row.release_ordered_at.map(iso),

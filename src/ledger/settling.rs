@@ -28,7 +28,7 @@ pub struct Resting {
     /// Adler-32, 8 hex digits.
     pub adler32: Option<String>,
     /// Its own rule for the further copies, unless that has gone.
-    pub rule_b: Option<String>,
+    pub further_copies_rule: Option<String>,
 }
 
 /// A released file's own rule for the further copies.
@@ -41,7 +41,7 @@ pub struct OwnRule {
     /// Logical file name.
     pub lfn: String,
     /// The rule.
-    pub rule_b: String,
+    pub further_copies_rule: String,
     /// Where its first copy was when the rule was placed, which is its source.
     pub first_rse: String,
 }
@@ -59,7 +59,7 @@ pub struct Ending {
 #[derive(Clone, Debug, Default, PartialEq, Eq, FromRow)]
 pub struct Settlement {
     /// The dataset's rule for the further copies.
-    pub rule_s: Option<String>,
+    pub settled_rule: Option<String>,
     /// Since when no file has one of its own.
     pub settled_at: Option<UnixMillis>,
     /// Why some still have.
@@ -76,9 +76,9 @@ pub struct Watched {
     /// Since when the dataset is known.
     pub known_at: UnixMillis,
     /// Its rule for the first copies.
-    pub rule_a: Option<String>,
+    pub first_copy_rule: Option<String>,
     /// Its rule for the further copies; `None`: it was never settled.
-    pub rule_s: Option<String>,
+    pub settled_rule: Option<String>,
     /// Since when both were seen to hold all copies of all released files; `None`: that is to be seen.
     pub settled_at: Option<UnixMillis>,
     /// Why they do not.
@@ -123,8 +123,8 @@ impl Ledger {
     pub async fn quiet_datasets(&self, since: UnixMillis, most: i64) -> Result<Vec<Did>, Error> {
         let found: Vec<(String, String)> = sqlx::query_as(concat!(
             "WITH candidates AS (
-                 SELECT scope, dataset FROM files WHERE rule_b IS NOT NULL
-                 UNION SELECT scope, name FROM collections WHERE rule_s IS NOT NULL AND settled_at IS NULL)
+                 SELECT scope, dataset FROM files WHERE further_copies_rule IS NOT NULL
+                 UNION SELECT scope, name FROM collections WHERE settled_rule IS NOT NULL AND settled_at IS NULL)
              SELECT candidates.scope, candidates.dataset FROM candidates
              LEFT JOIN collections ON collections.scope = candidates.scope AND collections.name = candidates.dataset
              WHERE COALESCE(collections.settle_after, 0) <= $1 AND ",
@@ -143,7 +143,7 @@ impl Ledger {
     /// The released files of a dataset, by name.
     pub async fn resting(&self, dataset: &Did) -> Result<Vec<Resting>, Error> {
         sqlx::query_as(concat!(
-            "SELECT id, lfn, delivery, bytes, adler32, rule_b FROM files WHERE scope = $1 AND dataset = $2 AND ",
+            "SELECT id, lfn, delivery, bytes, adler32, further_copies_rule FROM files WHERE scope = $1 AND dataset = $2 AND ",
             gone!(),
             " ORDER BY lfn"
         ))
@@ -173,19 +173,19 @@ impl Ledger {
         }
         for file in files {
             let done = sqlx::query(
-                "UPDATE files SET rule_b_ending = rule_b, rule_b = NULL
-                 WHERE id = $1 AND delivery = $2 AND rule_b = $3 AND state = 'released'",
+                "UPDATE files SET further_copies_rule_ending = further_copies_rule, further_copies_rule = NULL
+                 WHERE id = $1 AND delivery = $2 AND further_copies_rule = $3 AND state = 'released'",
             )
             .bind(file.id)
             .bind(file.delivery)
-            .bind(&file.rule_b)
+            .bind(&file.further_copies_rule)
             .execute(&mut *tx)
             .await
             .map_err(|e| self.database(e))?;
             if done.rows_affected() == 0 {
                 return Ok(Intent::Moved);
             }
-            self.event(&mut tx, file.id, "settling", None, file.rule_b.as_deref()).await?;
+            self.event(&mut tx, file.id, "settling", None, file.further_copies_rule.as_deref()).await?;
         }
         self.commit(tx).await?;
         Ok(Intent::Written)
@@ -210,11 +210,11 @@ impl Ledger {
     }
 
     /// The rules were ended in Rucio.
-    pub async fn rules_b_ended(&self, files: &[i64]) -> Result<(), Error> {
+    pub async fn further_copies_rules_ended(&self, files: &[i64]) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        crash::note("rules-b-ended");
+        crash::note("further-copies-rules-ended");
         for id in files {
-            sqlx::query("UPDATE files SET rule_b_ending = NULL WHERE id = $1")
+            sqlx::query("UPDATE files SET further_copies_rule_ending = NULL WHERE id = $1")
                 .bind(id)
                 .execute(&mut *tx)
                 .await
@@ -227,7 +227,7 @@ impl Ledger {
     pub async fn ending_rules(&self, most: i64) -> Result<Vec<Ending>, Error> {
         sqlx::query_as(
             // in no order: for one, SQLite would go through all files there ever were
-            "SELECT id, rule_b_ending AS rule FROM files WHERE rule_b_ending IS NOT NULL LIMIT $1",
+            "SELECT id, further_copies_rule_ending AS rule FROM files WHERE further_copies_rule_ending IS NOT NULL LIMIT $1",
         )
         .bind(most)
         .fetch_all(&self.reader)
@@ -236,13 +236,13 @@ impl Ledger {
     }
 
     /// The rule stands after all: it is the file's own again, unless the file was delivered again meanwhile and asks anew.
-    pub async fn rule_b_stands(&self, ending: &Ending) -> Result<(), Error> {
+    pub async fn further_copies_rule_stands(&self, ending: &Ending) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        crash::note("rule-b-stands");
+        crash::note("further-copies-rule-stands");
         sqlx::query(concat!(
-            "UPDATE files SET rule_b = CASE WHEN ",
+            "UPDATE files SET further_copies_rule = CASE WHEN ",
             gone!(),
-            " THEN rule_b_ending ELSE rule_b END, rule_b_ending = NULL WHERE id = $1 AND rule_b_ending = $2"
+            " THEN further_copies_rule_ending ELSE further_copies_rule END, further_copies_rule_ending = NULL WHERE id = $1 AND further_copies_rule_ending = $2"
         ))
         .bind(ending.id)
         .bind(&ending.rule)
@@ -254,20 +254,23 @@ impl Ledger {
 
     /// How far a dataset is settled.
     pub async fn settlement(&self, dataset: &Did) -> Result<Settlement, Error> {
-        let found =
-            sqlx::query_as("SELECT rule_s, settled_at, unsettled FROM collections WHERE scope = $1 AND name = $2")
-                .bind(&dataset.scope)
-                .bind(&dataset.name)
-                .fetch_optional(&self.reader)
-                .await
-                .map_err(|e| self.database(e))?;
+        let found = sqlx::query_as(
+            "SELECT settled_rule, settled_at, unsettled FROM collections WHERE scope = $1 AND name = $2",
+        )
+        .bind(&dataset.scope)
+        .bind(&dataset.name)
+        .fetch_optional(&self.reader)
+        .await
+        .map_err(|e| self.database(e))?;
         Ok(found.unwrap_or_default())
     }
 
     /// How many released files of a dataset have no rule of their own: rules A and S of the dataset hold them.
     pub async fn held_by_dataset(&self, dataset: &Did) -> Result<u64, Error> {
-        let query =
-            concat!("SELECT COUNT(*) FROM files WHERE scope = $1 AND dataset = $2 AND rule_b IS NULL AND ", gone!());
+        let query = concat!(
+            "SELECT COUNT(*) FROM files WHERE scope = $1 AND dataset = $2 AND further_copies_rule IS NULL AND ",
+            gone!()
+        );
         let count: i64 = sqlx::query_scalar(query)
             .bind(&dataset.scope)
             .bind(&dataset.name)
@@ -282,9 +285,9 @@ impl Ledger {
     pub async fn watched_datasets(&self, after: Option<&Watched>, most: i64) -> Result<Vec<Watched>, Error> {
         let (known_at, did) = after.map_or((i64::MAX, Did::new("", "")), |last| (last.known_at, last.did()));
         sqlx::query_as(concat!(
-            "SELECT scope, name, known_at, rule_a, rule_s, settled_at, unsettled FROM collections
-             WHERE (rule_s IS NOT NULL OR EXISTS (SELECT 1 FROM files WHERE files.scope = collections.scope
-                     AND files.dataset = collections.name AND rule_b IS NOT NULL AND ",
+            "SELECT scope, name, known_at, first_copy_rule, settled_rule, settled_at, unsettled FROM collections
+             WHERE (settled_rule IS NOT NULL OR EXISTS (SELECT 1 FROM files WHERE files.scope = collections.scope
+                     AND files.dataset = collections.name AND further_copies_rule IS NOT NULL AND ",
             gone!(),
             ")) AND (known_at, scope, name) < ($1, $2, $3) ORDER BY known_at DESC, scope DESC, name DESC LIMIT $4"
         ))
@@ -300,8 +303,8 @@ impl Ledger {
     /// The released files of a dataset that have a rule of their own for the further copies.
     pub async fn own_rules(&self, dataset: &Did) -> Result<Vec<OwnRule>, Error> {
         sqlx::query_as(concat!(
-            "SELECT id, delivery, lfn, rule_b, COALESCE(first_rse, '') AS first_rse FROM files
-             WHERE scope = $1 AND dataset = $2 AND rule_b IS NOT NULL AND ",
+            "SELECT id, delivery, lfn, further_copies_rule, COALESCE(first_rse, '') AS first_rse FROM files
+             WHERE scope = $1 AND dataset = $2 AND further_copies_rule IS NOT NULL AND ",
             gone!(),
             " ORDER BY id"
         ))
@@ -314,11 +317,12 @@ impl Ledger {
 
     /// The file, if it has still left the site and that rule is still its own.
     pub async fn still_own(&self, own: &OwnRule) -> Result<Option<FileRow>, Error> {
-        let query = concat!("SELECT * FROM files WHERE id = $1 AND delivery = $2 AND rule_b = $3 AND ", gone!());
+        let query =
+            concat!("SELECT * FROM files WHERE id = $1 AND delivery = $2 AND further_copies_rule = $3 AND ", gone!());
         sqlx::query_as(query)
             .bind(own.id)
             .bind(own.delivery)
-            .bind(&own.rule_b)
+            .bind(&own.further_copies_rule)
             .fetch_optional(&self.reader)
             .await
             .map_err(|e| self.database(e))
@@ -349,12 +353,12 @@ impl Ledger {
     }
 
     /// Remembers the dataset's rule for the further copies.
-    pub async fn set_rule_s(&self, dataset: &Did, rule: &str) -> Result<(), Error> {
+    pub async fn set_settled_rule(&self, dataset: &Did, rule: &str) -> Result<(), Error> {
         let write = sqlx::query(
-            "INSERT INTO collections (scope, name, known_at, rule_s) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (scope, name) DO UPDATE SET rule_s = excluded.rule_s, settled_at = NULL",
+            "INSERT INTO collections (scope, name, known_at, settled_rule) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (scope, name) DO UPDATE SET settled_rule = excluded.settled_rule, settled_at = NULL",
         );
-        self.remember("rule-s", write.bind(&dataset.scope).bind(&dataset.name).bind(now()).bind(rule)).await
+        self.remember("settled-rule", write.bind(&dataset.scope).bind(&dataset.name).bind(now()).bind(rule)).await
     }
 
     /// No file of the dataset has a rule of its own any more.

@@ -31,7 +31,7 @@ pub struct OnRecord {
     /// BLAKE3, 64 hex digits.
     pub blake3: Option<String>,
     /// The rule that protects the on-site replica.
-    pub rule_c: Option<String>,
+    pub on_site_rule: Option<String>,
     /// When that rule was ended.
     pub release_ordered_at: Option<UnixMillis>,
     /// Where a rejected file lies or is to lie, relative to the data root.
@@ -78,9 +78,9 @@ pub struct Restored {
     /// Its trigger is on disk.
     pub trigger: bool,
     /// The rule that protects the on-site replica.
-    pub rule_c: Option<String>,
+    pub on_site_rule: Option<String>,
     /// The rule for the copies after the first, and where the first one is.
-    pub rule_b: Option<(String, String)>,
+    pub further_copies_rule: Option<(String, String)>,
     /// Where a rejected file lies, relative to the data root.
     pub invalid_path: Option<String>,
     /// Code and words for why it is held or rejected.
@@ -101,7 +101,7 @@ impl Ledger {
     /// The files of one dataset, by name.
     pub async fn on_record(&self, dataset: &Did) -> Result<Vec<OnRecord>, Error> {
         sqlx::query_as(
-            "SELECT lfn, state, state_since, delivery, bytes, mtime_ns, inode, adler32, blake3, rule_c,
+            "SELECT lfn, state, state_since, delivery, bytes, mtime_ns, inode, adler32, blake3, on_site_rule,
                  release_ordered_at, invalid_path, last_evidence,
                  EXISTS (SELECT 1 FROM redeliveries WHERE file_id = files.id) AS redelivered
              FROM files WHERE scope = $1 AND dataset = $2 ORDER BY lfn",
@@ -130,11 +130,11 @@ impl Ledger {
             let at = now();
             let contents = file.contents.as_ref();
             let (code, reason) = file.reason.clone().unzip();
-            let (rule_b, first_rse) = file.rule_b.clone().unzip();
+            let (further_copies_rule, first_rse) = file.further_copies_rule.clone().unzip();
             let id: Option<i64> = sqlx::query_scalar(
                 "INSERT INTO files (lfn, scope, dataset, state, state_since, discovered_at, next_attempt, bytes, mtime_ns,
-                     inode, trigger_pending, adler32, crc32c, blake3, md5, metadata, valid_fits_checksum, rule_b,
-                     rule_c, first_rse, invalid_path, reason_code, reason, held_from)
+                     inode, trigger_pending, adler32, crc32c, blake3, md5, metadata, valid_fits_checksum, further_copies_rule,
+                     on_site_rule, first_rse, invalid_path, reason_code, reason, held_from)
                  VALUES ($1, $2, $3, $4, $5, $5, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
                      $20, $21, $22)
                  ON CONFLICT (lfn) DO NOTHING RETURNING id",
@@ -154,8 +154,8 @@ impl Ledger {
             .bind(contents.and_then(|contents| contents.md5.as_ref()))
             .bind(&file.metadata)
             .bind(file.valid_fits_checksum)
-            .bind(rule_b)
-            .bind(&file.rule_c)
+            .bind(further_copies_rule)
+            .bind(&file.on_site_rule)
             .bind(first_rse)
             .bind(&file.invalid_path)
             .bind(code)

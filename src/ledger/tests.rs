@@ -41,7 +41,7 @@ async fn register(ledger: &Ledger) -> FileRow {
     let verified = Verified { row, contents: contents(), metadata: "{}".to_owned(), valid_fits_checksum: Some(true) };
     assert_eq!(ledger.verified(&[verified]).await.unwrap(), 1);
     let row = claim_one(ledger, State::Verified).await;
-    ledger.registered(&[Registration { row, rule_c: "c".to_owned() }], Duration::ZERO).await.unwrap();
+    ledger.registered(&[Registration { row, on_site_rule: "c".to_owned() }], Duration::ZERO).await.unwrap();
     ledger.by_lfn(FILE).await.unwrap().unwrap()
 }
 
@@ -308,17 +308,17 @@ async fn a_rule_that_is_replaced_is_told_only_of_the_delivery_that_it_was_placed
     let (_directory, ledger) = ledger().await;
     let row = register(&ledger).await;
     let old = FileRow { delivery: row.delivery - 1, ..row.clone() };
-    ledger.set_rule_b(&old, "new-b", "STORAGE-2").await.unwrap();
-    ledger.set_rule_c(&old, "new-c").await.unwrap();
+    ledger.set_further_copies_rule(&old, "new-b", "STORAGE-2").await.unwrap();
+    ledger.set_on_site_rule(&old, "new-c").await.unwrap();
     let now = ledger.by_lfn(FILE).await.unwrap().unwrap();
-    assert_eq!((&now.rule_b, &now.rule_c), (&row.rule_b, &row.rule_c));
+    assert_eq!((&now.further_copies_rule, &now.on_site_rule), (&row.further_copies_rule, &row.on_site_rule));
     let replaced = async || {
         let events = ledger.events(&row).await.unwrap();
         events.iter().filter(|event| event.kind.ends_with("-replaced")).count()
     };
     assert_eq!(replaced().await, 0);
-    ledger.set_rule_b(&now, "new-b", "STORAGE-2").await.unwrap();
-    ledger.set_rule_c(&now, "new-c").await.unwrap();
+    ledger.set_further_copies_rule(&now, "new-b", "STORAGE-2").await.unwrap();
+    ledger.set_on_site_rule(&now, "new-c").await.unwrap();
     assert_eq!(replaced().await, 2);
 }
 
@@ -337,7 +337,7 @@ async fn an_order_that_is_void_leaves_a_release_that_is_decided_and_not_announce
         assert!(ledger.release_order_void(&row, rule, "nobody deletes it").await.unwrap());
         let after = ledger.by_lfn(FILE).await.unwrap().unwrap();
         assert_eq!((after.state, after.release_ordered_at, after.release_announced_at), (State::Releasing, None, None));
-        assert_eq!(after.rule_c, rule.map(str::to_owned).or(before.rule_c));
+        assert_eq!(after.on_site_rule, rule.map(str::to_owned).or(before.on_site_rule));
         assert_eq!(after.waits_for.as_deref(), Some("nobody deletes it"));
     }
 }
@@ -446,7 +446,7 @@ async fn datasets_are_watched_page_by_page_newest_first_and_none_twice() {
     let (_directory, ledger) = ledger().await;
     for n in 0..7 {
         let dataset = Did::new("acada", format!("/ctao/acada/dl0/{n}"));
-        ledger.set_rule_s(&dataset, "f00d").await.unwrap();
+        ledger.set_settled_rule(&dataset, "f00d").await.unwrap();
         // pairs that are known since the same moment
         sqlx::query("UPDATE collections SET known_at = $1 WHERE name = $2")
             .bind(n / 2)
@@ -475,8 +475,8 @@ async fn a_dataset_that_rucio_may_not_have_any_more_is_made_again_and_watched_as
     let dataset = Did::new("acada", "/ctao/acada/dl0/a");
     let (one, made) = (BTreeSet::from([dataset.clone()]), [dataset.clone()]);
     ledger.collections_known(&made).await.unwrap();
-    ledger.set_rule_a(&dataset, "a").await.unwrap();
-    ledger.set_rule_s(&dataset, "5").await.unwrap();
+    ledger.set_first_copy_rule(&dataset, "a").await.unwrap();
+    ledger.set_settled_rule(&dataset, "5").await.unwrap();
     ledger.unheld(&dataset, "it is gone").await.unwrap();
     assert_eq!(ledger.unknown_collections(&one).await.unwrap(), []);
     ledger.collections_unknown(&one).await.unwrap();
@@ -484,7 +484,7 @@ async fn a_dataset_that_rucio_may_not_have_any_more_is_made_again_and_watched_as
     ledger.collections_known(&made).await.unwrap();
     assert_eq!(ledger.unknown_collections(&one).await.unwrap(), []);
     let watched = ledger.watched_datasets(None, 9).await.unwrap().remove(0);
-    assert_eq!((watched.did(), &watched.rule_a, watched.rule_s.as_deref()), (dataset, &None, Some("5")));
+    assert_eq!((watched.did(), &watched.first_copy_rule, watched.settled_rule.as_deref()), (dataset, &None, Some("5")));
     assert_eq!(watched.unsettled.as_deref(), Some("it is gone"));
     assert!(watched.known_at > 0);
 }
@@ -493,7 +493,7 @@ async fn a_dataset_that_rucio_may_not_have_any_more_is_made_again_and_watched_as
 async fn datasets_that_cannot_be_settled_keep_no_other_waiting() {
     let (_directory, ledger) = ledger().await;
     for name in ["a", "b", "c"] {
-        ledger.set_rule_s(&Did::new("acada", format!("/ctao/acada/dl0/{name}")), "5").await.unwrap();
+        ledger.set_settled_rule(&Did::new("acada", format!("/ctao/acada/dl0/{name}")), "5").await.unwrap();
     }
     let next = async || ledger.quiet_datasets(now(), 1).await.unwrap().remove(0);
     for name in ["a", "b", "c"] {

@@ -122,7 +122,7 @@ async fn known(context: &Context) -> Result<Option<Head>, StageError> {
 
 async fn record(context: &Context, row: &FileRow, effect: Effect) -> Result<Map<String, Value>, StageError> {
     let config = context.config();
-    let rule_a = context.ledger.rule_a(&row.dataset_did()).await?;
+    let first_copy_rule = context.ledger.first_copy_rule(&row.dataset_did()).await?;
     // what is set aside may be another file than the one that was verified, or was never read to its end
     let contents = if effect.identity == row.identity() { row.contents().ok() } else { None };
     let mut record = Map::new();
@@ -136,7 +136,7 @@ async fn record(context: &Context, row: &FileRow, effect: Effect) -> Result<Map<
     if effect.because.0 == ORDER {
         put("read_back", read_back(context, row).await?);
     }
-    put("rules", json!({ "a": rule_a, "b": row.rule_b, "c": row.rule_c }));
+    put("rules", json!({ "a": first_copy_rule, "b": row.further_copies_rule, "c": row.on_site_rule }));
     put("account", json!(config.rucio.account));
     put("onsite_rse", json!(config.onsite_rse));
     Ok(record)

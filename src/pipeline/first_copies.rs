@@ -9,7 +9,7 @@ use crate::rucio::{Grouping, Kind, NewRule};
 
 use super::offsite::leaves_out_the_site;
 use super::on_site::DOUBTFUL;
-use super::our_rules::{Standing, is_rule_a};
+use super::our_rules::{Standing, is_first_copy_rule};
 use super::{Context, StageError, mend};
 
 const COMMENT: &str = "dl0-ingest: first off-site copy";
@@ -33,7 +33,7 @@ pub(super) async fn ensure_rule(
     dataset: &Did,
     waiting_since: UnixMillis,
 ) -> Result<Option<String>, StageError> {
-    let Some(rule) = context.ledger.rule_a(dataset).await? else {
+    let Some(rule) = context.ledger.first_copy_rule(dataset).await? else {
         return place_rule(context, dataset).await.map(|()| None);
     };
     let waited = Duration::from_millis(u64::try_from(now() - waiting_since).unwrap_or(0));
@@ -41,7 +41,7 @@ pub(super) async fn ensure_rule(
         return Ok(None);
     }
     let standing = Standing::ask(context, &rule).await?;
-    mend::rule_a(context, dataset, &rule, standing).await?;
+    mend::first_copy_rule(context, dataset, &rule, standing).await?;
     let what = match standing {
         Standing::Suspended => "SUSPENDED, by an operator or after two weeks of failures",
         Standing::Stuck => "STUCK",
@@ -68,7 +68,7 @@ pub(super) async fn place_rule(context: &Context, dataset: &Did) -> Result<(), S
         Ok(ids) => ids.into_iter().next(),
         Err(error) if error.kind() == Kind::DuplicateRule => {
             let rules = context.rucio.did_rules(dataset).await?;
-            rules.into_iter().find(|rule| is_rule_a(&config, rule)).map(|rule| rule.id)
+            rules.into_iter().find(|rule| is_first_copy_rule(&config, rule)).map(|rule| rule.id)
         }
         Err(error) => return Err(error.into()),
     };
@@ -79,5 +79,5 @@ pub(super) async fn place_rule(context: &Context, dataset: &Did) -> Result<(), S
         )));
     };
     tracing::info!(dataset = dataset.name, scope = dataset.scope, rule_id = id, "first copies of the dataset ordered");
-    Ok(context.ledger.set_rule_a(dataset, &id).await?)
+    Ok(context.ledger.set_first_copy_rule(dataset, &id).await?)
 }

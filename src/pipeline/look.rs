@@ -223,14 +223,14 @@ async fn locks(
     hopeful: &HashMap<&Did, &ReplicaListing>,
 ) -> Result<(Locks, HashMap<Did, String>), StageError> {
     let rows: Vec<&FileRow> = rows.iter().filter(|row| hopeful.contains_key(&row.did())).collect();
-    let mut rules_a: HashMap<Did, String> = HashMap::new();
+    let mut first_copy_rules: HashMap<Did, String> = HashMap::new();
     for dataset in rows.iter().map(|row| row.dataset_did()).collect::<BTreeSet<Did>>() {
-        if let Some(rule) = context.ledger.rule_a(&dataset).await? {
-            rules_a.insert(dataset, rule);
+        if let Some(rule) = context.ledger.first_copy_rule(&dataset).await? {
+            first_copy_rules.insert(dataset, rule);
         }
     }
-    let rules_b = rows.iter().filter_map(|row| row.rule_b.clone());
-    let rules: BTreeSet<String> = rules_a.values().cloned().chain(rules_b).collect();
+    let further_copies_rules = rows.iter().filter_map(|row| row.further_copies_rule.clone());
+    let rules: BTreeSet<String> = first_copy_rules.values().cloned().chain(further_copies_rules).collect();
     let wanted: BTreeSet<Did> = rows.iter().map(|row| row.did()).collect();
     let (mut found, mut held) = (Locks::new(), mend::Held::default());
     let begun = Instant::now();
@@ -265,7 +265,7 @@ async fn locks(
         for lock in locks.into_iter().filter(|lock| wanted.contains(&lock.did)) {
             let ok = lock.state == LockState::Ok;
             let (expires, suspended) = (rule.expires_at.is_some(), rule.state == RuleState::Suspended);
-            if ok && rules_a.values().any(|a| *a == rule.id) {
+            if ok && first_copy_rules.values().any(|a| *a == rule.id) {
                 held.first.insert(lock.did.clone(), lock.rse.clone());
             } else if ok {
                 held.further.entry((lock.did.clone(), rule.id.clone())).or_default().insert(lock.rse.clone());
@@ -282,7 +282,7 @@ async fn locks(
         return Err(error);
     }
     let of = |row: &&FileRow| {
-        let rules = [row.rule_b.as_ref(), rules_a.get(&row.dataset_did())];
+        let rules = [row.further_copies_rule.as_ref(), first_copy_rules.get(&row.dataset_did())];
         let error = rules.into_iter().flatten().find_map(|rule| unanswered.get(rule))?;
         Some((row.did(), format!("an answer from Rucio: {error}")))
     };

@@ -15,7 +15,7 @@ use crate::rucio::Kind;
 
 use super::offsite::Offsite;
 use super::our_rules::Standing;
-use super::replicate::place_rule_b;
+use super::replicate::place_further_copies_rule;
 use super::{Context, StageError, first_copies};
 
 /// Rucio's repairer leaves a rule alone that was touched in the last half hour, and every attachment touches rule A. More
@@ -127,7 +127,7 @@ pub(super) async fn off_site(
 ) -> Result<(), StageError> {
     let datasets: BTreeSet<Did> = rows.iter().map(|row| row.dataset_did()).collect();
     for dataset in datasets {
-        match rule_a_of(context, &dataset, standings).await {
+        match first_copy_rule_of(context, &dataset, standings).await {
             // a rule that cannot be placed now keeps the files of other datasets from nothing
             Err(error) if context.leaves_others(&error) => later(context, FIRST, &dataset.name, &error),
             mended => {
@@ -138,7 +138,7 @@ pub(super) async fn off_site(
     }
     let mut gone: BTreeMap<String, Vec<FileRow>> = BTreeMap::new();
     for row in rows {
-        let (Some(rule), Some(source)) = (&row.rule_b, &row.first_rse) else { continue };
+        let (Some(rule), Some(source)) = (&row.further_copies_rule, &row.first_rse) else { continue };
         let Some(standing) = standings.get(rule) else { continue };
         notice(context, FURTHER, rule, &row.lfn, *standing);
         let is_gone = match is_gone(context, rule, *standing).await {
@@ -192,11 +192,15 @@ fn later(context: &Context, what: &'static str, name: &str, error: &StageError) 
 }
 
 /// Whatever became of the rule, and of what the ledger knows of it: the first copies are held by one.
-async fn rule_a_of(context: &Context, dataset: &Did, standings: &BTreeMap<String, Standing>) -> Result<(), StageError> {
-    match context.ledger.rule_a(dataset).await? {
+async fn first_copy_rule_of(
+    context: &Context,
+    dataset: &Did,
+    standings: &BTreeMap<String, Standing>,
+) -> Result<(), StageError> {
+    match context.ledger.first_copy_rule(dataset).await? {
         None => first_copies::place_rule(context, dataset).await,
         Some(rule) => match standings.get(&rule) {
-            Some(standing) => rule_a(context, dataset, &rule, *standing).await,
+            Some(standing) => first_copy_rule(context, dataset, &rule, *standing).await,
             None => Ok(()),
         },
     }
@@ -209,8 +213,8 @@ pub(super) async fn further_copies_again(
     source: &str,
     rows: Vec<FileRow>,
 ) -> Result<(), StageError> {
-    for (row, source, rule) in place_rule_b(context, offsite, source, rows).await? {
-        context.ledger.set_rule_b(&row, &rule, &source).await?;
+    for (row, source, rule) in place_further_copies_rule(context, offsite, source, rows).await? {
+        context.ledger.set_further_copies_rule(&row, &rule, &source).await?;
     }
     Ok(())
 }
@@ -227,9 +231,9 @@ pub(super) struct Held {
 impl Held {
     /// The RSE of the first copy, if everything that rule B holds of the file lies at its site too, and there is another one.
     /// A rule A that was placed again goes where a copy lies, and that may be the one of rule B.
-    pub(super) fn at_one_site(&self, offsite: &Offsite, did: &Did, rule_b: &str) -> Option<&str> {
+    pub(super) fn at_one_site(&self, offsite: &Offsite, did: &Did, further_copies_rule: &str) -> Option<&str> {
         let first = self.first.get(did)?;
-        let further = self.further.get(&(did.clone(), rule_b.to_owned()))?;
+        let further = self.further.get(&(did.clone(), further_copies_rule.to_owned()))?;
         let near =
             |rse: &String| rse == first || (offsite.site(rse).is_some() && offsite.site(rse) == offsite.site(first));
         (!further.is_empty() && further.iter().all(near) && offsite.is_elsewhere(first)).then_some(first)
@@ -237,7 +241,12 @@ impl Held {
 }
 
 /// Rule A of a dataset as it was found.
-pub(super) async fn rule_a(context: &Context, dataset: &Did, rule: &str, standing: Standing) -> Result<(), StageError> {
+pub(super) async fn first_copy_rule(
+    context: &Context,
+    dataset: &Did,
+    rule: &str,
+    standing: Standing,
+) -> Result<(), StageError> {
     notice(context, FIRST, rule, &dataset.name, standing);
     if is_gone(context, rule, standing).await? {
         // until there is another one, the ledger keeps its id: whoever looks next finds that it is gone
@@ -247,7 +256,7 @@ pub(super) async fn rule_a(context: &Context, dataset: &Did, rule: &str, standin
 }
 
 /// Rule S of a dataset as it was found; `true`: there is none.
-pub(super) async fn rule_s(
+pub(super) async fn settled_rule(
     context: &Context,
     dataset: &Did,
     rule: &str,

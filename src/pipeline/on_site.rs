@@ -36,13 +36,13 @@ pub(super) async fn on_site(context: &Context, row: &FileRow) -> Result<Option<F
     match on_disk(context, row).await {
         Ok(Some(found)) => Ok(Some(found)),
         // Rucio has carried out what was asked before a stop or a time-out, after it was asked whether it had
-        Ok(None) if row.state == State::Releasing => match rule_c(context, row).await? {
-            RuleC::GivenUp => {
+        Ok(None) if row.state == State::Releasing => match on_site_rule(context, row).await? {
+            OnSiteRule::GivenUp => {
                 context.ledger.release_ordered(row, EndOfRule::Found).await?;
                 context.wait(row, Duration::ZERO, "Rucio to delete the on-site copy").await.map(|()| None)
             }
-            RuleC::Moved => Ok(None),
-            RuleC::Stands | RuleC::EndedByOthers => vanished(context, row).await.map(|()| None),
+            OnSiteRule::Moved => Ok(None),
+            OnSiteRule::Stands | OnSiteRule::EndedByOthers => vanished(context, row).await.map(|()| None),
         },
         Ok(None) => vanished(context, row).await.map(|()| None),
         Err(error @ (datadir::Error::Symlink { .. } | datadir::Error::NotAFile { .. })) => {
@@ -85,7 +85,7 @@ pub(super) async fn delivered_again(context: &Context, row: &FileRow) -> Result<
 
 /// What became in Rucio of rule C of a file whose release is decided and not on record as ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RuleC {
+pub(super) enum OnSiteRule {
     /// It has no end, or there is none on record.
     Stands,
     /// We have ended it, and a stop or a time-out came before that was on record.
@@ -98,15 +98,15 @@ pub(super) enum RuleC {
 
 /// Asks Rucio, and then the ledger, since `row` may be older than the announcement. We end a rule at once, and never before
 /// that is announced.
-pub(super) async fn rule_c(context: &Context, row: &FileRow) -> Result<RuleC, StageError> {
-    let Some(rule) = &row.rule_c else { return Ok(RuleC::Stands) };
+pub(super) async fn on_site_rule(context: &Context, row: &FileRow) -> Result<OnSiteRule, StageError> {
+    let Some(rule) = &row.on_site_rule else { return Ok(OnSiteRule::Stands) };
     let found = find(context, rule).await?;
-    let on_record = context.ledger.unmoved(row).await?.filter(|on_record| on_record.rule_c == row.rule_c);
-    let Some(on_record) = on_record else { return Ok(RuleC::Moved) };
+    let on_record = context.ledger.unmoved(row).await?.filter(|on_record| on_record.on_site_rule == row.on_site_rule);
+    let Some(on_record) = on_record else { return Ok(OnSiteRule::Moved) };
     Ok(match found {
-        Some(rule) if rule.expires_at.is_none() => RuleC::Stands,
-        Some(rule) if rule.ends_later() => RuleC::EndedByOthers,
-        _ if on_record.release_announced_at.is_some() => RuleC::GivenUp,
-        _ => RuleC::EndedByOthers,
+        Some(rule) if rule.expires_at.is_none() => OnSiteRule::Stands,
+        Some(rule) if rule.ends_later() => OnSiteRule::EndedByOthers,
+        _ if on_record.release_announced_at.is_some() => OnSiteRule::GivenUp,
+        _ => OnSiteRule::EndedByOthers,
     })
 }

@@ -11,7 +11,7 @@ fn is_ours(config: &Config, rule: &Rule) -> bool {
 }
 
 /// Rule A of a dataset: permanent, one copy off site.
-pub(crate) fn is_rule_a(config: &Config, rule: &Rule) -> bool {
+pub(crate) fn is_first_copy_rule(config: &Config, rule: &Rule) -> bool {
     is_ours(config, rule)
         && rule.rse_expression == config.offsite.expression
         && rule.copies == 1
@@ -19,17 +19,17 @@ pub(crate) fn is_rule_a(config: &Config, rule: &Rule) -> bool {
 }
 
 /// Rule B of a file: permanent and with a source; nothing else of ours looks like that.
-pub(crate) fn is_rule_b(config: &Config, rule: &Rule) -> bool {
-    was_rule_b(config, rule) && rule.expires_at.is_none()
+pub(crate) fn is_further_copies_rule(config: &Config, rule: &Rule) -> bool {
+    was_further_copies_rule(config, rule) && rule.expires_at.is_none()
 }
 
 /// Rule B of a file, which may be about to end.
-pub(super) fn was_rule_b(config: &Config, rule: &Rule) -> bool {
+pub(super) fn was_further_copies_rule(config: &Config, rule: &Rule) -> bool {
     is_ours(config, rule) && rule.source_replica_expression.is_some() && rule.rse_expression != config.onsite_rse
 }
 
 /// Rule S of a settled dataset: permanent, off site, without a source, and not rule A.
-pub(crate) fn is_rule_s(config: &Config, rule: &Rule) -> bool {
+pub(crate) fn is_settled_rule(config: &Config, rule: &Rule) -> bool {
     is_ours(config, rule)
         && rule.source_replica_expression.is_none()
         && rule.expires_at.is_none()
@@ -38,7 +38,7 @@ pub(crate) fn is_rule_s(config: &Config, rule: &Rule) -> bool {
 }
 
 /// Rule C of a file, which ends when the file is released. (One RSE cannot hold more than one copy.)
-pub(crate) fn is_rule_c(config: &Config, rule: &Rule) -> bool {
+pub(crate) fn is_on_site_rule(config: &Config, rule: &Rule) -> bool {
     is_ours(config, rule) && rule.rse_expression == config.onsite_rse && rule.copies == 1
 }
 

@@ -75,7 +75,7 @@ async fn look_after(context: &Context, id: i64, rule: &str) -> Result<(), StageE
 
 /// Sees to it that a rule protects the on-site copy again, after somebody else ended the one on record.
 pub(super) async fn restore(context: &Context, row: &FileRow) -> Result<(), StageError> {
-    let Some(rule) = &row.rule_c else { return Ok(()) };
+    let Some(rule) = &row.on_site_rule else { return Ok(()) };
     let standing = Standing::ask(context, rule).await?;
     mend(context, row, rule, standing).await
 }
@@ -107,7 +107,7 @@ async fn protect_again(context: &Context, row: &FileRow) -> Result<(), StageErro
         return context.hold(row, "unprotected", &reason).await;
     }
     if let Some(rule) = register::protect(context, row).await? {
-        context.ledger.set_rule_c(row, &rule).await?;
+        context.ledger.set_on_site_rule(row, &rule).await?;
         tracing::warn!(lfn = row.lfn, rule_id = rule, "the on-site copy is protected again");
     } else {
         tracing::warn!(lfn = row.lfn, "the on-site copy is protected again when its earlier rule has ended");

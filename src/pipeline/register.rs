@@ -59,8 +59,8 @@ impl Stage for Register {
         let rules = rules::protect(context, &rows).await?;
         let mut registrations = Vec::with_capacity(rows.len());
         for row in rows {
-            if let Some(rule_c) = rules.get(&row.did()).cloned() {
-                registrations.push(Registration { row, rule_c });
+            if let Some(on_site_rule) = rules.get(&row.did()).cloned() {
+                registrations.push(Registration { row, on_site_rule });
             } else {
                 let why = "the end of the rule that held an earlier on-site copy";
                 context.wait(&row, Duration::from_secs(5), why).await?;
@@ -75,7 +75,7 @@ impl Stage for Register {
             .filter(|registration| moved.contains(&registration.row.id))
             .map(|registration| FileRow {
                 state: State::Registered,
-                rule_c: Some(registration.rule_c),
+                on_site_rule: Some(registration.on_site_rule),
                 ..registration.row
             })
             .collect();
@@ -307,7 +307,7 @@ pub(super) async fn remove_left_triggers(context: &Context) -> Result<(), StageE
 async fn remove_triggers(context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
     let mut allowed = Vec::with_capacity(rows.len());
     for row in rows {
-        match trigger_may_go(row.state, row.rule_c.as_deref()) {
+        match trigger_may_go(row.state, row.on_site_rule.as_deref()) {
             Ok(()) => allowed.push(row),
             Err(violation) => {
                 tracing::error!(lfn = row.lfn, "{violation}; its trigger stays");

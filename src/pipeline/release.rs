@@ -173,7 +173,7 @@ async fn give_up(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Resu
     // the rule may be another one than when the file was claimed
     let Some(on_record) = permitted(context, row, order).await? else { return Ok(false) };
     let row = &on_record;
-    let Some(rule) = &row.rule_c else {
+    let Some(rule) = &row.on_site_rule else {
         let why = "the rule that protects the on-site copy is not on record";
         return context.hold(row, "no-rule", why).await.map(|()| false);
     };

@@ -15,7 +15,7 @@ use crate::rucio::{Grouping, Kind, NewRule, ReplicaQuery, ReplicaState};
 
 use super::offsite::Offsite;
 use super::on_site::can_still_be_copied;
-use super::our_rules::{is_rule_b, was_rule_b};
+use super::our_rules::{is_further_copies_rule, was_further_copies_rule};
 use super::{Context, Stage, StageError, backoff, first_copies};
 
 /// Places the rules for the off-site copies.
@@ -61,7 +61,7 @@ impl Stage for Replicate {
         }
         wait_for_copy(context, &waiting, &troubles).await?;
         for (source, rows) in by_source {
-            let placed = place_rule_b(context, &offsite, &source, rows).await?;
+            let placed = place_further_copies_rule(context, &offsite, &source, rows).await?;
             if context.ledger.replicated(&placed).await? > 0 {
                 context.wake(State::Replicated);
             }
@@ -85,7 +85,7 @@ impl Replicate {
         if let Some(rse) = known.filter(|rse| present.contains(rse)) {
             return Ok(Some(rse));
         }
-        let Some(rule) = context.ledger.rule_a(&dataset).await? else { return Ok(None) };
+        let Some(rule) = context.ledger.first_copy_rule(&dataset).await? else { return Ok(None) };
         let did = row.did();
         let locks = context.rucio.rule_locks(&rule).await?;
         let locked = locks.into_iter().find(|lock| lock.did == did).map(|lock| lock.rse);
@@ -154,7 +154,7 @@ async fn copies(
 }
 
 /// Rule B: one a file, so that none ever waits for a source it cannot have.
-pub(super) async fn place_rule_b(
+pub(super) async fn place_further_copies_rule(
     context: &Context,
     offsite: &Offsite,
     source: &str,
@@ -190,9 +190,13 @@ pub(super) async fn place_rule_b(
         };
         // with another source it is another rule
         let elsewhere = offsite.elsewhere_than(source);
-        match rules.into_iter().find(|rule| was_rule_b(&config, rule) && rule.rse_expression == elsewhere) {
+        match rules.into_iter().find(|rule| was_further_copies_rule(&config, rule) && rule.rse_expression == elsewhere)
+        {
             // placed for an earlier delivery; the dataset was settled since, and Rucio is about to remove it
-            Some(rule) if !is_rule_b(&config, &rule) || row.rule_b_ending.as_ref() == Some(&rule.id) => {
+            Some(rule)
+                if !is_further_copies_rule(&config, &rule)
+                    || row.further_copies_rule_ending.as_ref() == Some(&rule.id) =>
+            {
                 context.wait(&row, ENDING, "the end of its earlier rule for the further copies").await?;
             }
             Some(rule) => placed.push((row, rule.source_replica_expression.unwrap_or_default(), rule.id)),

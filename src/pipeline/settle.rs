@@ -111,9 +111,9 @@ async fn take_up_what_a_stop_left(context: &Context) -> Result<(), StageError> {
         }
         for ending in left {
             if stands(context, &ending.rule).await? {
-                context.ledger.rule_b_stands(&ending).await?;
+                context.ledger.further_copies_rule_stands(&ending).await?;
             } else {
-                context.ledger.rules_b_ended(&[ending.id]).await?;
+                context.ledger.further_copies_rules_ended(&[ending.id]).await?;
             }
         }
     }
@@ -128,7 +128,7 @@ async fn tell(context: &Context, dataset: &Did, end: Turn) -> Result<(), StageEr
             tracing::info!(
                 dataset = dataset.name,
                 scope = dataset.scope,
-                rule_id = known.rule_s,
+                rule_id = known.settled_rule,
                 "dataset settled: two rules of the dataset hold all copies"
             );
         }
@@ -158,11 +158,12 @@ async fn turn(context: &Context, dataset: &Did, since: UnixMillis) -> Result<Tur
     }
     let config = context.config();
     let files = context.ledger.resting(dataset).await?;
-    let batch: Vec<Resting> = files.iter().filter(|file| file.rule_b.is_some()).take(BATCH).cloned().collect();
+    let batch: Vec<Resting> =
+        files.iter().filter(|file| file.further_copies_rule.is_some()).take(BATCH).cloned().collect();
     if batch.is_empty() {
         return watch::hold_all(context, dataset).await;
     }
-    let known = context.ledger.settlement(dataset).await?.rule_s;
+    let known = context.ledger.settlement(dataset).await?.settled_rule;
     let rules = match DatasetRules::ask(context, dataset, known.as_deref()).await? {
         Ok(rules) => rules,
         Err(why) => return Ok(Turn::Stays(why)),
@@ -182,16 +183,16 @@ async fn turn(context: &Context, dataset: &Did, since: UnixMillis) -> Result<Tur
     };
     // a stop may have come between placing and remembering it
     if known.is_none() {
-        context.ledger.set_rule_s(dataset, &first.id).await?;
+        context.ledger.set_settled_rule(dataset, &first.id).await?;
     }
     let sites = Offsite::known(context).await?.known_sites();
     let mut doubt = None;
-    for rule_s in &rules.s {
-        if let Err(why) = facts::is_ok(rule_s) {
+    for settled_rule in &rules.s {
+        if let Err(why) = facts::is_ok(settled_rule) {
             doubt.get_or_insert(why);
             continue;
         }
-        let facts = match Facts::gather(context, dataset, &files, &rules, Some(rule_s), &batch).await? {
+        let facts = match Facts::gather(context, dataset, &files, &rules, Some(settled_rule), &batch).await? {
             Ok(facts) => facts,
             Err(why) => return Ok(Turn::Stays(why)),
         };
@@ -200,8 +201,8 @@ async fn turn(context: &Context, dataset: &Did, since: UnixMillis) -> Result<Tur
             doubt.get_or_insert(why);
             continue;
         }
-        if known.as_ref() != Some(&rule_s.id) {
-            context.ledger.set_rule_s(dataset, &rule_s.id).await?;
+        if known.as_ref() != Some(&settled_rule.id) {
+            context.ledger.set_settled_rule(dataset, &settled_rule.id).await?;
         }
         return end(context, dataset, &batch, &facts, &sites, since).await;
     }
@@ -229,7 +230,7 @@ async fn place(context: &Context, dataset: &Did, planned: DatasetRule) -> Result
     match context.rucio.add_rules(&rule).await {
         Ok(ids) => {
             for id in ids {
-                context.ledger.set_rule_s(dataset, &id).await?;
+                context.ledger.set_settled_rule(dataset, &id).await?;
                 tracing::info!(
                     dataset = dataset.name,
                     rule_id = id,
@@ -278,10 +279,10 @@ async fn end(
         all_stand(context, batch).await?;
         return Ok(Turn::Stays(Unsettled(TOO_OLD.to_owned())));
     }
-    let record = |(held, file): (&Held, &Resting)| json!({ "lfn": held.lfn, "rule": file.rule_b, "first": held.first, "further": held.dataset });
+    let record = |(held, file): (&Held, &Resting)| json!({ "lfn": held.lfn, "rule": file.further_copies_rule, "first": held.first, "further": held.dataset });
     let records: Vec<Value> = facts.files.iter().zip(batch).map(record).collect();
     announce_settling(context, dataset, &facts.rule_ids(), records).await?;
-    let rules: Vec<String> = batch.iter().filter_map(|file| file.rule_b.clone()).collect();
+    let rules: Vec<String> = batch.iter().filter_map(|file| file.further_copies_rule.clone()).collect();
     let ends = rules.into_iter().map(|rule| retire(context, rule, fresh.clone()));
     match stream::iter(ends).buffer_unordered(REQUESTS).try_collect::<Vec<()>>().await {
         Err(StageError::Rucio(error)) if error.kind() == Kind::Withheld => {
@@ -293,7 +294,7 @@ async fn end(
         ended => ended?,
     };
     let ended: Vec<i64> = batch.iter().map(|file| file.id).collect();
-    context.ledger.rules_b_ended(&ended).await?;
+    context.ledger.further_copies_rules_ended(&ended).await?;
     Ok(Turn::Going)
 }
 
@@ -309,7 +310,7 @@ async fn unlawful(
         let Some(on_record) = context.ledger.by_lfn(&file.lfn).await? else {
             return Ok(Some((file.lfn.clone(), not_on_record())));
         };
-        let rules = (file.rule_b.as_deref(), on_record.rule_b_ending.as_deref());
+        let rules = (file.further_copies_rule.as_deref(), on_record.further_copies_rule_ending.as_deref());
         if let Err(violation) = own_rule_may_end(&on_record.intent(), rules, held, required, sites) {
             return Ok(Some((file.lfn.clone(), violation)));
         }
@@ -320,8 +321,8 @@ async fn unlawful(
 /// None was ended: each is its file's own again.
 async fn all_stand(context: &Context, batch: &[Resting]) -> Result<(), StageError> {
     for file in batch {
-        if let Some(rule) = file.rule_b.clone() {
-            context.ledger.rule_b_stands(&Ending { id: file.id, rule }).await?;
+        if let Some(rule) = file.further_copies_rule.clone() {
+            context.ledger.further_copies_rule_stands(&Ending { id: file.id, rule }).await?;
         }
     }
     Ok(())

@@ -255,7 +255,7 @@ async fn protection(sources: &Sources, survey: &Survey, row: &OnRecord) -> Resul
         State::Held => row.release_ordered_at.is_none(),
         _ => false,
     };
-    let Some(rule) = row.rule_c.as_ref().filter(|_| expected) else { return Ok(None) };
+    let Some(rule) = row.on_site_rule.as_ref().filter(|_| expected) else { return Ok(None) };
     let stands = match survey.stands(rule) {
         Some(true) => true,
         _ => match sources.rucio.rule(rule).await {

@@ -13,7 +13,7 @@ use crate::custody::{Contents, FileIdentity, State};
 use crate::fixity::Report;
 use crate::ledger::{Operator, Restored};
 use crate::names::{Did, Lfn};
-use crate::pipeline::our_rules::{is_rule_a, is_rule_b, is_rule_c};
+use crate::pipeline::our_rules::{is_first_copy_rule, is_further_copies_rule, is_on_site_rule};
 use crate::pipeline::verify::{Reading, contents};
 use crate::rucio::{Kind, ReplicaQuery, ReplicaState, Rule};
 
@@ -83,7 +83,7 @@ pub async fn rebuild(sources: &Sources, operator: &Operator, mut tell: impl FnMu
         let facts = gather::facts(sources, &background, place, listed).await?;
         let lost: Vec<Facts> = facts.into_iter().filter(|facts| facts.row.is_none()).collect();
         if lost.iter().any(|facts| facts.replica.is_some()) {
-            remember_rule_a(sources, place).await?;
+            remember_first_copy_rule(sources, place).await?;
         }
         for batch in lost.chunks(BATCH) {
             restore(sources, batch, &mut tell).await?;
@@ -209,14 +209,14 @@ impl Rules {
     fn of(config: &Config, rules: Vec<Rule>) -> Self {
         let mut ours = Self { c: None, ending: false, b: None };
         for rule in rules {
-            if is_rule_c(config, &rule) {
+            if is_on_site_rule(config, &rule) {
                 match rule.expires_at {
                     None => ours.c = Some(rule.id),
                     // somebody else's doing, which the daemon takes back: we end rules at once, and have the copy deleted
                     Some(_) if rule.ends_later() || !rule.purge_replicas => drop(ours.c.get_or_insert(rule.id)),
                     Some(_) => ours.ending = true,
                 }
-            } else if is_rule_b(config, &rule)
+            } else if is_further_copies_rule(config, &rule)
                 && let Some(source) = rule.source_replica_expression
             {
                 ours.b = Some((rule.id, source));
@@ -278,9 +278,9 @@ impl Custody<'_> {
 
     /// The file is what Rucio says. How far it has come: not even protected, protected, or with its further copies ordered.
     async fn in_custody(self, found: FileIdentity, report: &Report, read: Contents) -> Result<Restoration, Error> {
-        let rule_a = rule_a(self.sources, &self.name.dataset()).await?;
+        let first_copy_rule = first_copy_rule(self.sources, &self.name.dataset()).await?;
         let state = match (&self.rules.c, &self.rules.b) {
-            (Some(_), Some(_)) if rule_a.is_some() => State::Replicated,
+            (Some(_), Some(_)) if first_copy_rule.is_some() => State::Replicated,
             (Some(_), _) => State::Registered,
             // registered anew, which changes nothing in Rucio but brings the rule
             (None, _) if report.accepted() => State::Verified,
@@ -291,15 +291,21 @@ impl Custody<'_> {
             }
         };
         let replicated = state == State::Replicated;
-        let (rule_b, rule_c) = (self.rules.b.clone().filter(|_| replicated), self.rules.c.clone());
-        let row = Restored { state, contents: Some(read), rule_b, rule_c, ..self.row(found, Some(report)) };
+        let (further_copies_rule, on_site_rule) = (self.rules.b.clone().filter(|_| replicated), self.rules.c.clone());
+        let row = Restored {
+            state,
+            contents: Some(read),
+            further_copies_rule,
+            on_site_rule,
+            ..self.row(found, Some(report))
+        };
         Ok(Restoration::Custody(Box::new(row)))
     }
 
     fn held(&self, found: FileIdentity, report: Option<&Report>, doubt: Doubt) -> Restoration {
         let reason = Some((doubt.code.to_owned(), doubt.reason));
-        let rule_c = self.rules.c.clone();
-        Restoration::Custody(Box::new(Restored { state: State::Held, reason, rule_c, ..self.row(found, report) }))
+        let on_site_rule = self.rules.c.clone();
+        Restoration::Custody(Box::new(Restored { state: State::Held, reason, on_site_rule, ..self.row(found, report) }))
     }
 
     fn row(&self, identity: FileIdentity, report: Option<&Report>) -> Restored {
@@ -312,8 +318,8 @@ impl Custody<'_> {
             metadata: metadata.map(|metadata| serde_json::Value::Object(metadata).to_string()),
             valid_fits_checksum: report.and_then(|report| report.valid_fits_checksum),
             trigger: self.facts.trigger.is_some(),
-            rule_c: None,
-            rule_b: None,
+            on_site_rule: None,
+            further_copies_rule: None,
             invalid_path: None,
             reason: None,
         }
@@ -321,27 +327,27 @@ impl Custody<'_> {
 }
 
 /// Rule A of a dataset, as remembered or as Rucio has it.
-async fn rule_a(sources: &Sources, dataset: &Did) -> Result<Option<String>, Error> {
+async fn first_copy_rule(sources: &Sources, dataset: &Did) -> Result<Option<String>, Error> {
     match &sources.ledger {
-        Some(ledger) => Ok(ledger.rule_a(dataset).await?),
-        None => find_rule_a(sources, dataset).await,
+        Some(ledger) => Ok(ledger.first_copy_rule(dataset).await?),
+        None => find_first_copy_rule(sources, dataset).await,
     }
 }
 
-async fn find_rule_a(sources: &Sources, dataset: &Did) -> Result<Option<String>, Error> {
+async fn find_first_copy_rule(sources: &Sources, dataset: &Did) -> Result<Option<String>, Error> {
     match sources.rucio.did_rules(dataset).await {
-        Ok(rules) => Ok(rules.into_iter().find(|rule| is_rule_a(&sources.config, rule)).map(|rule| rule.id)),
+        Ok(rules) => Ok(rules.into_iter().find(|rule| is_first_copy_rule(&sources.config, rule)).map(|rule| rule.id)),
         Err(error) if error.kind() == Kind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-async fn remember_rule_a(sources: &Sources, directory: &Path) -> Result<(), Error> {
+async fn remember_first_copy_rule(sources: &Sources, directory: &Path) -> Result<(), Error> {
     let (Some(ledger), Some(dataset)) = (&sources.ledger, gather::dataset_of(directory)) else { return Ok(()) };
-    if ledger.rule_a(&dataset).await?.is_none()
-        && let Some(rule) = find_rule_a(sources, &dataset).await?
+    if ledger.first_copy_rule(&dataset).await?.is_none()
+        && let Some(rule) = find_first_copy_rule(sources, &dataset).await?
     {
-        ledger.set_rule_a(&dataset, &rule).await?;
+        ledger.set_first_copy_rule(&dataset, &rule).await?;
     }
     Ok(())
 }
@@ -370,8 +376,8 @@ async fn rejected(sources: &Sources, directory: &Path) -> Result<Vec<Restored>, 
             metadata: None,
             valid_fits_checksum: None,
             trigger: false,
-            rule_c: None,
-            rule_b: None,
+            on_site_rule: None,
+            further_copies_rule: None,
             invalid_path: Some(path.to_string_lossy().into_owned()),
             reason: Some((word("code"), word("message"))),
         });

@@ -47,7 +47,7 @@ pub async fn repair(sources: &Sources, options: Options, finding: &Finding) -> R
 
 async fn remove_trigger(sources: &Sources, facts: &Facts, name: &Lfn) -> Result<Repaired, Error> {
     let Some(row) = &facts.row else { return Ok(not("the ledger does not know it")) };
-    if let Err(violation) = trigger_may_go(row.state, row.rule_c.as_deref()) {
+    if let Err(violation) = trigger_may_go(row.state, row.on_site_rule.as_deref()) {
         // the daemon, which counts them, is another process; the breaker is for both
         if let Some(ledger) = &sources.ledger {
             ledger.trip("invariant", &violation.to_string(), Some(&row.lfn)).await?;

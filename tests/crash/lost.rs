@@ -72,7 +72,7 @@ async fn under_way(site: &Site) -> UnderWay {
     let leaving = two(site, "02");
     for file in &leaving {
         let row = site.until_row(file, "its release to be ordered", |row| row.release_ordered_at.is_some()).await;
-        let rule = row.rule_c.unwrap();
+        let rule = row.on_site_rule.unwrap();
         let removed = |entry: &Entry| matches!(&entry.event, Event::RuleRemoved { id, .. } if *id == rule);
         site.rucio.until(|history| history.iter().any(removed)).await;
     }

@@ -144,24 +144,30 @@ async fn meddled(site: &Site) {
     for delivery in [&one, &other] {
         site.until_trigger_gone(delivery).await;
     }
-    let rule_c = site.until_state(&one, State::Registered).await.rule_c.unwrap();
-    site.end_rule(&rule_c).await;
-    site.until_row(&one, "another rule C", |row| row.rule_c.as_ref().is_some_and(|rule| *rule != rule_c)).await;
-    let rule_c = site.until_state(&other, State::Registered).await.rule_c.unwrap();
-    site.rucio.delete_rule(&rule_c);
-    site.until("the end of the rule to be taken away", || async { site.rule(&rule_c).await["expires_at"].is_null() })
+    let on_site_rule = site.until_state(&one, State::Registered).await.on_site_rule.unwrap();
+    site.end_rule(&on_site_rule).await;
+    site.until_row(&one, "another rule C", |row| row.on_site_rule.as_ref().is_some_and(|rule| *rule != on_site_rule))
         .await;
+    let on_site_rule = site.until_state(&other, State::Registered).await.on_site_rule.unwrap();
+    site.rucio.delete_rule(&on_site_rule);
+    site.until("the end of the rule to be taken away", || async {
+        site.rule(&on_site_rule).await["expires_at"].is_null()
+    })
+    .await;
     // the first copies arrive, the others cannot
     let away = if site.first_copies(&one.dataset()).await == "STORAGE-2" { "STORAGE-3" } else { "STORAGE-2" };
     faults.storage_down(away, Outage::Refuse);
     faults.resume(RucioDaemon::Conveyor);
     site.until_state(&one, State::Replicated).await;
-    let rule_b = site.until_state(&other, State::Replicated).await.rule_b.unwrap();
+    let further_copies_rule = site.until_state(&other, State::Replicated).await.further_copies_rule.unwrap();
     // a storage that is away would also keep Rucio from taking back what it has begun there
     faults.fail_transfers(u32::MAX);
     faults.storage_up(away);
-    site.end_rule(&rule_b).await;
-    site.until_row(&other, "another rule B", |row| row.rule_b.as_ref().is_some_and(|rule| *rule != rule_b)).await;
+    site.end_rule(&further_copies_rule).await;
+    site.until_row(&other, "another rule B", |row| {
+        row.further_copies_rule.as_ref().is_some_and(|rule| *rule != further_copies_rule)
+    })
+    .await;
     let said = || fs::read_to_string(site.log()).unwrap().contains("is STUCK");
     site.until("a rule to be told as stuck", || std::future::ready(said())).await;
     faults.fail_transfers(0);

@@ -8,7 +8,7 @@ use dl0_ingest::custody::State;
 use dl0_ingest::custody::invariants::{Intent, file_may_be_set_aside, trigger_may_go, trigger_of_rejected_may_go};
 
 use crate::steps::Steps;
-use crate::world::{Content, Copy, Delivery, File, Hands, Listed, Lock, RSES, Replica, Row, RuleC, SITES, World};
+use crate::world::{Content, Copy, Delivery, File, Hands, Listed, Lock, OnSiteRule, RSES, Replica, Row, SITES, World};
 use crate::{Variant, release};
 
 const IN_INVALID: &str = "ctao/acada/invalid/file";
@@ -84,7 +84,7 @@ fn claim<const N: usize>(out: &mut Steps<N>, text: &'static str, row: Row, hands
 fn rediscover(file: &mut File, found: Delivery) {
     if let Some(row) = &mut file.row {
         row.state.moving_to(State::Discovered).unwrap();
-        *row = Row { rule_c: row.rule_c, redelivered: row.redelivered, ..Row::new(found) };
+        *row = Row { on_site_rule: row.on_site_rule, redelivered: row.redelivered, ..Row::new(found) };
     }
     free(file);
 }
@@ -151,7 +151,7 @@ fn triggers<const N: usize>(file: &File, out: &mut Steps<N>) {
             file.row.as_mut().unwrap().trigger_pending = false;
         });
     } else if file.disk.is_none_or(|found| found == row.delivery)
-        && trigger_may_go(row.state, row.rule_c.map(|_| "rule")).is_ok()
+        && trigger_may_go(row.state, row.on_site_rule.map(|_| "rule")).is_ok()
     {
         out.fair("the trigger is removed", |file| file.trigger = false);
     }
@@ -274,15 +274,15 @@ fn register<const N: usize>(file: &File, out: &mut Steps<N>) {
             file.hands = Hands::Attached;
         }),
         Hands::Attached => out.checked("rule C is placed, or found", |file| {
-            file.hands = match file.rule_c {
-                RuleC::Stands(id) => Hands::Protected(id),
-                RuleC::Ended(_) => Hands::Free,
-                RuleC::None => {
+            file.hands = match file.on_site_rule {
+                OnSiteRule::Stands(id) => Hands::Protected(id),
+                OnSiteRule::Ended(_) => Hands::Free,
+                OnSiteRule::None => {
                     if matches!(file.replica, Replica::None | Replica::BeingDeleted) {
                         return Some("rule C is placed where there is no replica: Rucio would copy back".to_owned());
                     }
                     let id = if file.claimed == Delivery::First { 1 } else { 2 };
-                    (file.rule_c, file.replica) = (RuleC::Stands(id), Replica::Available);
+                    (file.on_site_rule, file.replica) = (OnSiteRule::Stands(id), Replica::Available);
                     Hands::Protected(id)
                 }
             };
@@ -291,7 +291,7 @@ fn register<const N: usize>(file: &File, out: &mut Steps<N>) {
         Hands::Protected(id) => out.fair("the ledger says registered", move |file| {
             if advance(file, State::Verified, State::Registered) {
                 let row = file.row.as_mut().unwrap();
-                (row.rule_c, row.first_look, row.evidence) = (Some(id), None, false);
+                (row.on_site_rule, row.first_look, row.evidence) = (Some(id), None, false);
                 (row.release_ordered, row.replica_gone) = (false, false);
             }
             free(file);
@@ -301,23 +301,23 @@ fn register<const N: usize>(file: &File, out: &mut Steps<N>) {
 }
 
 fn registered<const N: usize>(world: &World<N>, file: &File, row: Row, variant: Variant, out: &mut Steps<N>) {
-    if !world.rule_a_known {
-        if world.rule_a.is_some() {
+    if !world.first_copy_rule_known {
+        if world.first_copy_rule.is_some() {
             return out.everywhere("rule A is there, and the ledger learns it", None, true, |world| {
-                world.rule_a_known = true;
+                world.first_copy_rule_known = true;
                 None
             });
         }
         // Rucio chooses a data centre; NORTH-2 is like NORTH-1
         for choice in [0, 1] {
             out.everywhere("rule A is placed", Some(usize::from(choice)), true, |world| {
-                world.rule_a = Some(choice);
+                world.first_copy_rule = Some(choice);
                 None
             });
         }
         return;
     }
-    let Some(source) = world.rule_a else { return };
+    let Some(source) = world.first_copy_rule else { return };
     let copy = file.copies[usize::from(source)];
     if copy.listed == Listed::Available && copy.lock != Lock::None {
         return claim(out, "replicate finds the first copy", row, Hands::SourceKnown(source));
@@ -342,15 +342,15 @@ fn replicate<const N: usize>(world: &World<N>, file: &File, variant: Variant, ou
             free(file);
         });
     };
-    debug_assert_eq!(world.rule_a, Some(source));
-    if file.rule_b {
+    debug_assert_eq!(world.first_copy_rule, Some(source));
+    if file.further_copies_rule {
         return out.fair("rule B is found", |file| file.hands = Hands::Ordered);
     }
     let source = usize::from(source);
     let elsewhere = |rse: &usize| *rse != source && (variant == Variant::AnyTwoRses || SITES[*rse] != SITES[source]);
     for target in (0..RSES).filter(elsewhere) {
         out.fair_at(target, "rule B is placed", |file| {
-            file.rule_b = true;
+            file.further_copies_rule = true;
             lock(&mut file.copies[target]);
             file.hands = Hands::Ordered;
         });

@@ -28,7 +28,7 @@ use dl0_ingest::custody::{Copies, State};
 
 use explore::{Fnv, Model, Report, Step, What, explore};
 use steps::Steps;
-use world::{Bytes, File, Hands, RSES, RuleC, SITES, World};
+use world::{Bytes, File, Hands, OnSiteRule, RSES, SITES, World};
 
 /// The protocol as it is built, or broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl<const N: usize> Model for Custody<N> {
 
     fn starts(&self) -> Vec<World<N>> {
         let files = [File::delivered(self.bounds.bad); N];
-        vec![World { files, rule_a: None, rule_a_known: false, misfortunes: self.bounds.misfortunes }]
+        vec![World { files, first_copy_rule: None, first_copy_rule_known: false, misfortunes: self.bounds.misfortunes }]
     }
 
     fn steps(&self, world: &World<N>) -> Vec<Step<World<N>>> {
@@ -149,13 +149,13 @@ impl<const N: usize> Model for Custody<N> {
 impl<const N: usize> Custody<N> {
     /// What the daemon may do with a file until its hands are free again.
     fn stage(&self, world: &World<N>, file: usize) -> Vec<Step<World<N>>> {
-        let World { files, rule_a, rule_a_known, .. } = *world;
-        let alone = World { files: [files[file]], rule_a, rule_a_known, misfortunes: 0 };
+        let World { files, first_copy_rule, first_copy_rule_known, .. } = *world;
+        let alone = World { files: [files[file]], first_copy_rule, first_copy_rule_known, misfortunes: 0 };
         let mut stages = self.stages.borrow_mut();
         let known = stages.entry(alone).or_insert_with(|| whole_stage(self.variant, alone));
         let among_others = |step: &Step<World<1>>| {
-            let World { files: [after], rule_a, rule_a_known, .. } = step.to;
-            let mut to = World { rule_a, rule_a_known, ..*world };
+            let World { files: [after], first_copy_rule, first_copy_rule_known, .. } = step.to;
+            let mut to = World { first_copy_rule, first_copy_rule_known, ..*world };
             to.files[file] = after;
             Step { what: What { file, ..step.what }, fair: step.fair, to, broken: step.broken.clone() }
         };
@@ -207,8 +207,8 @@ fn facts(file: &File) -> FileFacts {
         }),
         set_aside: Some(file.set_aside.is_some_and(|aside| file.reason_lies && file.content(aside) == owed)),
         trigger: Some(file.trigger),
-        protection: file.row.and_then(|row| row.rule_c).map(|id| match file.rule_c {
-            RuleC::Stands(standing) if standing == id => Protection::Holds,
+        protection: file.row.and_then(|row| row.on_site_rule).map(|id| match file.on_site_rule {
+            OnSiteRule::Stands(standing) if standing == id => Protection::Holds,
             _ => Protection::Ended,
         }),
         good_sites: Some(u32::from(good("north")) + u32::from(good("south"))),

@@ -5,7 +5,9 @@ use dl0_ingest::custody::{Copies, Doubt, Evidence, KeepReason, State};
 
 use crate::daemon::{advance, can_still_be_copied, free, hold, intent, unmoved};
 use crate::steps::Steps;
-use crate::world::{Answer, Bytes, File, Hands, Listed, Lock, Look, ON_SITE, RSES, Replica, Row, RuleC, Seen, World};
+use crate::world::{
+    Answer, Bytes, File, Hands, Listed, Lock, Look, ON_SITE, OnSiteRule, RSES, Replica, Row, Seen, World,
+};
 use crate::{Variant, proof};
 
 /// What begins when nobody works on a file that is replicated, confirmed or releasing.
@@ -13,7 +15,7 @@ pub(crate) fn begin<const N: usize>(file: &File, row: Row, variant: Variant, out
     match row.state {
         State::Confirmed if variant == Variant::NoFreshLook => trust_the_last_look(row, out),
         State::Releasing if row.release_ordered => departure(file, row, variant, out),
-        State::Releasing if row.rule_c.is_some_and(|id| file.rule_c != RuleC::Stands(id)) => {
+        State::Releasing if row.on_site_rule.is_some_and(|id| file.on_site_rule != OnSiteRule::Stands(id)) => {
             out.fair("departure finds that rule C has ended", |file| {
                 file.row.as_mut().unwrap().release_ordered = true;
             });
@@ -70,7 +72,7 @@ pub(crate) fn steps<const N: usize>(world: &World<N>, file: &File, variant: Vari
             decide(file, row, &look, variant, out);
         }
         Hands::MayRelease(look) => write_intent(file, look, variant, out),
-        Hands::IntentWritten(look) => end_rule_c(file, look, variant, out),
+        Hands::IntentWritten(look) => end_on_site_rule(file, look, variant, out),
         Hands::RuleEnded(look) => record(look, variant, out),
         Hands::MayRemove(look) => remove_leftover(file, &look, variant, out),
         _ => {}
@@ -81,9 +83,9 @@ pub(crate) fn steps<const N: usize>(world: &World<N>, file: &File, variant: Vari
 fn ask_for_locks<const N: usize>(world: &World<N>, file: &File, mut look: Look, variant: Variant, out: &mut Steps<N>) {
     for (rse, seen) in look.seen.iter_mut().enumerate() {
         let lock = file.copies[rse].lock;
-        let of_rule_a = world.rule_a.is_some_and(|chosen| usize::from(chosen) == rse);
+        let of_first_copy_rule = world.first_copy_rule.is_some_and(|chosen| usize::from(chosen) == rse);
         // the state of rule A says OK from the attachment on, whatever has become of the copy
-        let rule_says_ok = variant == Variant::RuleStateIsProof && of_rule_a;
+        let rule_says_ok = variant == Variant::RuleStateIsProof && of_first_copy_rule;
         seen.lock_ok = lock == Lock::Ok || rule_says_ok;
     }
     out.fair("Rucio lists the locks", |file| file.hands = Hands::Locked(look));
@@ -243,7 +245,7 @@ fn order<const N: usize>(file: &File, row: Row, look: &Look, variant: Variant, o
 
 /// The file is gone before it was given up, or so it seems: a request to end rule C may have come late.
 fn vanished<const N: usize>(file: &File, row: Row, variant: Variant, out: &mut Steps<N>) {
-    let ended = row.rule_c.is_some_and(|id| file.rule_c != RuleC::Stands(id));
+    let ended = row.on_site_rule.is_some_and(|id| file.on_site_rule != OnSiteRule::Stands(id));
     if row.state == State::Releasing && ended && variant != Variant::LateEndUnasked {
         return out.fair("the file has gone because rule C has ended meanwhile", |file| {
             file.row.as_mut().unwrap().release_ordered = true;
@@ -290,13 +292,13 @@ fn permitted(file: &File, look: &Look, variant: Variant) -> Result<bool, String>
 
 /// The end of rule C takes effect in Rucio.
 fn end(file: &mut File) {
-    let id = file.row.and_then(|row| row.rule_c);
-    if id.is_some_and(|id| file.rule_c == RuleC::Stands(id)) {
-        file.rule_c = RuleC::Ended(id.unwrap());
+    let id = file.row.and_then(|row| row.on_site_rule);
+    if id.is_some_and(|id| file.on_site_rule == OnSiteRule::Stands(id)) {
+        file.on_site_rule = OnSiteRule::Ended(id.unwrap());
     }
 }
 
-fn end_rule_c<const N: usize>(file: &File, look: Look, variant: Variant, out: &mut Steps<N>) {
+fn end_on_site_rule<const N: usize>(file: &File, look: Look, variant: Variant, out: &mut Steps<N>) {
     match permitted(file, &look, variant) {
         Ok(true) => {}
         Ok(false) => return out.fair("somebody else has decided meanwhile", free),
@@ -308,7 +310,7 @@ fn end_rule_c<const N: usize>(file: &File, look: Look, variant: Variant, out: &m
         file.hands = Hands::RuleEnded(look);
         held.then(|| "rule C is ended although the ledger says held".to_owned())
     });
-    let id = file.row.and_then(|row| row.rule_c);
+    let id = file.row.and_then(|row| row.on_site_rule);
     out.unfair("the request to end rule C is still on its way when the client gives up", |file| {
         file.late_end = id;
         free(file);

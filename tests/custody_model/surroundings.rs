@@ -6,7 +6,7 @@ use dl0_ingest::custody::State;
 use crate::Bounds;
 use crate::daemon::{is_registered, lock};
 use crate::steps::Steps;
-use crate::world::{Bytes, Content, Delivery, File, Hands, Listed, Lock, RSES, Replica, RuleC, World};
+use crate::world::{Bytes, Content, Delivery, File, Hands, Listed, Lock, OnSiteRule, RSES, Replica, World};
 
 /// Everything that may happen around one file.
 pub(crate) fn steps<const N: usize>(bounds: Bounds, world: &World<N>, out: &mut Steps<N>) {
@@ -29,15 +29,15 @@ fn time<const N: usize>(file: &File, out: &mut Steps<N>) {
 }
 
 fn judge<const N: usize>(world: &World<N>, file: &File, out: &mut Steps<N>) {
-    if let Some(chosen) = world.rule_a.map(usize::from)
+    if let Some(chosen) = world.first_copy_rule.map(usize::from)
         && file.did.is_some()
         && file.copies[chosen].lock == Lock::None
     {
         out.fair_at(chosen, "the judge lets rule A take hold of the file", |file| lock(&mut file.copies[chosen]));
     }
-    if let RuleC::Ended(_) = file.rule_c {
+    if let OnSiteRule::Ended(_) = file.on_site_rule {
         out.fair("the judge cleans rule C", |file| {
-            file.rule_c = RuleC::None;
+            file.on_site_rule = OnSiteRule::None;
             if file.replica == Replica::Available {
                 file.replica = Replica::Doomed;
             }
@@ -46,8 +46,8 @@ fn judge<const N: usize>(world: &World<N>, file: &File, out: &mut Steps<N>) {
     if let Some(id) = file.late_end {
         out.fair("Rucio carries out the late request to end rule C", |file| {
             file.late_end = None;
-            if file.rule_c == RuleC::Stands(id) {
-                file.rule_c = RuleC::Ended(id);
+            if file.on_site_rule == OnSiteRule::Stands(id) {
+                file.on_site_rule = OnSiteRule::Ended(id);
             }
         });
     }
@@ -59,16 +59,16 @@ fn conveyor<const N: usize>(world: &World<N>, file: &File, rse: usize, out: &mut
         out.fair_at(rse, "the RSE is within reach again", |file| file.copies[rse].listed = Listed::Available);
     }
     let (Some(registered), Lock::Replicating) = (file.did, copy.lock) else { return };
-    let of_rule_a = world.rule_a.map(usize::from) == Some(rse);
+    let of_first_copy_rule = world.first_copy_rule.map(usize::from) == Some(rse);
     let on_site = matches!(file.replica, Replica::Available | Replica::Doomed)
         && file.disk.is_some_and(|delivery| is_registered(file, file.content(delivery)));
     // rule B reads from the first copy alone
     let elsewhere = (0..RSES).any(|from| {
         let source = &file.copies[from];
-        let allowed = of_rule_a || world.rule_a.map(usize::from) == Some(from);
+        let allowed = of_first_copy_rule || world.first_copy_rule.map(usize::from) == Some(from);
         from != rse && allowed && source.listed == Listed::Available && source.bytes == Bytes::Of(registered)
     });
-    if (on_site && of_rule_a) || elsewhere {
+    if (on_site && of_first_copy_rule) || elsewhere {
         out.fair_at(rse, "the conveyor copies", |file| {
             let copy = &mut file.copies[rse];
             (copy.listed, copy.lock, copy.bytes) = (Listed::Available, Lock::Ok, Bytes::Of(registered));

@@ -32,7 +32,7 @@ pub(crate) struct Row {
     /// A sentence with its place in `invalid/`.
     pub(crate) sentence: bool,
     /// Id of rule C.
-    pub(crate) rule_c: Option<u8>,
+    pub(crate) on_site_rule: Option<u8>,
     pub(crate) first_look: Option<FirstSeen>,
     pub(crate) evidence: bool,
     pub(crate) release_ordered: bool,
@@ -47,7 +47,7 @@ impl Row {
             trigger_pending: true,
             redelivered: false,
             sentence: false,
-            rule_c: None,
+            on_site_rule: None,
             first_look: None,
             evidence: false,
             release_ordered: false,
@@ -75,7 +75,7 @@ pub(crate) enum Replica {
 
 /// Rule C in Rucio, with its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum RuleC {
+pub(crate) enum OnSiteRule {
     None,
     Stands(u8),
     /// Its lifetime is over, the judge has not cleaned it yet.
@@ -204,8 +204,8 @@ pub(crate) struct File {
     // Rucio
     pub(crate) did: Option<Content>,
     pub(crate) replica: Replica,
-    pub(crate) rule_c: RuleC,
-    pub(crate) rule_b: bool,
+    pub(crate) on_site_rule: OnSiteRule,
+    pub(crate) further_copies_rule: bool,
     pub(crate) copies: [Copy; RSES],
     /// A request to end rule C that the client has given up on and Rucio may yet carry out.
     pub(crate) late_end: Option<u8>,
@@ -227,8 +227,8 @@ impl File {
             second: None,
             did: None,
             replica: Replica::None,
-            rule_c: RuleC::None,
-            rule_b: false,
+            on_site_rule: OnSiteRule::None,
+            further_copies_rule: false,
             copies: [Copy { listed: Listed::No, lock: Lock::None, bytes: Bytes::None }; RSES],
             late_end: None,
             destroyed: 0,
@@ -254,8 +254,9 @@ impl File {
     /// The end of rule C was asked for, and the on-site copy goes by that. A copy that Rucio has forgotten on disk goes
     /// only by a new decision.
     pub(crate) fn is_on_its_way_out(&self) -> bool {
-        let ended =
-            self.late_end.is_some() || matches!(self.rule_c, RuleC::Ended(_)) || self.replica == Replica::Doomed;
+        let ended = self.late_end.is_some()
+            || matches!(self.on_site_rule, OnSiteRule::Ended(_))
+            || self.replica == Replica::Doomed;
         ended || self.replica == Replica::BeingDeleted
     }
 
@@ -278,9 +279,9 @@ impl File {
 pub(crate) struct World<const N: usize> {
     pub(crate) files: [File; N],
     /// Rule A of the dataset in Rucio: the RSE it chose.
-    pub(crate) rule_a: Option<u8>,
+    pub(crate) first_copy_rule: Option<u8>,
     /// Rule A in the ledger.
-    pub(crate) rule_a_known: bool,
+    pub(crate) first_copy_rule_known: bool,
     /// Misfortunes still to come.
     pub(crate) misfortunes: u8,
 }

@@ -189,7 +189,7 @@ fn facts(site: &Site, account: &Account, delivery: &Delivery, row: Option<&FileR
         }),
         set_aside: Some(is_it(invalid(site, delivery))),
         trigger: Some(site.trigger_path(delivery).symlink_metadata().is_ok()),
-        protection: row.and_then(|row| row.rule_c.as_ref()).map(ended),
+        protection: row.and_then(|row| row.on_site_rule.as_ref()).map(ended),
         good_sites: Some([2, 3].iter().map(|number| u32::from(good(number))).sum()),
         destroyed_since: 0,
     }

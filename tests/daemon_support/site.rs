@@ -277,7 +277,10 @@ impl Site {
             let mut settled = true;
             for dataset in self.quiet_datasets() {
                 settled &= ledger.settlement(&dataset).await.is_ok_and(|known| known.settled_at.is_some());
-                settled &= ledger.resting(&dataset).await.is_ok_and(|rows| rows.iter().all(|row| row.rule_b.is_none()));
+                settled &= ledger
+                    .resting(&dataset)
+                    .await
+                    .is_ok_and(|rows| rows.iter().all(|row| row.further_copies_rule.is_none()));
             }
             ledger.close().await;
             let ends =

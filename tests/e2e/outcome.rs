@@ -178,23 +178,23 @@ async fn assert_rules_are_a_and_b(stack: &Stack, rucio: &Rucio, all: &[Delivery]
     }
     let offsite: BTreeSet<&str> = stack.offsite().map(|(rse, _)| rse).collect();
     for (dataset, files) in by_dataset {
-        let rule_a = only_rule(rucio.rules(dataset).await, dataset);
+        let first_copy_rule = only_rule(rucio.rules(dataset).await, dataset);
         assert_eq!(
-            (&rule_a["rse_expression"], &rule_a["grouping"]),
+            (&first_copy_rule["rse_expression"], &first_copy_rule["grouping"]),
             (&"OFFSITE".into(), &"DATASET".into()),
             "{dataset}"
         );
-        let locks_a: BTreeMap<String, String> = ok_locks(rucio, &rule_a).await;
+        let locks_a: BTreeMap<String, String> = ok_locks(rucio, &first_copy_rule).await;
         assert_eq!(locks_a.len(), files.len(), "rule A of {dataset} covers each file once");
         for delivery in files {
-            let rule_b = only_rule(rucio.rules(&delivery.lfn).await, &delivery.lfn);
+            let further_copies_rule = only_rule(rucio.rules(&delivery.lfn).await, &delivery.lfn);
             let first = locks_a[&delivery.lfn].as_str();
             assert_eq!(
-                rule_b["source_replica_expression"], first,
+                further_copies_rule["source_replica_expression"], first,
                 "{}: rule B copies from the first copy",
                 delivery.lfn
             );
-            let second = &ok_locks(rucio, &rule_b).await[&delivery.lfn];
+            let second = &ok_locks(rucio, &further_copies_rule).await[&delivery.lfn];
             assert_eq!(BTreeSet::from([first, second.as_str()]), offsite, "{}", delivery.lfn);
         }
     }

@@ -69,7 +69,7 @@ async fn a_rule_of_the_first_copies_that_somebody_ended_is_placed_again_and_file
     shift.until_available(&file.lfn, 1).await;
     let finisher = tokio::task::block_in_place(|| stack.without("conveyor-finisher"));
     wait_for_state(&shift.daemon, &file.lfn, "replicated").await;
-    let earlier = shift.daemon.rows().await[&file.lfn].rule_b.clone().unwrap();
+    let earlier = shift.daemon.rows().await[&file.lfn].further_copies_rule.clone().unwrap();
     let dataset = file.lfn[..file.lfn.rfind('/').unwrap()].to_owned();
     let first = until_rule(&mut shift, "the rule of first copies", &dataset, |_| true).await;
     // alive, it would take the end away before Rucio's judge comes
@@ -87,7 +87,7 @@ async fn a_rule_of_the_first_copies_that_somebody_ended_is_placed_again_and_file
     shift.until("the file is released", |shift| shift.daemon.states()[&file.lfn] == "released").await;
     // Rucio may have put the first copy where the further one was to come; another was asked for then, and the earlier rule
     // is for an operator to end
-    if shift.daemon.rows().await[&file.lfn].rule_b.as_ref() != Some(&earlier) {
+    if shift.daemon.rows().await[&file.lfn].further_copies_rule.as_ref() != Some(&earlier) {
         shift.rucio.change_rule(&earlier, &json!({ "lifetime": 0 })).await;
         let rucio = shift.rucio.clone();
         wait_for("the earlier rule is gone", PATIENCE, &mut shift.daemon, async || {

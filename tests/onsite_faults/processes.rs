@@ -70,7 +70,7 @@ async fn looks_again(site: Arc<Site>, stop_at: &str) {
     assert!(row.reason.as_deref().unwrap().contains("the storage has no such file"), "{row:#?}");
     daemon.until_said(&site, "the last look is too old to act upon").await;
     let ending =
-        |entry: &Entry| matches!(&entry.event, Event::RuleEnding { id, .. } if Some(id) == row.rule_c.as_ref());
+        |entry: &Entry| matches!(&entry.event, Event::RuleEnding { id, .. } if Some(id) == row.on_site_rule.as_ref());
     assert!(!site.rucio.history().iter().any(ending), "asked for on old evidence");
     assert!(site.storage(1).join(&file.path).exists());
     // the copy is brought back; the daemon's clock is the true one again
@@ -90,9 +90,9 @@ async fn a_daemon_that_stood_still_before_it_ended_a_files_own_rule_asks_again_w
     let daemon = Daemon::start(&site, &clock.environment(&stop));
     let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
     daemon.until_stopped(&site).await;
-    let own = site.row(&file).await.unwrap().rule_b_ending.unwrap();
+    let own = site.row(&file).await.unwrap().further_copies_rule_ending.unwrap();
     let ledger = Ledger::open_read_only(&site.state().join("ledger.db")).await.unwrap();
-    let of_dataset = ledger.settlement(&file.dataset()).await.unwrap().rule_s.unwrap();
+    let of_dataset = ledger.settlement(&file.dataset()).await.unwrap().settled_rule.unwrap();
     ledger.close().await;
     clock.set("+900s");
     site.set_clock_ahead(Duration::from_mins(15));

@@ -87,7 +87,7 @@ async fn every_release_and_every_rejection_is_on_record_with_what_justifies_it()
         assert!(copies.iter().all(|copy| copy["storage_digest"].is_array()), "{record:#}");
         let contents = &record["contents"];
         assert_eq!(contents["blake3"].as_str(), row.blake3.as_deref());
-        assert_eq!(record["rules"]["c"].as_str(), row.rule_c.as_deref());
+        assert_eq!(record["rules"]["c"].as_str(), row.on_site_rule.as_deref());
         assert!(record["rules"]["a"].is_string() && record["rules"]["b"].is_string(), "{record:#}");
         assert_eq!(record["identity"]["inode"], row.identity().inode);
         assert_eq!(record["account"], "ingest");

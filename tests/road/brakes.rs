@@ -320,7 +320,7 @@ async fn a_trigger_stays_and_releases_stop_when_no_rule_on_record_protects_its_f
     let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
     site.until_row(&lfn, |row| row.state == State::Registered && !row.trigger_pending).await;
     daemon.stop().await;
-    change_ledger(&site, "UPDATE files SET rule_c = NULL, trigger_pending = 1").await;
+    change_ledger(&site, "UPDATE files SET on_site_rule = NULL, trigger_pending = 1").await;
     site.trigger("a.fits.fz");
     let (daemon, metrics) = Metrics::start(&site);
     metrics.stopped(&site, "I1", "the on-site replica has no protecting rule on record").await;

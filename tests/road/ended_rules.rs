@@ -41,7 +41,7 @@ impl Somebody {
 }
 
 /// The rules for the first copies that were placed so far.
-fn rules_a(history: &[Entry]) -> Vec<String> {
+fn first_copy_rules(history: &[Entry]) -> Vec<String> {
     let placed = history.iter().filter_map(|entry| match &entry.event {
         Event::RulePlaced { id, rse_expression, .. } if rse_expression == "OFFSITE" => Some(id.clone()),
         _ => None,
@@ -59,7 +59,7 @@ async fn registered(site: &Site) -> String {
     site.rucio.faults().pause(Daemon::Conveyor);
     let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
     site.until_row(&lfn, |row| row.state == State::Registered && !row.trigger_pending).await;
-    site.rucio.until(|history| rules_a(history).len() == 1).await;
+    site.rucio.until(|history| first_copy_rules(history).len() == 1).await;
     lfn
 }
 
@@ -76,18 +76,18 @@ async fn an_end_that_somebody_gave_the_rule_of_a_file_before_it_was_registered_i
     }
     let daemon = site.start();
     let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
-    let rules_c = |history: &[Entry]| -> Vec<String> {
+    let on_site_rules = |history: &[Entry]| -> Vec<String> {
         let placed = history.iter().filter_map(|entry| match &entry.event {
             Event::RulePlaced { id, rse_expression, .. } if rse_expression == "STORAGE-1" => Some(id.clone()),
             _ => None,
         });
         placed.collect()
     };
-    site.rucio.until(|history| !rules_c(history).is_empty()).await;
-    let rule = rules_c(&site.rucio.history()).remove(0);
+    site.rucio.until(|history| !on_site_rules(history).is_empty()).await;
+    let rule = on_site_rules(&site.rucio.history()).remove(0);
     site.rucio.delete_rule(&rule);
     let row = site.until(&lfn, State::Registered).await;
-    assert_eq!(row.rule_c.as_ref(), Some(&rule));
+    assert_eq!(row.on_site_rule.as_ref(), Some(&rule));
     assert_eq!(sources(&site, None).rucio.rule(&rule).await.unwrap().expires_at, None);
     faults.resume(Daemon::Conveyor);
     site.until(&lfn, State::Released).await;
@@ -105,7 +105,7 @@ async fn a_rule_for_the_first_copies_that_somebody_ended_is_placed_anew() {
     let site = Site::new(DELETION_ON).await;
     let daemon = site.start();
     let lfn = registered(&site).await;
-    let rule = rules_a(&site.rucio.history()).remove(0);
+    let rule = first_copy_rules(&site.rucio.history()).remove(0);
     Somebody::at(&site).await.limits(&rule, 0, false).await;
     until_removed(&site, &rule).await;
     // a rule is doubted when its copies are overdue
@@ -114,7 +114,7 @@ async fn a_rule_for_the_first_copies_that_somebody_ended_is_placed_anew() {
     let daemon = site.start();
     site.rucio.faults().resume(Daemon::Conveyor);
     site.until(&lfn, State::Released).await;
-    assert_eq!(rules_a(&site.rucio.history()).len(), 2);
+    assert_eq!(first_copy_rules(&site.rucio.history()).len(), 2);
     daemon.stop().await;
 }
 
@@ -122,14 +122,14 @@ async fn a_rule_for_the_first_copies_that_somebody_ended_is_placed_anew() {
 async fn a_rule_for_the_further_copies_that_somebody_ended_before_its_copy_came_is_placed_anew() {
     let site = Site::with(DELETION_ON, |options| options.pace.conveyor = Duration::from_secs(1)).await;
     let (daemon, row) = with_first_copy_only(&site, "a.fits.fz").await;
-    let rule = row.rule_b.unwrap();
+    let rule = row.further_copies_rule.unwrap();
     Somebody::at(&site).await.limits(&rule, 0, false).await;
     until_removed(&site, &rule).await;
     // a rule is doubted when its copies are overdue
     daemon.stop().await;
     site.age(&row.lfn, Duration::from_mins(6)).await;
     let daemon = site.start();
-    site.until_row(&row.lfn, |row| row.rule_b.as_ref().is_some_and(|new| *new != rule)).await;
+    site.until_row(&row.lfn, |row| row.further_copies_rule.as_ref().is_some_and(|new| *new != rule)).await;
     site.rucio.faults().resume(Daemon::Conveyor);
     site.until(&row.lfn, State::Released).await;
     daemon.stop().await;
@@ -141,10 +141,10 @@ async fn an_on_site_copy_whose_rule_somebody_ended_without_purge_is_protected_ag
     let site = Site::new(DELETION_ON).await;
     let daemon = site.start();
     let lfn = registered(&site).await;
-    let rule = site.row(&lfn).await.unwrap().rule_c.unwrap();
+    let rule = site.row(&lfn).await.unwrap().on_site_rule.unwrap();
     Somebody::at(&site).await.limits(&rule, 0, false).await;
     until_removed(&site, &rule).await;
-    let row = site.until_row(&lfn, |row| row.rule_c.as_ref().is_some_and(|new| *new != rule)).await;
+    let row = site.until_row(&lfn, |row| row.on_site_rule.as_ref().is_some_and(|new| *new != rule)).await;
     assert_eq!(row.state, State::Registered);
     assert_on_site(&site, &row);
     site.rucio.faults().resume(Daemon::Conveyor);
@@ -160,7 +160,8 @@ async fn a_proven_copy_whose_rule_somebody_ended_or_limited_is_no_evidence_any_m
         let daemon = site.start();
         let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
         let row = site.until_row(&lfn, |row| row.first_look.is_some()).await;
-        let rule = if first { rules_a(&site.rucio.history()).remove(0) } else { row.rule_b.unwrap() };
+        let rule =
+            if first { first_copy_rules(&site.rucio.history()).remove(0) } else { row.further_copies_rule.unwrap() };
         Somebody::at(&site).await.limits(&rule, lifetime, false).await;
         let row = site.until(&lfn, State::Held).await;
         assert_eq!(row.reason_code.as_deref(), Some("evidence"));
@@ -177,7 +178,7 @@ async fn a_limit_on_the_rule_of_the_on_site_copy_changes_nothing_for_a_file_that
     let site = Site::new(DELETION_ON).await;
     let daemon = site.start();
     let lfn = registered(&site).await;
-    let rule = site.row(&lfn).await.unwrap().rule_c.unwrap();
+    let rule = site.row(&lfn).await.unwrap().on_site_rule.unwrap();
     Somebody::at(&site).await.limits(&rule, 3600, false).await;
     site.rucio.faults().resume(Daemon::Conveyor);
     site.until(&lfn, State::Released).await;
@@ -191,7 +192,7 @@ async fn a_file_that_somebody_had_rucio_delete_before_it_had_copies_is_held_as_v
     let site = Site::new(DELETION_ON).await;
     let daemon = site.start();
     let lfn = registered(&site).await;
-    let rule = site.row(&lfn).await.unwrap().rule_c.unwrap();
+    let rule = site.row(&lfn).await.unwrap().on_site_rule.unwrap();
     Somebody::at(&site).await.limits(&rule, 0, true).await;
     let gone = |event: &Event| matches!(event, Event::FileDeleted { did, .. } if did.name == lfn);
     site.rucio.until(|history| history.iter().any(|entry| gone(&entry.event))).await;
@@ -211,7 +212,7 @@ async fn until_protected(site: &Site, lfn: &str) -> FileRow {
     let begun = std::time::Instant::now();
     loop {
         let row = site.row(lfn).await.unwrap();
-        if rucio.rule(row.rule_c.as_ref().unwrap()).await.is_ok_and(|rule| rule.expires_at.is_none()) {
+        if rucio.rule(row.on_site_rule.as_ref().unwrap()).await.is_ok_and(|rule| rule.expires_at.is_none()) {
             return row;
         }
         assert!(begun.elapsed() < Duration::from_secs(20), "nothing protects it: {row:#?}");
@@ -228,9 +229,9 @@ async fn a_held_file_whose_rule_somebody_ended_or_limited_is_protected_again_and
         let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
         let row = site.until_row(&lfn, |row| row.first_look.is_some()).await;
         let somebody = Somebody::at(&site).await;
-        somebody.limits(&rules_a(&site.rucio.history()).remove(0), 3600, false).await;
+        somebody.limits(&first_copy_rules(&site.rucio.history()).remove(0), 3600, false).await;
         let held = site.until(&lfn, State::Held).await;
-        let rule = row.rule_c.unwrap();
+        let rule = row.on_site_rule.unwrap();
         somebody.limits(&rule, lifetime, purge).await;
         if lifetime == 0 {
             until_removed(&site, &rule).await;
@@ -263,7 +264,7 @@ async fn somebody_elses_end_of_the_rule_is_no_release_that_was_begun_and_passes_
     for (lifetime, purge) in [(3600, true), (0, false)] {
         let site = Site::new(DELETION_ON).await;
         let (daemon, row) = decided_and_braked(&site).await;
-        let rule = row.rule_c.unwrap();
+        let rule = row.on_site_rule.unwrap();
         Somebody::at(&site).await.limits(&rule, lifetime, purge).await;
         if lifetime == 0 {
             until_removed(&site, &rule).await;

@@ -120,7 +120,7 @@ async fn a_released_file_that_comes_back_goes_the_road_again_without_a_second_ru
     let first = site.until(&lfn, State::Released).await;
     site.deliver("a.fits.fz", &content);
     let again = site.until_row(&lfn, |row| row.state == State::Released && row.delivery > 1).await;
-    assert_eq!(again.rule_b, first.rule_b);
+    assert_eq!(again.further_copies_rule, first.further_copies_rule);
     assert!(!site.path("a.fits.fz").exists() && !site.has_trigger("a.fits.fz"));
     daemon.stop().await;
 }
@@ -163,11 +163,11 @@ async fn a_file_that_had_left_and_was_held_for_another_in_its_place_counts_as_re
     let too_early = ledger.retry(&row, &operator, UnderItsName::Another).await.unwrap();
     assert_eq!(too_early, Retried::No(NoWayBack::Released));
     // its copies are held as those of a released file
-    let old = row.rule_b.clone().unwrap();
+    let old = row.further_copies_rule.clone().unwrap();
     daemon.stop().await;
     removed(&sources(&site, None).rucio, &old).await;
     let daemon = site.start();
-    site.until_row(&lfn, |row| row.rule_b.as_ref().is_some_and(|new| *new != old)).await;
+    site.until_row(&lfn, |row| row.further_copies_rule.as_ref().is_some_and(|new| *new != old)).await;
     fs::remove_file(site.path("a.fits.fz")).unwrap();
     let retried = ledger.retry(&row, &operator, UnderItsName::Nothing).await.unwrap();
     assert_eq!(retried, Retried::BackTo(State::Released));

@@ -54,7 +54,7 @@ async fn events(site: &Site, row: &FileRow, kind: &str) -> usize {
 async fn a_file_whose_rule_lost_its_end_after_the_release_was_ordered_is_released_all_the_same() {
     let site = Site::new(DELETION_ON).await;
     let (daemon, row) = ordered(&site, Daemon::Judge).await;
-    sources(&site, None).rucio.keep_rule(row.rule_c.as_ref().unwrap()).await.unwrap();
+    sources(&site, None).rucio.keep_rule(row.on_site_rule.as_ref().unwrap()).await.unwrap();
     site.rucio.faults().resume(Daemon::Judge);
     daemon.stop().await;
     site.age_order(&row.lfn, LONG).await;
@@ -71,7 +71,7 @@ async fn a_file_whose_rule_was_given_another_end_after_the_release_was_ordered_i
     for (lifetime, purge) in [(3600, true), (0, false)] {
         let site = Site::new(DELETION_ON).await;
         let (daemon, row) = ordered(&site, Daemon::Judge).await;
-        Somebody::at(&site).await.limits(row.rule_c.as_ref().unwrap(), lifetime, purge).await;
+        Somebody::at(&site).await.limits(row.on_site_rule.as_ref().unwrap(), lifetime, purge).await;
         daemon.stop().await;
         site.age_order(&row.lfn, LONG).await;
         let daemon = site.start();
@@ -89,7 +89,7 @@ async fn an_ordered_release_waits_for_a_cleaner_or_a_reaper_that_is_slow_and_beg
         let site = Site::new(DELETION_ON).await;
         let (daemon, row) = ordered(&site, slow).await;
         if slow == Daemon::Reaper {
-            until_removed(&site, row.rule_c.as_ref().unwrap()).await;
+            until_removed(&site, row.on_site_rule.as_ref().unwrap()).await;
         }
         daemon.stop().await;
         site.age_order(&row.lfn, LONG).await;
@@ -111,13 +111,13 @@ async fn an_ordered_release_waits_for_a_cleaner_or_a_reaper_that_is_slow_and_beg
 async fn a_file_whose_rule_somebody_ended_without_purge_right_before_its_release_is_released() {
     let site = Site::new(&seldom_listed()).await;
     let (daemon, row) = confirmed(&site).await;
-    let rule = row.rule_c.unwrap();
+    let rule = row.on_site_rule.unwrap();
     Somebody::at(&site).await.limits(&rule, 0, false).await;
     until_removed(&site, &rule).await;
     lift(&site);
     let row = site.until(&row.lfn, State::Released).await;
-    assert_ne!(row.rule_c.as_ref(), Some(&rule));
-    assert_eq!(events(&site, &row, "rule-c-replaced").await, 1);
+    assert_ne!(row.on_site_rule.as_ref(), Some(&rule));
+    assert_eq!(events(&site, &row, "on-site-rule-replaced").await, 1);
     assert!(!site.path("a.fits.fz").exists());
     daemon.stop().await;
 }
@@ -129,7 +129,7 @@ async fn an_end_that_was_taken_for_ours_and_deletes_nothing_is_asked_for_again()
     let (daemon, row) = decided_and_braked(&site).await;
     daemon.stop().await;
     change_ledger(&site, "UPDATE files SET release_announced_at = 1, next_attempt = 0").await;
-    let rule = row.rule_c.unwrap();
+    let rule = row.on_site_rule.unwrap();
     Somebody::at(&site).await.limits(&rule, 0, false).await;
     until_removed(&site, &rule).await;
     lift(&site);
@@ -139,7 +139,7 @@ async fn an_end_that_was_taken_for_ours_and_deletes_nothing_is_asked_for_again()
     site.age_order(&row.lfn, LONG).await;
     let daemon = site.start();
     let row = site.until(&row.lfn, State::Released).await;
-    assert_ne!(row.rule_c, Some(rule));
+    assert_ne!(row.on_site_rule, Some(rule));
     daemon.stop().await;
 }
 
@@ -153,7 +153,7 @@ async fn a_file_that_is_delivered_again_while_its_ended_rule_is_asked_about_lose
     let faults = site.rucio.faults();
     faults.pause(Daemon::Judge);
     faults.pause(Daemon::Reaper);
-    let rule = row.rule_c.clone().unwrap();
+    let rule = row.on_site_rule.clone().unwrap();
     Somebody::at(&site).await.limits(&rule, 0, true).await;
     let spoilt = || faults.spoilt().get(&Endpoint::Rule).copied().unwrap_or_default();
     faults.answer(Endpoint::Rule, 1, &Answer::Delay(Duration::from_secs(2)));
@@ -167,7 +167,7 @@ async fn a_file_that_is_delivered_again_while_its_ended_rule_is_asked_about_lose
     change_ledger(&site, "UPDATE files SET delivery = delivery + 1").await;
     site.until_row(&row.lfn, |row| row.release_ordered_at.is_some()).await;
     assert_eq!(site.rucio.requests()[&Endpoint::UpdateRule], asked, "its end was taken away");
-    assert_eq!(events(&site, &row, "rule-c-replaced").await, 0);
+    assert_eq!(events(&site, &row, "on-site-rule-replaced").await, 0);
     assert!(sources(&site, None).rucio.rule(&rule).await.unwrap().expires_at.is_some());
     assert_eq!(site.rucio.replicas(&Did::new("acada", &row.lfn)).get("STORAGE-1"), Some(&ReplicaState::Available));
     faults.resume(Daemon::Judge);

@@ -17,7 +17,7 @@ async fn a_suspended_rule_of_a_released_file_is_told_and_a_stuck_one_boosted() {
     let daemon = site.start();
     released(&site, &["a.fits.fz".to_owned()]).await;
     daemon.stop().await;
-    let rule = site.row(&lfn("a.fits.fz")).await.unwrap().rule_b.unwrap();
+    let rule = site.row(&lfn("a.fits.fz")).await.unwrap().further_copies_rule.unwrap();
     let rucio = sources(&site, None).rucio;
     for (suspended, told) in [
         (true, "dl0_ingest_rule_troubles_total{trouble=\"suspended\"} 1"),

@@ -125,7 +125,7 @@ async fn what_contradicts_itself_is_held_and_what_goes_is_left_to_go() {
     let mut rules = Vec::new();
     for name in names {
         let row = site.until_row(&lfn(name), |row| row.first_look.is_some() && !row.trigger_pending).await;
-        rules.push((name, row.rule_c.unwrap()));
+        rules.push((name, row.on_site_rule.unwrap()));
     }
     daemon.stop().await;
     fs::remove_file(site.path("gone")).unwrap();
@@ -157,7 +157,7 @@ async fn what_contradicts_itself_is_held_and_what_goes_is_left_to_go() {
     assert_eq!(site.row(&lfn("gone")).await.unwrap().reason_code.as_deref(), Some("vanished"));
     assert!(site.row(&lfn("departing")).await.is_none());
     let row = site.row(&lfn("sound")).await.unwrap();
-    assert_eq!(row.rule_c, Some(rule("sound")));
+    assert_eq!(row.on_site_rule, Some(rule("sound")));
     assert!(row.blake3.is_some() && row.metadata.is_some() && row.first_look.is_none());
 }
 
@@ -171,7 +171,7 @@ async fn a_file_that_somebody_gave_up_before_it_had_its_copies_is_taken_back_or_
     for name in ["given up", "removed"].map(|name| name.replace(' ', "-")) {
         let row = site.deliver(&name, &fixture("SUBARRAY"));
         let row = site.until_row(&row, |row| row.state == State::Registered && !row.trigger_pending).await;
-        rules.push(row.rule_c.unwrap());
+        rules.push(row.on_site_rule.unwrap());
     }
     daemon.stop().await;
     for daemon in [Daemon::Judge, Daemon::Reaper] {
@@ -206,7 +206,7 @@ async fn a_file_that_no_rule_protects_any_more_is_protected_again_before_anythin
     fs::write(site.path("unsound"), "no FITS file").unwrap();
     register_by_hand(&client, "unsound", b"no FITS file").await;
     site.rucio.faults().pause(Daemon::Reaper);
-    let old = before.rule_c.unwrap();
+    let old = before.on_site_rule.unwrap();
     client.end_rule(&old, || true).await.unwrap();
     let removed = |event: &Event| matches!(event, Event::RuleRemoved { id, .. } if *id == old);
     site.rucio.until(|history| history.iter().any(|entry| removed(&entry.event))).await;
@@ -215,14 +215,14 @@ async fn a_file_that_no_rule_protects_any_more_is_protected_again_before_anythin
     let expected = [(bare.clone(), "verified".to_owned()), (unsound.clone(), "held".to_owned())];
     assert_eq!(rebuild(&site).await.unwrap(), expected.into());
     let row = site.row(&bare).await.unwrap();
-    assert!(row.rule_c.is_none() && row.first_look.is_none(), "{row:#?}");
+    assert!(row.on_site_rule.is_none() && row.first_look.is_none(), "{row:#?}");
     let row = site.row(&unsound).await.unwrap();
     assert_eq!(row.reason_code.as_deref(), Some("unprotected"));
     assert!(row.reason.unwrap().contains("no rule of ours protects it, and it would be rejected today"));
     let daemon = site.start();
     // whatever state it is seen in next, a rule without an end stands
     let row = site.until_row(&bare, |row| row.state != State::Verified).await;
-    let rule = client.rule(row.rule_c.as_ref().unwrap()).await.unwrap();
+    let rule = client.rule(row.on_site_rule.as_ref().unwrap()).await.unwrap();
     assert!(rule.id != old && rule.expires_at.is_none() && rule.rse_expression == "STORAGE-1", "{rule:#?}");
     site.rucio.faults().resume(Daemon::Reaper);
     site.until(&bare, State::Confirmed).await;
@@ -258,11 +258,11 @@ async fn a_file_whose_rule_somebody_gave_an_end_is_in_custody_again_and_keeps_it
     let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
     let row = site.until_row(&lfn, |row| row.state == State::Registered && !row.trigger_pending).await;
     daemon.stop().await;
-    let rule = row.rule_c.unwrap();
+    let rule = row.on_site_rule.unwrap();
     site.rucio.delete_rule(&rule);
     lose_ledger(&site);
     assert_eq!(rebuild(&site).await.unwrap(), [(lfn.clone(), "registered".to_owned())].into());
-    assert_eq!(site.row(&lfn).await.unwrap().rule_c, Some(rule.clone()));
+    assert_eq!(site.row(&lfn).await.unwrap().on_site_rule, Some(rule.clone()));
     site.rucio.faults().resume(Daemon::Conveyor);
     let daemon = site.start();
     site.until(&lfn, State::Confirmed).await;

@@ -161,7 +161,7 @@ async fn what_is_wrong_in_rucio_or_in_the_ledger_is_named() {
         site.rucio.faults().pause(daemon);
     }
     let ended = site.row(&lfn("ended")).await.unwrap();
-    sources.rucio.end_rule(&ended.rule_c.unwrap(), || true).await.unwrap();
+    sources.rucio.end_rule(&ended.on_site_rule.unwrap(), || true).await.unwrap();
     change_ledger(&site, "UPDATE files SET adler32 = '00000001' WHERE lfn LIKE '%/checksum'").await;
     change_ledger(&site, "UPDATE files SET state = 'released' WHERE lfn LIKE '%/released'").await;
     let unannounced = Lfn::try_from(lfn("unannounced").as_str()).unwrap();

@@ -46,32 +46,32 @@ pub(crate) async fn removed(rucio: &Client, rule: &str) {
     }
 }
 
-async fn rule_a(rucio: &Client) -> Rule {
+async fn first_copy_rule(rucio: &Client) -> Rule {
     rucio.did_rules(&Did::new("acada", format!("/{DAY}"))).await.unwrap().remove(0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_of_the_further_copies_that_was_removed_is_placed_again() {
     let (site, row, rucio) = replicated().await;
-    let old = row.rule_b.unwrap();
+    let old = row.further_copies_rule.unwrap();
     removed(&rucio, &old).await;
     let daemon = site.start();
     let row = site.until(&row.lfn, State::Confirmed).await;
-    let new = row.rule_b.clone().unwrap();
+    let new = row.further_copies_rule.clone().unwrap();
     assert_ne!(new, old);
     assert_eq!(rucio.rule(&new).await.unwrap().expires_at, None);
-    assert!(site.events(&row).await.iter().any(|event| event.kind == "rule-b-replaced"));
+    assert!(site.events(&row).await.iter().any(|event| event.kind == "further-copies-rule-replaced"));
     daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_of_the_first_copies_that_was_removed_is_placed_again() {
     let (site, row, rucio) = replicated().await;
-    let old = rule_a(&rucio).await.id;
+    let old = first_copy_rule(&rucio).await.id;
     removed(&rucio, &old).await;
     let daemon = site.start();
     site.until(&row.lfn, State::Confirmed).await;
-    let new = rule_a(&rucio).await;
+    let new = first_copy_rule(&rucio).await;
     assert_ne!(new.id, old);
     daemon.stop().await;
 }
@@ -80,12 +80,12 @@ async fn a_rule_of_the_first_copies_that_was_removed_is_placed_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_of_the_first_copies_that_cannot_be_placed_again_at_once_is_placed_later() {
     let (site, row, rucio) = replicated().await;
-    removed(&rucio, &rule_a(&rucio).await.id).await;
+    removed(&rucio, &first_copy_rule(&rucio).await.id).await;
     let full = Answer::Refuse { status: 409, class: "InsufficientAccountLimit", message: "there is no more quota" };
     site.rucio.faults().answer(Endpoint::AddRules, 2, &full);
     let daemon = site.start();
     site.until(&row.lfn, State::Confirmed).await;
-    assert_eq!(rule_a(&rucio).await.expires_at, None);
+    assert_eq!(first_copy_rule(&rucio).await.expires_at, None);
     daemon.stop().await;
 }
 
@@ -97,7 +97,7 @@ async fn a_rule_of_the_further_copies_that_cannot_be_placed_again_keeps_no_other
     let lfns = [NAME, "b.fits.fz"].map(|name| site.deliver(name, &fixture("SUBARRAY")));
     let mut rules = Vec::new();
     for lfn in &lfns {
-        rules.extend(site.until_row(lfn, |row| row.first_look.is_some()).await.rule_b);
+        rules.extend(site.until_row(lfn, |row| row.first_look.is_some()).await.further_copies_rule);
     }
     daemon.stop().await;
     for lfn in &lfns {
@@ -115,12 +115,12 @@ async fn a_rule_of_the_further_copies_that_cannot_be_placed_again_keeps_no_other
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_of_the_first_copies_that_the_ledger_does_not_know_is_found() {
     let (site, row, rucio) = replicated().await;
-    let rule = rule_a(&rucio).await.id;
-    change_ledger(&site, "UPDATE collections SET rule_a = NULL WHERE rule_a IS NOT NULL").await;
+    let rule = first_copy_rule(&rucio).await.id;
+    change_ledger(&site, "UPDATE collections SET first_copy_rule = NULL WHERE first_copy_rule IS NOT NULL").await;
     let daemon = site.start();
     site.until(&row.lfn, State::Confirmed).await;
-    assert_eq!(rule_a(&rucio).await.id, rule);
-    assert_eq!(site.operate().await.rule_a(&row.dataset_did()).await.unwrap(), Some(rule));
+    assert_eq!(first_copy_rule(&rucio).await.id, rule);
+    assert_eq!(site.operate().await.first_copy_rule(&row.dataset_did()).await.unwrap(), Some(rule));
     daemon.stop().await;
 }
 
@@ -136,12 +136,12 @@ async fn a_rule_of_the_first_copies_that_comes_back_where_the_further_copy_lies_
     let mut changed_places = 0;
     for seed in 0..4 {
         let (site, row, rucio) = replicated_with(|options| options.seed = seed).await;
-        let (old_a, old_b) = (rule_a(&rucio).await.id, row.rule_b.clone().unwrap());
+        let (old_a, old_b) = (first_copy_rule(&rucio).await.id, row.further_copies_rule.clone().unwrap());
         let before = held_at(&rucio, &old_a, &row).await;
         removed(&rucio, &old_a).await;
         let daemon = site.start();
         let row = site.until(&row.lfn, State::Confirmed).await;
-        let (a, b) = (rule_a(&rucio).await.id, row.rule_b.clone().unwrap());
+        let (a, b) = (first_copy_rule(&rucio).await.id, row.further_copies_rule.clone().unwrap());
         let (at_a, at_b) = (held_at(&rucio, &a, &row).await, held_at(&rucio, &b, &row).await);
         assert_ne!(at_a, at_b);
         if at_a != before {
@@ -157,7 +157,7 @@ async fn a_rule_of_the_first_copies_that_comes_back_where_the_further_copy_lies_
 #[tokio::test(flavor = "multi_thread")]
 async fn an_end_that_somebody_gave_a_rule_is_taken_away() {
     let (site, row, rucio) = replicated().await;
-    let rules = [rule_a(&rucio).await.id, row.rule_b.unwrap()];
+    let rules = [first_copy_rule(&rucio).await.id, row.further_copies_rule.unwrap()];
     for rule in &rules {
         site.rucio.delete_rule(rule);
         assert!(rucio.rule(rule).await.unwrap().expires_at.is_some());
@@ -173,7 +173,7 @@ async fn an_end_that_somebody_gave_a_rule_is_taken_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_with_a_suspended_rule_waits_and_is_not_held() {
     let (site, row, _) = replicated().await;
-    let rule = row.rule_b.unwrap();
+    let rule = row.further_copies_rule.unwrap();
     site.rucio.suspend_rule(&rule, true);
     let daemon = site.start();
     let waiting = site
@@ -196,15 +196,15 @@ async fn an_on_site_copy_whose_rule_was_deleted_is_protected_again_before_the_re
     let lfns = [site.deliver(NAME, &fixture("SUBARRAY")), site.deliver("b.fits.fz", &fixture("SUBARRAY"))];
     let mut rules = Vec::new();
     for lfn in &lfns {
-        let row = site.until_row(lfn, |row| row.state == State::Registered && row.rule_c.is_some()).await;
-        rules.push(row.rule_c.unwrap());
+        let row = site.until_row(lfn, |row| row.state == State::Registered && row.on_site_rule.is_some()).await;
+        rules.push(row.on_site_rule.unwrap());
     }
     let rucio = sources(&site, None).rucio;
     // one ends in an hour, the other is gone, and its replica is the reaper's as soon as that looks
     site.rucio.faults().pause(RucioDaemon::Reaper);
     site.rucio.delete_rule(&rules[0]);
     rucio.end_rule(&rules[1], || true).await.unwrap();
-    let row = site.until_row(&lfns[1], |row| row.rule_c.as_ref() != Some(&rules[1])).await;
+    let row = site.until_row(&lfns[1], |row| row.on_site_rule.as_ref() != Some(&rules[1])).await;
     assert_eq!(row.state, State::Registered);
     let begun = std::time::Instant::now();
     while rucio.rule(&rules[0]).await.unwrap().expires_at.is_some() {
@@ -229,8 +229,8 @@ async fn an_on_site_copy_that_cannot_be_protected_again_leaves_no_other_unprotec
     let mut rules = Vec::new();
     for name in [NAME, "b.fits.fz"] {
         let lfn = site.deliver(name, &fixture("SUBARRAY"));
-        let row = site.until_row(&lfn, |row| row.state == State::Registered && row.rule_c.is_some()).await;
-        rules.push(row.rule_c.unwrap());
+        let row = site.until_row(&lfn, |row| row.state == State::Registered && row.on_site_rule.is_some()).await;
+        rules.push(row.on_site_rule.unwrap());
     }
     daemon.stop().await;
     let rucio = sources(&site, None).rucio;
@@ -257,10 +257,10 @@ async fn an_on_site_copy_that_rucio_is_deleting_is_held() {
     site.rucio.faults().pause(RucioDaemon::Conveyor);
     let daemon = site.start();
     let lfn = site.deliver(NAME, &fixture("SUBARRAY"));
-    let row = site.until_row(&lfn, |row| row.state == State::Registered && row.rule_c.is_some()).await;
+    let row = site.until_row(&lfn, |row| row.state == State::Registered && row.on_site_rule.is_some()).await;
     daemon.stop().await;
     let rucio = sources(&site, None).rucio;
-    removed(&rucio, &row.rule_c.unwrap()).await;
+    removed(&rucio, &row.on_site_rule.unwrap()).await;
     site.rucio.condemn(&Did::new("acada", lfn.as_str()), "STORAGE-1");
     let daemon = site.start();
     let row = site.until(&lfn, State::Held).await;
@@ -280,7 +280,7 @@ async fn an_on_site_copy_that_rucio_forgot_is_registered_anew_when_an_operator_s
     let did = Did::new("acada", lfn.as_str());
     site.rucio.faults().leave_file(&did);
     let rucio = sources(&site, None).rucio;
-    removed(&rucio, &row.rule_c.unwrap()).await;
+    removed(&rucio, &row.on_site_rule.unwrap()).await;
     site.rucio.condemn(&did, "STORAGE-1");
     let gone = |event: &Event| matches!(event, Event::ReplicaGone { rse, .. } if rse == "STORAGE-1");
     site.rucio.until(|history| history.iter().any(|entry| gone(&entry.event))).await;
@@ -306,7 +306,7 @@ async fn a_stuck_rule_is_boosted_and_its_files_go_on() {
     let rucio = sources(&site, None).rucio;
     let begun = std::time::Instant::now();
     while site.row(&lfn).await.is_none_or(|row| row.state < State::Registered)
-        || rule_a(&rucio).await.stuck_at.is_none()
+        || first_copy_rule(&rucio).await.stuck_at.is_none()
     {
         assert!(begun.elapsed() < Duration::from_secs(20));
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -94,7 +94,7 @@ async fn a_quiet_dataset_is_left_with_two_rules_and_again_after_a_late_file() {
     let first = site.until_settlement(&dataset(), |known| known.settled_at.is_some()).await;
     two_rules_hold(&site, &names).await;
     let row = site.row(&lfn(&names[0])).await.unwrap();
-    assert_eq!((row.rule_b.clone(), row.rule_b_ending.clone()), (None, None));
+    assert_eq!((row.further_copies_rule.clone(), row.further_copies_rule_ending.clone()), (None, None));
     assert!(site.events(&row).await.iter().any(|event| event.kind == "settling"));
 
     let late = ["late.fits.fz".to_owned()];
@@ -102,7 +102,7 @@ async fn a_quiet_dataset_is_left_with_two_rules_and_again_after_a_late_file() {
     let row = site.row(&lfn(&late[0])).await.unwrap();
     assert!(row.last_evidence.unwrap().contains("crc32c"), "as much evidence as any other file");
     let again = site.until_settlement(&dataset(), |known| known.settled_at > first.settled_at).await;
-    assert_eq!(again.rule_s, first.rule_s);
+    assert_eq!(again.settled_rule, first.settled_rule);
     names.extend(late);
     two_rules_hold(&site, &names).await;
     daemon.stop().await;
@@ -114,7 +114,7 @@ async fn a_quiet_dataset_is_left_with_two_rules_and_again_after_a_late_file() {
     let settled: Vec<&Value> = records.iter().filter(|record| record["effect"] == "settle").collect();
     let counts: Vec<usize> = settled.iter().map(|record| record["files"].as_array().unwrap().len()).collect();
     assert_eq!(counts, [5, 1]);
-    assert_eq!(settled[0]["rules"]["s"], first.rule_s.unwrap().as_str());
+    assert_eq!(settled[0]["rules"]["s"], first.settled_rule.unwrap().as_str());
     // and all is well as an audit sees it
     let ledger = site.operate().await;
     let options =
@@ -182,7 +182,7 @@ async fn brakes_keep_all_rules_until_they_are_lifted() {
     let held = site
         .until_settlement(&dataset(), |known| known.unsettled.as_ref().is_some_and(|why| why.contains("ada")))
         .await;
-    assert_eq!((held.rule_s, held.settled_at), (None, None));
+    assert_eq!((held.settled_rule, held.settled_at), (None, None));
     daemon.stop().await;
     ledger.lift_hold(&Target::File(lfn(&names[0])), &ada).await.unwrap();
     forget_pause(&site).await;
@@ -238,11 +238,11 @@ async fn a_released_file_that_is_held_keeps_its_rules_and_counts_as_released_aga
     let held = lfn(&names[0]);
     site.deliver(&names[0], &fixture("MUON"));
     let row = site.until(&held, State::Held).await;
-    let old = row.rule_b.clone().unwrap();
+    let old = row.further_copies_rule.clone().unwrap();
     daemon.stop().await;
     removed(&rucio(&site), &old).await;
     let daemon = site.start();
-    site.until_row(&held, |row| row.rule_b.as_ref().is_some_and(|new| *new != old)).await;
+    site.until_row(&held, |row| row.further_copies_rule.as_ref().is_some_and(|new| *new != old)).await;
     let (good, said) = retry(&site, &held).await;
     assert!(!good && said.contains("what lies under its name now is another file"), "{said}");
     for name in [names[0].clone(), format!("{}.trigger", names[0])] {
@@ -268,7 +268,7 @@ async fn a_dataset_with_a_file_that_the_ledger_does_not_know_stays_as_it_is() {
     register_by_hand(&rucio(&site), "strange.fits.fz", b"from elsewhere").await;
     let known = site.until_settlement(&dataset(), |known| known.unsettled.is_some()).await;
     assert!(known.unsettled.unwrap().contains("strange.fits.fz"));
-    assert_eq!((known.rule_s, known.settled_at), (None, None));
+    assert_eq!((known.settled_rule, known.settled_at), (None, None));
     for name in &names {
         assert_eq!(rucio(&site).did_rules(&Did::new("acada", lfn(name))).await.unwrap().len(), 1);
     }
@@ -288,8 +288,8 @@ async fn a_rule_of_a_released_file_stays_and_releases_stop_when_the_evidence_of_
     let (daemon, metrics) = Metrics::start(&site);
     metrics.stopped(&site, "I2", "the evidence on record proves a copy at 0 sites of 2").await;
     for name in &names {
-        let row = site.until_row(&lfn(name), |row| row.rule_b.is_some()).await;
-        assert_eq!((row.state, &row.rule_b_ending), (State::Released, &None));
+        let row = site.until_row(&lfn(name), |row| row.further_copies_rule.is_some()).await;
+        assert_eq!((row.state, &row.further_copies_rule_ending), (State::Released, &None));
         let rules = rucio(&site).did_rules(&row.did()).await.unwrap();
         assert!(rules.len() == 1 && rules[0].expires_at.is_none(), "{rules:#?}");
     }

@@ -89,17 +89,17 @@ async fn copies_that_a_new_rule_for_the_first_ones_leaves_alone_get_another_rule
     }
     let daemon = site.start();
     let known = site
-        .until_settlement(&dataset(), |known| known.settled_at.is_some() && known.rule_s.as_ref() != Some(&s.id))
+        .until_settlement(&dataset(), |known| known.settled_at.is_some() && known.settled_rule.as_ref() != Some(&s.id))
         .await;
     all_copies_are_held(&site, &names).await;
     let rules = rucio(&site).did_rules(&dataset()).await.unwrap();
     assert_eq!(rules.len(), 3, "none was ended: {rules:#?}");
-    assert_ne!(place_of(&site, known.rule_s.as_ref().unwrap()).await, taken);
+    assert_ne!(place_of(&site, known.settled_rule.as_ref().unwrap()).await, taken);
     // and with a late file it is settled by the one of the two that holds its further copy
     let late = ["late.fits.fz".to_owned()];
     released(&site, &late).await;
     let again = site.until_settlement(&dataset(), |again| again.settled_at > known.settled_at).await;
-    assert_eq!(again.rule_s, known.rule_s);
+    assert_eq!(again.settled_rule, known.settled_rule);
     all_copies_are_held(&site, &[names, late.to_vec()].concat()).await;
     daemon.stop().await;
 }
@@ -187,7 +187,7 @@ async fn a_suspended_rule_of_a_settled_dataset_is_told_and_a_stuck_one_boosted()
     }
     two_rules_hold(&site, &names).await;
     let known = site.until_settlement(&dataset(), |known| known.settled_at.is_some()).await;
-    assert_eq!(known.rule_s.as_ref(), Some(s));
+    assert_eq!(known.settled_rule.as_ref(), Some(s));
     daemon.stop().await;
 }
 
@@ -223,17 +223,17 @@ async fn the_rules_of_released_files_are_placed_again_also_while_their_dataset_i
         let rucio = rucio(&site);
         let (first, second) = (site.row(&lfn(&names[0])).await.unwrap(), site.row(&lfn(&names[1])).await.unwrap());
         let a = rucio.did_rules(&dataset()).await.unwrap().remove(0).id;
-        for rule in [&a, first.rule_b.as_ref().unwrap()] {
+        for rule in [&a, first.further_copies_rule.as_ref().unwrap()] {
             removed(&rucio, rule).await;
         }
-        site.rucio.delete_rule(second.rule_b.as_ref().unwrap());
+        site.rucio.delete_rule(second.further_copies_rule.as_ref().unwrap());
         let daemon = site.start();
         for name in &names {
             until_held_twice(&site, &rucio, name).await;
         }
         let row = site.row(&first.lfn).await.unwrap();
         assert_eq!(row.state, State::Released);
-        assert_ne!(row.rule_b, first.rule_b);
+        assert_ne!(row.further_copies_rule, first.further_copies_rule);
         daemon.stop().await;
     }
 }
@@ -292,11 +292,11 @@ async fn a_released_file_that_rucio_forgot_keeps_no_other_dataset_from_being_wat
     for rse in ["STORAGE-2", "STORAGE-3"] {
         site.rucio.lose_copy(&Did::new("acada", newer[1].as_str()), rse).unwrap();
     }
-    let last = site.row(&newer[2]).await.unwrap().rule_b.unwrap();
+    let last = site.row(&newer[2]).await.unwrap().further_copies_rule.unwrap();
     removed(&rucio, &last).await;
     let daemon = site.start();
     until_held_twice(&site, &rucio, &names[0]).await;
-    site.until_row(&newer[2], |row| row.rule_b.as_ref().is_some_and(|new| *new != last)).await;
+    site.until_row(&newer[2], |row| row.further_copies_rule.as_ref().is_some_and(|new| *new != last)).await;
     let night = Did::new("acada", "/ctao/acada/dl0/LST/events/2026/01/02");
     let why = site.until_settlement(&night, |known| known.unsettled.is_some()).await.unsettled.unwrap();
     assert!(why.contains(&newer[1]), "{why}");
@@ -380,7 +380,7 @@ async fn a_late_file_that_rucio_forgot_does_not_hide_that_the_rule_of_its_settle
     released(&site, &late).await;
     daemon.stop().await;
     let rucio = rucio(&site);
-    removed(&rucio, &site.row(&lfn(&late[0])).await.unwrap().rule_b.unwrap()).await;
+    removed(&rucio, &site.row(&lfn(&late[0])).await.unwrap().further_copies_rule.unwrap()).await;
     for rse in ["STORAGE-2", "STORAGE-3"] {
         site.rucio.lose_copy(&Did::new("acada", lfn(&late[0])), rse).unwrap();
     }

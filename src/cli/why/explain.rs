@@ -170,7 +170,7 @@ fn operator(row: &FileRow, config: &Config, now: UnixMillis) -> Vec<String> {
         State::Registered | State::Replicated if long => {
             let mut lines =
                 vec!["look at the transfer in Rucio; a copy that does not come is Rucio's or the site's".to_owned()];
-            if let Some(rule) = &row.rule_b {
+            if let Some(rule) = &row.further_copies_rule {
                 lines.push(format!("see the rule of its second copy: rucio rule show {rule}"));
             }
             lines.push(show);

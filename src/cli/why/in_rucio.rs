@@ -30,8 +30,8 @@ pub(super) async fn ask(reader: &Reader, row: &FileRow) -> Result<Told, crate::l
     if !matches!(row.state, State::Registered | State::Replicated | State::Confirmed) {
         return Ok(Told::default());
     }
-    let rule_a = reader.ledger.rule_a(&row.dataset_did()).await?;
-    let rules = [("first copy", rule_a), ("further copies", row.rule_b.clone())];
+    let first_copy_rule = reader.ledger.first_copy_rule(&row.dataset_did()).await?;
+    let rules = [("first copy", first_copy_rule), ("further copies", row.further_copies_rule.clone())];
     let asked = async {
         let rucio = client(&reader.config).map_err(|error| error.to_string())?;
         let mut told = Told::default();

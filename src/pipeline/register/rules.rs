@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::ledger::FileRow;
 use crate::names::Did;
-use crate::pipeline::our_rules::{Standing, is_rule_c};
+use crate::pipeline::our_rules::{Standing, is_on_site_rule};
 use crate::pipeline::{Context, StageError, mend};
 use crate::rucio::{Grouping, Kind, NewRule};
 
@@ -67,7 +67,7 @@ enum Existing {
 async fn existing(context: &Context, did: &Did) -> Result<Existing, StageError> {
     let config = context.config();
     let rules = context.rucio.did_rules(did).await?;
-    Ok(match rules.into_iter().find(|rule| is_rule_c(&config, rule)) {
+    Ok(match rules.into_iter().find(|rule| is_on_site_rule(&config, rule)) {
         Some(rule) if rule.expires_at.is_none() => Existing::Permanent(rule.id),
         // we end rules at once
         Some(rule) if rule.ends_later() => {

@@ -12,7 +12,7 @@ use crate::rucio::{ReplicaQuery, ReplicaState};
 
 use super::super::announce::{Effect, ORDER, announce};
 use super::super::look::{UNTRUE_LIST, is_known, look};
-use super::super::on_site::{RuleC, delivered_again, on_disk, rule_c, unchanged_for};
+use super::super::on_site::{OnSiteRule, delivered_again, on_disk, on_site_rule, unchanged_for};
 use super::super::{Context, Stage, StageError, backoff, blocking, brakes, protection};
 use super::{SAID, at_once, freshness, give_up, order, overdue, permitted, too_old};
 
@@ -87,19 +87,19 @@ async fn resume(context: &Context, rows: Vec<FileRow>) -> Result<(), StageError>
 
 /// The file, if the end of its rule C is still to be asked for. What others did to that rule is no release.
 async fn undecided(context: &Context, row: FileRow) -> Result<Option<FileRow>, StageError> {
-    match rule_c(context, &row).await {
-        Ok(RuleC::GivenUp) => {
+    match on_site_rule(context, &row).await {
+        Ok(OnSiteRule::GivenUp) => {
             context.ledger.release_ordered(&row, EndOfRule::Found).await?;
             context.wait(&row, Duration::ZERO, "Rucio to delete the on-site copy").await?;
         }
-        Ok(RuleC::EndedByOthers) => match protection::restore(context, &row).await {
+        Ok(OnSiteRule::EndedByOthers) => match protection::restore(context, &row).await {
             Ok(()) => context.wait(&row, context.config().release.poll, protection::RESTORED).await?,
             Err(error) => context.set_back(&row, error).await?,
         },
         // it is taken up again as it is by then
-        Ok(RuleC::Moved) => {}
-        Ok(RuleC::Stands) if stays(context, &row).await? => {}
-        Ok(RuleC::Stands) => return Ok(Some(row)),
+        Ok(OnSiteRule::Moved) => {}
+        Ok(OnSiteRule::Stands) if stays(context, &row).await? => {}
+        Ok(OnSiteRule::Stands) => return Ok(Some(row)),
         Err(error) => context.set_back(&row, error).await?,
     }
     Ok(None)

@@ -10,7 +10,7 @@ use crate::custody::in_millis;
 use crate::ledger::{EndOfRule, FileRow, now};
 use crate::rucio::Rule;
 
-use super::super::our_rules::{find, is_rule_c};
+use super::super::our_rules::{find, is_on_site_rule};
 use super::super::{Context, StageError, backoff};
 
 /// How long an order is trusted, and Rucio's answer about its rule.
@@ -55,14 +55,16 @@ async fn wait(context: &Context, row: &FileRow, waits_for: &str) -> Result<(), S
 }
 
 async fn who_deletes(context: &Context, row: &FileRow) -> Result<Deletes, StageError> {
-    let on_record = match &row.rule_c {
+    let on_record = match &row.on_site_rule {
         Some(rule) => find(context, rule).await?,
         None => None,
     };
     // another may have been placed by a request that came late
     let rule = match on_record {
         Some(rule) => Some(rule),
-        None => context.rucio.did_rules(&row.did()).await?.into_iter().find(|rule| is_rule_c(&context.config(), rule)),
+        None => {
+            context.rucio.did_rules(&row.did()).await?.into_iter().find(|rule| is_on_site_rule(&context.config(), rule))
+        }
     };
     match rule {
         Some(rule) => Ok(with(rule)),

@@ -8,7 +8,7 @@ use crate::custody::UnixMillis;
 use crate::custody::settling::{Held, Unsettled};
 use crate::ledger::{Resting, now};
 use crate::names::Did;
-use crate::pipeline::our_rules::{is_rule_a, is_rule_b, is_rule_s};
+use crate::pipeline::our_rules::{is_first_copy_rule, is_further_copies_rule, is_settled_rule};
 use crate::pipeline::{Context, StageError, may_be_acted_upon};
 use crate::rucio::{Kind, Lock, LockState, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleState};
 
@@ -42,10 +42,10 @@ impl DatasetRules {
             Err(error) if error.kind() == Kind::NotFound => return Ok(Err(Unsettled(UNKNOWN.to_owned()))),
             Err(error) => return Err(error.into()),
         };
-        let Some(a) = rules.iter().find(|rule| is_rule_a(&config, rule)).cloned() else {
+        let Some(a) = rules.iter().find(|rule| is_first_copy_rule(&config, rule)).cloned() else {
             return Ok(Err(Unsettled("it has no permanent rule of ours for the first copies".to_owned())));
         };
-        let mut s: Vec<Rule> = rules.into_iter().filter(|rule| is_rule_s(&config, rule)).collect();
+        let mut s: Vec<Rule> = rules.into_iter().filter(|rule| is_settled_rule(&config, rule)).collect();
         s.sort_by_key(|rule| known != Some(rule.id.as_str()));
         Ok(Ok(Self { a, s, at }))
     }
@@ -131,7 +131,7 @@ impl Facts {
                 }),
                 replicas: listing.map(|listing| replicas(listing, &config.onsite_rse)).unwrap_or_default(),
                 first: first.get(&did).cloned().unwrap_or_default(),
-                own: file.rule_b.as_ref().map(|rule| own.get(rule).cloned().unwrap_or_default()),
+                own: file.further_copies_rule.as_ref().map(|rule| own.get(rule).cloned().unwrap_or_default()),
                 dataset: further.get(&did).cloned().unwrap_or_default(),
             }
         });
@@ -176,7 +176,7 @@ fn ok_places(locks: Vec<Lock>) -> Places {
 
 /// Where the files' own rules hold OK locks, by rule. A rule that is gone, ends, or has a lock that is not OK holds none.
 async fn own_places(context: &Context, files: &[Resting]) -> Result<HashMap<String, BTreeSet<String>>, StageError> {
-    let rules: Vec<String> = files.iter().filter_map(|file| file.rule_b.clone()).collect();
+    let rules: Vec<String> = files.iter().filter_map(|file| file.further_copies_rule.clone()).collect();
     let asked = stream::iter(rules.into_iter().map(|rule| own_place(context, rule)));
     asked.buffer_unordered(REQUESTS).try_collect().await
 }
@@ -188,7 +188,8 @@ async fn own_place(context: &Context, id: String) -> Result<(String, BTreeSet<St
         Err(error) => return Err(error.into()),
     };
     let locks = context.rucio.rule_locks(&id).await?;
-    let sound = is_rule_b(&context.config(), &rule) && locks.iter().all(|lock| lock.state == LockState::Ok);
+    let sound =
+        is_further_copies_rule(&context.config(), &rule) && locks.iter().all(|lock| lock.state == LockState::Ok);
     let held = if sound { locks.into_iter().map(|lock| lock.rse).collect() } else { BTreeSet::new() };
     Ok((id, held))
 }

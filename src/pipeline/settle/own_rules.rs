@@ -44,7 +44,7 @@ impl Lists {
             let survey = context.rucio.survey(&offsite.elsewhere_than(&own.first_rse)).await?;
             self.of_source.insert(own.first_rse.clone(), survey);
         }
-        Ok(self.of_source.get(&own.first_rse).is_some_and(|survey| survey.is_sound(&own.rule_b)))
+        Ok(self.of_source.get(&own.first_rse).is_some_and(|survey| survey.is_sound(&own.further_copies_rule)))
     }
 }
 
@@ -63,12 +63,12 @@ pub(super) enum OwnRules {
     },
 }
 
-/// Sees to it that rules A and B hold the released files of a dataset at two sites. `rule_a`: that of the dataset, which
+/// Sees to it that rules A and B hold the released files of a dataset at two sites. `first_copy_rule`: that of the dataset, which
 /// stands.
 pub(super) async fn mend(
     context: &Context,
     dataset: &Did,
-    rule_a: Option<&str>,
+    first_copy_rule: Option<&str>,
     lists: &mut Lists,
 ) -> Result<OwnRules, StageError> {
     let own = context.ledger.own_rules(dataset).await?;
@@ -76,7 +76,7 @@ pub(super) async fn mend(
         return Ok(OwnRules::None);
     }
     let offsite = lists.offsite(context).await?;
-    let first = first_copies(context, rule_a).await?;
+    let first = first_copies(context, first_copy_rule).await?;
     let mut again: BTreeMap<String, Vec<&OwnRule>> = BTreeMap::new();
     let mut doubtful = Vec::new();
     for file in &own {
@@ -87,9 +87,9 @@ pub(super) async fn mend(
         }
     }
     for file in in_turn(&doubtful) {
-        let standing = Standing::ask(context, &file.rule_b).await?;
-        mend::notice(context, "further copies", &file.rule_b, &file.lfn, standing);
-        if mend::is_gone(context, &file.rule_b, standing).await? {
+        let standing = Standing::ask(context, &file.further_copies_rule).await?;
+        mend::notice(context, "further copies", &file.further_copies_rule, &file.lfn, standing);
+        if mend::is_gone(context, &file.further_copies_rule, standing).await? {
             let source = first.get(&file.lfn).unwrap_or(&file.first_rse);
             again.entry(source.clone()).or_default().push(file);
         }
@@ -139,8 +139,8 @@ fn in_turn<'a>(doubtful: &[&'a OwnRule]) -> Vec<&'a OwnRule> {
 }
 
 /// The RSE at which rule A holds each file, by LFN.
-async fn first_copies(context: &Context, rule_a: Option<&str>) -> Result<HashMap<String, String>, StageError> {
-    let Some(rule) = rule_a else { return Ok(HashMap::new()) };
+async fn first_copies(context: &Context, first_copy_rule: Option<&str>) -> Result<HashMap<String, String>, StageError> {
+    let Some(rule) = first_copy_rule else { return Ok(HashMap::new()) };
     let locks = context.rucio.rule_locks(rule).await?;
     Ok(locks.into_iter().filter(|lock| lock.state == LockState::Ok).map(|lock| (lock.did.name, lock.rse)).collect())
 }
@@ -155,13 +155,13 @@ async fn misplaced(
 ) -> Result<Option<String>, StageError> {
     let Some(place) = first.get(&file.lfn).filter(|place| **place != file.first_rse) else { return Ok(None) };
     let did = Did::new(dataset.scope.clone(), file.lfn.clone());
-    let locks = context.rucio.rule_locks(&file.rule_b).await?;
+    let locks = context.rucio.rule_locks(&file.further_copies_rule).await?;
     let ok = locks.into_iter().filter(|lock| lock.did == did && lock.state == LockState::Ok).map(|lock| lock.rse);
     let held = Held {
         first: [(did.clone(), place.clone())].into(),
-        further: [((did.clone(), file.rule_b.clone()), ok.collect())].into(),
+        further: [((did.clone(), file.further_copies_rule.clone()), ok.collect())].into(),
     };
-    Ok(held.at_one_site(offsite, &did, &file.rule_b).map(str::to_owned))
+    Ok(held.at_one_site(offsite, &did, &file.further_copies_rule).map(str::to_owned))
 }
 
 #[cfg(test)]
@@ -175,7 +175,7 @@ mod tests {
                 id,
                 delivery: 1,
                 lfn: id.to_string(),
-                rule_b: id.to_string(),
+                further_copies_rule: id.to_string(),
                 first_rse: "A".to_owned(),
             })
             .collect();

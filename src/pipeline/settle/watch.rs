@@ -93,14 +93,14 @@ async fn look(context: &Context, known: &Watched, lists: &mut own_rules::Lists) 
         }
         Err(error) => return Err(error.into()),
     };
-    let a = standing(context, &rules, known.rule_a.as_deref()).await?;
-    match &known.rule_a {
-        Some(rule) => mend::rule_a(context, &dataset, rule, a).await?,
+    let a = standing(context, &rules, known.first_copy_rule.as_deref()).await?;
+    match &known.first_copy_rule {
+        Some(rule) => mend::first_copy_rule(context, &dataset, rule, a).await?,
         None => first_copies::place_rule(context, &dataset).await?,
     }
     let own = own_files(context, &dataset, lists).await;
-    let looked = match &known.rule_s {
-        Some(rule_s) => further(context, known, &rules, a, rule_s).await?,
+    let looked = match &known.settled_rule {
+        Some(settled_rule) => further(context, known, &rules, a, settled_rule).await?,
         None => None,
     };
     // what is wrong with one file keeps the dataset's own rules from nothing, and is told before anything better is
@@ -127,8 +127,8 @@ async fn own_files(
     dataset: &Did,
     lists: &mut own_rules::Lists,
 ) -> Result<(bool, Option<Unsettled>), StageError> {
-    let rule_a = context.ledger.rule_a(dataset).await?;
-    Ok(match own_rules::mend(context, dataset, rule_a.as_deref(), lists).await? {
+    let first_copy_rule = context.ledger.first_copy_rule(dataset).await?;
+    Ok(match own_rules::mend(context, dataset, first_copy_rule.as_deref(), lists).await? {
         OwnRules::None => (false, None),
         OwnRules::Stand => (true, None),
         OwnRules::Refused { lfn, error } => (true, Some(Unsettled(format!("{UNHELD} {lfn}: {error}")))),
@@ -141,11 +141,11 @@ async fn further(
     known: &Watched,
     rules: &[Rule],
     a: Standing,
-    rule_s: &str,
+    settled_rule: &str,
 ) -> Result<Option<Turn>, StageError> {
     let dataset = known.did();
-    let s = standing(context, rules, Some(rule_s)).await?;
-    let s_is_gone = mend::rule_s(context, &dataset, rule_s, s).await?;
+    let s = standing(context, rules, Some(settled_rule)).await?;
+    let s_is_gone = mend::settled_rule(context, &dataset, settled_rule, s).await?;
     let stand = a != Standing::Gone && !s_is_gone && known.settled_at.is_some();
     if stand && have_all_locks(context, known, rules).await? {
         return Ok(None);
@@ -164,7 +164,7 @@ async fn have_all_locks(context: &Context, known: &Watched, rules: &[Rule]) -> R
     let is_short = |rule: &Rule| {
         rule.locks_ok + rule.locks_replicating + rule.locks_stuck < files.saturating_mul(u64::from(rule.copies))
     };
-    let ids = [&known.rule_a, &known.rule_s];
+    let ids = [&known.first_copy_rule, &known.settled_rule];
     Ok(!rules.iter().any(|rule| ids.contains(&&Some(rule.id.clone())) && is_short(rule)))
 }
 
@@ -209,12 +209,12 @@ async fn tell(context: &Context, known: &Watched, end: Turn) -> Result<(), Stage
 pub(super) async fn hold_all(context: &Context, dataset: &Did) -> Result<Turn, StageError> {
     let config = context.config();
     let (own, files): (Vec<Resting>, Vec<Resting>) =
-        context.ledger.resting(dataset).await?.into_iter().partition(|file| file.rule_b.is_some());
+        context.ledger.resting(dataset).await?.into_iter().partition(|file| file.further_copies_rule.is_some());
     if files.is_empty() {
         return Ok(if own.is_empty() { Turn::Settled } else { Turn::Moved });
     }
     let copies = config.offsite.copies;
-    let known = context.ledger.settlement(dataset).await?.rule_s;
+    let known = context.ledger.settlement(dataset).await?.settled_rule;
     let rules = match DatasetRules::ask(context, dataset, known.as_deref()).await? {
         Ok(rules) => rules,
         Err(why) => return Ok(Turn::Stays(why)),
@@ -225,7 +225,7 @@ pub(super) async fn hold_all(context: &Context, dataset: &Did) -> Result<Turn, S
         let facts = Facts::of(context, dataset, &rules, Some(s), &files).await?;
         if all_held(&facts.files, copies, &sites) {
             if known.as_ref() != Some(&s.id) {
-                context.ledger.set_rule_s(dataset, &s.id).await?;
+                context.ledger.set_settled_rule(dataset, &s.id).await?;
             }
             return Ok(if own.is_empty() { Turn::Settled } else { Turn::Moved });
         }

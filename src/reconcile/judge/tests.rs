@@ -36,7 +36,7 @@ fn on_its_road(state: State) -> Facts {
         inode: DELIVERED.inode.cast_signed(),
         adler32: Some("0000abcd".to_owned()),
         blake3: None,
-        rule_c: None,
+        on_site_rule: None,
         release_ordered_at: None,
         invalid_path: None,
         proven: Proven(None),

@@ -37,9 +37,9 @@ fn row(state: State) -> FileRow {
         blake3: None,
         metadata: None,
         valid_fits_checksum: None,
-        rule_b: None,
-        rule_b_ending: None,
-        rule_c: None,
+        further_copies_rule: None,
+        further_copies_rule_ending: None,
+        on_site_rule: None,
         first_rse: None,
         first_look: None,
         last_evidence: None,
@@ -146,7 +146,7 @@ fn a_file_whose_copies_are_proven_once() {
 fn a_file_that_waits_long_for_proof() {
     let mut row = row(State::Replicated);
     row.state_since = NOW - 300 * MINUTE;
-    row.rule_b = Some("abc123".to_owned());
+    row.further_copies_rule = Some("abc123".to_owned());
     row.waits_for = Some("1 of 2 sites hold a proven copy; STORAGE-3: replica is COPYING".to_owned());
     assert_snapshot!(told(&row, &config("")), @"
     /ctao/acada/dl0/a.fits.fz
