@@ -17,13 +17,14 @@ use crate::audit_log::AuditLog;
 use crate::config::{self, Auth, Config};
 use crate::custody::State;
 use crate::datadir::DataDir;
+use crate::engine::{self, Context, Parts};
 use crate::ledger::Ledger;
 use crate::pipeline::confirm::Confirm;
 use crate::pipeline::register::Register;
 use crate::pipeline::release::{Departure, Release};
 use crate::pipeline::replicate::Replicate;
 use crate::pipeline::verify::Verify;
-use crate::pipeline::{self, Context, Parts, announce, brakes, intake, protection, redelivery, settle};
+use crate::pipeline::{intake, protection, redelivery, settle};
 use crate::telemetry::{self, Health, Metrics};
 use crate::{ledger, rucio, storage};
 
@@ -163,23 +164,23 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     ledger.hasten(State::Confirmed).await?;
     ledger.hasten(State::Releasing).await?;
 
-    if let Err(error) = announce::check(&context).await {
+    if let Err(error) = engine::check_audit_record(&context).await {
         tracing::error!("{error}");
     }
     signals::listen(&context, hangup, settings, reload).map_err(Error::Signals)?;
     let intake_context = context.clone();
     let intake = tokio::task::spawn_blocking(move || intake::run(&intake_context));
     let mut tasks = JoinSet::new();
-    tasks.spawn(pipeline::run(Verify::new(&context), context.clone()));
-    tasks.spawn(pipeline::run(Register, context.clone()));
-    tasks.spawn(pipeline::run(Replicate::default(), context.clone()));
-    tasks.spawn(pipeline::run(Confirm::default(), context.clone()));
-    tasks.spawn(pipeline::run(Release, context.clone()));
-    tasks.spawn(pipeline::run(Departure, context.clone()));
+    tasks.spawn(engine::run(Verify::new(&context), context.clone()));
+    tasks.spawn(engine::run(Register, context.clone()));
+    tasks.spawn(engine::run(Replicate::default(), context.clone()));
+    tasks.spawn(engine::run(Confirm::default(), context.clone()));
+    tasks.spawn(engine::run(Release, context.clone()));
+    tasks.spawn(engine::run(Departure, context.clone()));
     tasks.spawn(redelivery::run(context.clone()));
     tasks.spawn(settle::run(context.clone()));
     tasks.spawn(protection::run(context.clone()));
-    tasks.spawn(brakes::watch(context.clone()));
+    tasks.spawn(engine::watch_brakes(context.clone()));
     tasks.spawn(book_keeping::run(context.clone()));
     if let Some(listener) = listener {
         let (page, end) = (context.clone(), shutdown.clone());

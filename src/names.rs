@@ -76,6 +76,11 @@ pub enum NameError {
     TooShallow,
 }
 
+/// `<vo>/<scope>/invalid` and everything below it.
+pub fn is_invalid(path: &Path) -> bool {
+    path.components().nth(2).is_some_and(|component| component.as_os_str() == INVALID_DIRECTORY)
+}
+
 /// A logical file name: `/` plus the path relative to the data root, valid as a DID's name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]

@@ -4,8 +4,10 @@ pub mod brakes;
 mod copies;
 mod evidence;
 pub mod invariants;
+mod on_site;
 mod order;
 mod retry;
+mod rules;
 pub mod settling;
 mod state;
 
@@ -16,8 +18,10 @@ pub use evidence::{
     Availability, Contents, CopyFacts, CopyProof, Doubt, Evidence, FirstLook, LockFacts, StorageAnswer, StoragePolicy,
     sites_on_record,
 };
+pub use on_site::OnSiteFile;
 pub use order::{KeepReason, ReleaseOrder, is_fresh};
 pub use retry::{HeldFile, NoWayBack, UnderItsName};
+pub use rules::RuleStanding;
 pub use state::{IllegalMove, State};
 
 /// Milliseconds since 1970-01-01T00:00:00 UTC.

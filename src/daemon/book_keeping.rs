@@ -6,8 +6,8 @@ use futures_util::future::BoxFuture;
 use sd_notify::NotifyState;
 
 use crate::custody::State;
+use crate::engine::Context;
 use crate::ledger::{StateSummary, now};
-use crate::pipeline::Context;
 use crate::telemetry::http::{StateRow, StatusPage};
 
 /// Between two counts.

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::pipeline::Context;
-use crate::pipeline::offsite::{Offsite, no_site, on_site_matched};
+use crate::engine::Context;
 use crate::rucio::{self, Kind};
+use crate::rules::{Offsite, no_site, on_site_matched};
 
 /// Something a person must mend, in words: what, where, and the remedy.
 pub type Problem = String;

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use crate::config::{self, Config};
-use crate::pipeline::Context;
+use crate::engine::Context;
 
 use super::Reload;
 

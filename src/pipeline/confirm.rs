@@ -6,12 +6,9 @@ use tokio::sync::Mutex;
 
 use crate::config::Config;
 use crate::custody::{Doubt, Evidence, KeepReason, State, in_millis};
+use crate::engine::{Context, Pace, Stage, StageError};
 use crate::ledger::{FileRow, Postpone, now};
-
-use super::look::{look, remember_first};
-use super::on_site::can_still_be_copied;
-use super::read_back::{self, Unread};
-use super::{Context, Stage, StageError, backoff};
+use crate::look::{self, Unread};
 
 const UNREAD: &str = "not read back";
 const TURN: &str = "its turn to have its copies read back";
@@ -39,12 +36,12 @@ impl Stage for Confirm {
     }
 
     async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
-        let looks = look(context, &rows).await?;
+        let looks = look::off_site_copies(context, &rows).await?;
         let (mut waiting, mut sampled) = (Vec::new(), Vec::new());
         for (row, look) in rows.into_iter().zip(looks) {
             match look {
                 Ok(evidence) if seen(context, &row, &evidence, &mut waiting).await? => {
-                    if read_back::is_wanted(context, &row)? {
+                    if look::is_wanted(context, &row)? {
                         sampled.push((row, evidence));
                     } else {
                         confirmed(context, &row, &evidence).await?;
@@ -60,11 +57,7 @@ impl Stage for Confirm {
             _ if sampled.is_empty() => Ok(()),
             Ok(_reading) => read_back_each(context, sampled).await,
             Err(_) => {
-                let confirm = context.config().confirm;
-                let wait = |(row, _): (FileRow, Evidence)| {
-                    let delay = backoff::patient(row.state_since, confirm.poll, confirm.poll_max);
-                    Postpone { id: row.id, delay, waits_for: TURN.to_owned(), failed: false }
-                };
+                let wait = |(row, _): (FileRow, Evidence)| later(context, &row, TURN.to_owned());
                 Ok(context.ledger.postpone(&sampled.into_iter().map(wait).collect::<Vec<_>>()).await?)
             }
         }
@@ -74,28 +67,26 @@ impl Stage for Confirm {
 /// Once a storage does not deliver, the others of the sample wait: each would wait as long for nothing. Those that failed
 /// before come last, so that what is wrong with one file keeps no other from being read.
 async fn read_back_each(context: &Context, mut sampled: Vec<(FileRow, Evidence)>) -> Result<(), StageError> {
-    sampled.sort_by_key(|(row, _)| read_back::has_failed(row));
+    sampled.sort_by_key(|(row, _)| look::has_failed(row));
     let mut silent = false;
     for (row, evidence) in sampled {
         let read = if silent {
             Err(Doubt::Unknown("the storages, which did not deliver another file just now".to_owned()).into())
         } else {
-            read_back::read(context, &row, &evidence).await?
+            look::read(context, &row, &evidence).await?
         };
         match read {
             Ok(()) => {
-                context.troubles.is_over(&row.lfn, UNREAD);
+                context.memory.reported.is_over(&row.lfn, UNREAD);
                 confirmed(context, &row, &evidence).await?;
             }
             Err(Unread { doubt: Doubt::Contradiction(reason), .. }) => context.hold(&row, "evidence", &reason).await?,
             Err(Unread { doubt: Doubt::NotYet(reason) | Doubt::Unknown(reason), silent: now_silent }) => {
-                if !context.shutdown.is_cancelled() && context.troubles.is_news(&row.lfn, UNREAD) {
+                if !context.shutdown.is_cancelled() && context.memory.reported.is_news(&row.lfn, UNREAD) {
                     tracing::warn!(lfn = row.lfn, "the file waits to be confirmed, and is tried again: {reason}");
                 }
                 silent |= now_silent;
-                let config = context.config().confirm;
-                let delay = backoff::patient(row.state_since, config.poll, config.poll_max);
-                context.wait(&row, delay, &reason).await?;
+                context.wait_patiently(&row, Pace::of_copies(&context.config()), &reason).await?;
             }
         }
     }
@@ -111,16 +102,15 @@ async fn seen(
 ) -> Result<bool, StageError> {
     let config = context.config().confirm;
     let Some(first) = row.first_look()? else {
-        remember_first(context, row, evidence).await?;
+        context.remember_first_look(row, evidence).await?;
         tracing::info!(lfn = row.lfn, copies = evidence.copies().len(), "off-site copies proven, first look");
         return Ok(false);
     };
     match evidence.stands_since(&first, context.config().offsite.copies) {
         Ok(()) => {}
-        Err(KeepReason::SeenOnce { .. }) => return remember_first(context, row, evidence).await.map(|()| false),
+        Err(KeepReason::SeenOnce { .. }) => return context.remember_first_look(row, evidence).await.map(|()| false),
         Err(reason @ KeepReason::Undecided { .. }) => {
-            let delay = backoff::patient(row.state_since, config.poll, config.poll_max);
-            waiting.push(Postpone { id: row.id, delay, waits_for: reason.to_string(), failed: false });
+            waiting.push(later(context, row, reason.to_string()));
             return Ok(false);
         }
         Err(reason) => return context.hold(row, "evidence", &reason.to_string()).await.map(|()| false),
@@ -149,12 +139,15 @@ async fn unseen(context: &Context, row: &FileRow, doubt: Doubt, waiting: &mut Ve
         Doubt::NotYet(reason) if row.first_look.is_some() => {
             context.hold(row, "evidence", &format!("evidence that was complete is not any more: {reason}")).await
         }
-        Doubt::NotYet(_) if !can_still_be_copied(context, row).await? => Ok(()),
+        Doubt::NotYet(_) if !context.is_on_site(row, look::as_registered(context, row).await?).await? => Ok(()),
         Doubt::NotYet(waits_for) | Doubt::Unknown(waits_for) => {
-            let confirm = context.config().confirm;
-            let delay = backoff::patient(row.state_since, confirm.poll, confirm.poll_max);
-            waiting.push(Postpone { id: row.id, delay, waits_for, failed: false });
+            waiting.push(later(context, row, waits_for));
             Ok(())
         }
     }
+}
+
+fn later(context: &Context, row: &FileRow, waits_for: String) -> Postpone {
+    let delay = Pace::of_copies(&context.config()).after(row.state_since);
+    Postpone { id: row.id, delay, waits_for, failed: false }
 }

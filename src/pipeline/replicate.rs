@@ -1,35 +1,25 @@
-//! Registered → Replicated: rule A brings a dataset's files to one data centre; as soon as a file is there, rule B brings
-//! it from there to the others, so that the link from the mountain is crossed once.
+//! Registered → Replicated: the first-copy rule brings a dataset's files to one data centre; as soon as a file is there, its
+//! further-copies rule brings it from there to the others, so that the link from the mountain is crossed once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
-use std::time::Duration;
-
-use futures_util::stream::{self, StreamExt as _};
 
 use crate::config::Config;
 use crate::custody::{State, UnixMillis};
+use crate::engine::{Context, Pace, Stage, StageError};
 use crate::ledger::{FileRow, Postpone};
+use crate::look;
 use crate::names::Did;
-use crate::rucio::{Grouping, Kind, NewRule, ReplicaQuery, ReplicaState};
-
-use super::offsite::Offsite;
-use super::on_site::can_still_be_copied;
-use super::our_rules::{is_further_copies_rule, was_further_copies_rule};
-use super::{Context, Stage, StageError, backoff, first_copies};
+use crate::rucio::{ReplicaQuery, ReplicaState};
+use crate::rules::further_copies::{self, Ordered};
+use crate::rules::{Offsite, first_copy};
 
 /// Places the rules for the off-site copies.
 #[derive(Default)]
 pub struct Replicate {
-    /// Where rule A holds its lock for the files of a dataset: with grouping DATASET at one RSE.
+    /// Where the first-copy rule holds its lock for the files of a dataset: with grouping DATASET at one RSE.
     first_rse: Mutex<HashMap<Did, String>>,
 }
-
-/// Rucio's judge-cleaner looks about once a minute.
-const ENDING: Duration = Duration::from_secs(5);
-/// Questions under way at once.
-const QUESTIONS: usize = 8;
-const COMMENT_B: &str = "dl0-ingest: further off-site copies, from the first";
 
 impl Stage for Replicate {
     const NAME: &'static str = "replicate";
@@ -43,7 +33,7 @@ impl Stage for Replicate {
     async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
         let mut troubles = BTreeMap::new();
         for (dataset, oldest) in datasets(&rows) {
-            if let Some(trouble) = first_copies::ensure_rule(context, &dataset, oldest).await? {
+            if let Some(trouble) = first_copy::ensure(context, &dataset, oldest).await? {
                 troubles.insert(dataset, trouble);
             }
         }
@@ -55,18 +45,20 @@ impl Stage for Replicate {
             let present = copies.get(&row.did()).map(Vec::as_slice).unwrap_or_default();
             match self.source(context, &row, present).await? {
                 Some(source) => by_source.entry(source).or_default().push(row),
-                None if can_still_be_copied(context, &row).await? => waiting.push(row),
+                None if context.is_on_site(&row, look::as_registered(context, &row).await?).await? => waiting.push(row),
                 None => {}
             }
         }
         wait_for_copy(context, &waiting, &troubles).await?;
         for (source, rows) in by_source {
-            let placed = place_further_copies_rule(context, &offsite, &source, rows).await?;
-            if context.ledger.replicated(&placed).await? > 0 {
-                context.wake(State::Replicated);
-            }
-            for (row, source, rule) in &placed {
+            let ordered = further_copies::order(context, &offsite, &source, rows).await?;
+            for Ordered { row, source, rule } in &ordered {
                 tracing::debug!(lfn = row.lfn, source, rule_id = rule, "first copy arrived, further copies ordered");
+            }
+            let replicated: Vec<_> =
+                ordered.into_iter().map(|Ordered { row, source, rule }| (row, source, rule)).collect();
+            if context.ledger.replicated(&replicated).await? > 0 {
+                context.wake(State::Replicated);
             }
         }
         Ok(())
@@ -74,8 +66,8 @@ impl Stage for Replicate {
 }
 
 impl Replicate {
-    /// The RSE that has the copy of rule A. A copy that somebody else's rule brought somewhere is no source: rule B would
-    /// exclude that place, and with it the lock of ours that the evidence needs.
+    /// The RSE that has the copy of the first-copy rule. A copy that somebody else's rule brought somewhere is no source: the
+    /// further-copies rule would exclude that place, and with it the lock of ours that the evidence needs.
     async fn source(&self, context: &Context, row: &FileRow, present: &[String]) -> Result<Option<String>, StageError> {
         if present.is_empty() {
             return Ok(None);
@@ -115,12 +107,12 @@ async fn wait_for_copy(
     rows: &[FileRow],
     troubles: &BTreeMap<Did, String>,
 ) -> Result<(), StageError> {
-    let config = context.config().replicate;
+    let pace = Pace::of_first_copy(&context.config());
     let waiting: Vec<Postpone> = rows
         .iter()
         .map(|row| Postpone {
             id: row.id,
-            delay: backoff::patient(row.state_since, config.poll, config.poll_max),
+            delay: pace.after(row.state_since),
             waits_for: match troubles.get(&row.dataset_did()) {
                 Some(trouble) => format!("the first off-site copy; {trouble}"),
                 None => "the first off-site copy".to_owned(),
@@ -151,67 +143,4 @@ async fn copies(
             (listing.did, listing.states.into_iter().filter_map(there).collect())
         })
         .collect())
-}
-
-/// Rule B: one a file, so that none ever waits for a source it cannot have.
-pub(super) async fn place_further_copies_rule(
-    context: &Context,
-    offsite: &Offsite,
-    source: &str,
-    rows: Vec<FileRow>,
-) -> Result<Vec<(FileRow, String, String)>, StageError> {
-    let config = context.config();
-    let rule = |rows: &[FileRow]| NewRule {
-        dids: rows.iter().map(FileRow::did).collect(),
-        copies: config.offsite.copies.get() - 1,
-        rse_expression: offsite.elsewhere_than(source),
-        source_replica_expression: Some(source.to_owned()),
-        grouping: Grouping::None,
-        lifetime: None,
-        activity: config.rucio.rule_activity.clone(),
-        comment: Some(COMMENT_B.to_owned()),
-    };
-    match context.rucio.add_rules(&rule(&rows)).await {
-        Ok(ids) => return Ok(rows.into_iter().zip(ids).map(|(row, id)| (row, source.to_owned(), id)).collect()),
-        Err(error) if error.kind() == Kind::DuplicateRule => {}
-        Err(error) => return Err(error.into()),
-    }
-    // a stop came between placing rules and remembering them: find those that exist, place the others
-    let (mut placed, mut missing, mut trouble) = (Vec::new(), Vec::new(), None);
-    let asked = rows.into_iter().map(|row| async move { (context.rucio.did_rules(&row.did()).await, row) });
-    let mut asked = stream::iter(asked).buffered(QUESTIONS);
-    while let Some((rules, row)) = asked.next().await {
-        let rules = match rules {
-            Ok(rules) => rules,
-            Err(error) => {
-                trouble = Some(error);
-                break;
-            }
-        };
-        // with another source it is another rule
-        let elsewhere = offsite.elsewhere_than(source);
-        match rules.into_iter().find(|rule| was_further_copies_rule(&config, rule) && rule.rse_expression == elsewhere)
-        {
-            // placed for an earlier delivery; the dataset was settled since, and Rucio is about to remove it
-            Some(rule)
-                if !is_further_copies_rule(&config, &rule)
-                    || row.further_copies_rule_ending.as_ref() == Some(&rule.id) =>
-            {
-                context.wait(&row, ENDING, "the end of its earlier rule for the further copies").await?;
-            }
-            Some(rule) => placed.push((row, rule.source_replica_expression.unwrap_or_default(), rule.id)),
-            None => missing.push(row),
-        }
-    }
-    if !missing.is_empty() {
-        match context.rucio.add_rules(&rule(&missing)).await {
-            Ok(ids) => placed.extend(missing.into_iter().zip(ids).map(|(row, id)| (row, source.to_owned(), id))),
-            Err(error) => trouble = Some(error),
-        }
-    }
-    // what was found is remembered, or a large batch would never pass while some answers go wrong
-    match trouble {
-        Some(error) if placed.is_empty() => Err(error.into()),
-        _ => Ok(placed),
-    }
 }

@@ -1,6 +1,5 @@
 //! Discovered → Verified: one read of each file, and its verdict.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,13 +7,11 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
-use crate::custody::{Contents, FileIdentity, State, invariants};
-use crate::datadir::DataDir;
-use crate::fixity::{self, Report};
+use crate::custody::State;
+use crate::engine::{Context, STILL_WRITING, Stage, StageError, after_failures, blocking, set_aside};
+use crate::fixity::Report;
 use crate::ledger::{FileRow, Postpone, Verified};
-use crate::names::Lfn;
-
-use super::{Context, Stage, StageError, backoff, blocking, set_aside};
+use crate::reading::{Reading, contents, read_once};
 
 /// Small files share a transaction, for no longer than this.
 const COMMIT: Duration = Duration::from_secs(1);
@@ -22,20 +19,6 @@ const COMMIT: Duration = Duration::from_secs(1);
 /// Reads files and judges them.
 pub struct Verify {
     threads: Arc<Semaphore>,
-}
-
-/// What one reading gave.
-pub(crate) enum Reading {
-    /// The whole file was read, unchanged from begin to end.
-    Read(Box<Report>),
-    /// It is not the file that was delivered, or it changed meanwhile.
-    Changed(FileIdentity),
-    /// There is no file.
-    Missing,
-    /// It could not be read.
-    Failed(String),
-    /// Shutdown.
-    Cancelled,
 }
 
 impl Verify {
@@ -49,7 +32,7 @@ impl Verify {
 async fn read(context: Context, threads: Arc<Semaphore>, row: FileRow) -> Result<(FileRow, Reading), StageError> {
     let name = row.name()?;
     let permit = threads.acquire_owned().await;
-    let (data, options, expected) = (context.data.clone(), options(&context), row.identity());
+    let (data, options, expected) = (context.data.clone(), context.reading_options(), row.identity());
     let reading = blocking(move || {
         let _permit = permit;
         read_once(&data, &name, expected, &options)
@@ -130,7 +113,7 @@ async fn settle(context: &Context, row: &FileRow, reading: Reading) -> Result<Op
         Reading::Changed(found) => {
             tracing::debug!(lfn = row.lfn, "file changed since it was delivered, reading it again");
             let why = "it changed since it was delivered, somebody may still be writing it";
-            context.ledger.rediscovered(row, found, why, backoff::STILL_WRITING).await?;
+            context.ledger.rediscovered(row, found, why, STILL_WRITING).await?;
         }
         Reading::Missing => {
             trouble(context, row, "its data file is gone; it is taken when it comes back".to_owned()).await?;
@@ -150,7 +133,7 @@ async fn trouble(context: &Context, row: &FileRow, reason: String) -> Result<(),
 }
 
 async fn later(context: &Context, row: &FileRow, waits_for: String) -> Result<(), StageError> {
-    let delay = backoff::after_failures(&context.config().retry, row.attempts);
+    let delay = after_failures(&context.config().retry, row.attempts);
     Ok(context.ledger.postpone(&[Postpone { id: row.id, delay, waits_for, failed: true }]).await?)
 }
 
@@ -164,67 +147,4 @@ fn verified(row: FileRow, report: Report) -> Verified {
     let contents = contents(&report);
     let metadata = serde_json::Value::Object(report.metadata.unwrap_or_default()).to_string();
     Verified { row, contents, metadata, valid_fits_checksum: report.valid_fits_checksum }
-}
-
-/// What was read, in the ledger's form.
-pub(crate) fn contents(report: &Report) -> Contents {
-    Contents {
-        bytes: report.fixity.bytes,
-        adler32: report.fixity.adler32_hex(),
-        crc32c: report.fixity.crc32c_hex(),
-        blake3: report.fixity.blake3_hex(),
-        md5: report.fixity.md5_hex(),
-    }
-}
-
-/// The same, and not beyond shutdown.
-pub(super) fn options(context: &Context) -> fixity::Options {
-    fixity::Options { cancel: Some(Arc::clone(&context.cancel)), ..as_configured(&context.config()) }
-}
-
-/// How files are read, as the operator wants it.
-pub(crate) fn as_configured(config: &Config) -> fixity::Options {
-    let verify = config.verify;
-    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    fixity::Options {
-        depth: verify.depth,
-        // files that are read at the same time share the cores
-        decode_threads: NonZeroUsize::new(cores / verify.threads).or(Some(NonZeroUsize::MIN)),
-        md5: verify.md5,
-        require_checksum: verify.require_checksum,
-        accept_missing_metadata: !verify.reject_missing_metadata,
-        ..fixity::Options::default()
-    }
-}
-
-/// Reads a file once and makes sure that it was the same file all the time.
-pub(crate) fn read_once(data: &DataDir, name: &Lfn, expected: FileIdentity, options: &fixity::Options) -> Reading {
-    let path = name.relative();
-    let (file, opened) = match data.open(path) {
-        Ok(opened) => opened,
-        Err(error) if error.is_missing() => return Reading::Missing,
-        Err(error) => return Reading::Failed(error.to_string()),
-    };
-    if opened != expected {
-        return Reading::Changed(opened);
-    }
-    let report = match fixity::examine(&file, options) {
-        Ok(report) => report,
-        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Reading::Cancelled,
-        Err(error) => return Reading::Failed(format!("cannot read {}: {error}", data.absolute(path).display())),
-    };
-    // the open file and the name must both still be what was delivered
-    let after = DataDir::identity_of(&file, path).and_then(|open| Ok((open, data.identity(path)?)));
-    match after {
-        Ok((open, Some(named)))
-            if open == expected
-                && named == expected
-                && invariants::read_once(expected.bytes, report.fixity.bytes).is_ok() =>
-        {
-            Reading::Read(Box::new(report))
-        }
-        Ok((_, Some(named))) => Reading::Changed(named),
-        Ok((_, None)) => Reading::Missing,
-        Err(error) => Reading::Failed(error.to_string()),
-    }
 }

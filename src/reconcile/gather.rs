@@ -9,12 +9,12 @@ use crate::config::Config;
 use crate::custody::invariants::world::Protection;
 use crate::custody::{Copies, State, UnixMillis};
 use crate::datadir::{self, DataDir, identity};
+use crate::engine::blocking;
 use crate::ledger::OnRecord;
+use crate::names::is_invalid;
 use crate::names::{Did, Lfn, TRIGGER_SUFFIX};
-use crate::pipeline::blocking;
-use crate::pipeline::intake::is_invalid;
-use crate::pipeline::offsite::{Offsite, no_site, with_on_site};
 use crate::rucio::{Kind, ReplicaListing, ReplicaQuery, ReplicaState, Survey};
+use crate::rules::{Offsite, no_site, with_on_site};
 
 use super::judge::{Facts, OffSite, OnDisk, Replica};
 use super::{Error, Sources};

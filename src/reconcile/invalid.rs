@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::custody::State;
 use crate::datadir::{self, DataDir};
-use crate::pipeline::blocking;
-use crate::pipeline::set_aside::reason_path;
+use crate::engine::blocking;
+use crate::engine::set_aside::reason_path;
 
 use super::finding::{Code, Finding};
 use super::{Error, Sources};

@@ -19,10 +19,10 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::custody::{FileIdentity, in_millis};
 use crate::datadir::{self, DataDir};
+use crate::engine::blocking;
 use crate::ledger::{self, Ledger, now};
 use crate::names::Lfn;
-use crate::pipeline::blocking;
-use crate::pipeline::verify::{Reading, as_configured, contents, read_once};
+use crate::reading::{Reading, as_configured, contents, read_once};
 use crate::rucio;
 
 pub use finding::{Code, Finding, Repair};

@@ -13,9 +13,9 @@ use crate::custody::{Contents, FileIdentity, State};
 use crate::fixity::Report;
 use crate::ledger::{Operator, Restored};
 use crate::names::{Did, Lfn};
-use crate::pipeline::our_rules::{is_first_copy_rule, is_further_copies_rule, is_on_site_rule};
-use crate::pipeline::verify::{Reading, contents};
+use crate::reading::{Reading, contents};
 use crate::rucio::{Kind, ReplicaQuery, ReplicaState, Rule};
+use crate::rules::{is_first_copy_rule, is_further_copies_rule, is_on_site_rule};
 
 use super::gather::{self, Background, Places};
 use super::invalid::{self, SetAside};
@@ -389,7 +389,7 @@ async fn in_use(sources: &Sources, lfn: &Lfn) -> Result<bool, Error> {
     match sources.rucio.did(&lfn.did()).await {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == Kind::NotFound => {
-            let trigger = crate::pipeline::set_aside::trigger_path(lfn);
+            let trigger = crate::engine::triggers::trigger_path(lfn);
             Ok(sources.data.stat(&trigger)?.is_some())
         }
         Err(error) => Err(error.into()),

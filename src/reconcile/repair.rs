@@ -3,9 +3,9 @@
 use crate::custody::State;
 use crate::custody::invariants::trigger_may_go;
 use crate::datadir;
+use crate::engine::triggers::trigger_path;
 use crate::names::Lfn;
-use crate::pipeline::set_aside::trigger_path;
-use crate::pipeline::verify::Reading;
+use crate::reading::Reading;
 
 use super::finding::{Finding, Repair};
 use super::judge::{Facts, OnDisk, judge};

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::FileType;
 
 use crate::datadir::{self, DataDir, Entry, mtime_ns};
-use crate::names::INVALID_DIRECTORY;
+use crate::names::is_invalid;
 
 use super::judge::is_trigger;
 
@@ -191,11 +191,6 @@ fn is_settled(mtime_ns: i64, read_at: SystemTime) -> bool {
     let read_ns = read_at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let settled_ns = SETTLED.as_nanos();
     u128::try_from(mtime_ns).is_ok_and(|mtime| mtime + settled_ns < read_ns)
-}
-
-/// `<vo>/<scope>/invalid` and everything below it.
-pub(crate) fn is_invalid(path: &Path) -> bool {
-    path.components().nth(2).is_some_and(|component| component.as_os_str() == INVALID_DIRECTORY)
 }
 
 #[cfg(test)]

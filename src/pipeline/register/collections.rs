@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::engine::{Context, StageError};
 use crate::ledger::FileRow;
 use crate::names::{Did, Lfn};
-use crate::pipeline::{Context, StageError};
 use crate::rucio::{Attachment, Child, CollectionKind, Kind, NewCollection};
 
 /// Collections made in one call; Rucio refuses lists beyond 1000.

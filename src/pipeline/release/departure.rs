@@ -6,14 +6,16 @@ use std::time::Duration;
 use crate::config::{Config, Deletion, Leftover};
 use crate::custody::{Doubt, Evidence, State};
 use crate::datadir;
+use crate::engine::{
+    Context, Effect, ORDER, Pace, Stage, StageError, UNTRUE_LIST, announce, before_going_on, blocking, is_known,
+    wait_for_brake,
+};
 use crate::ledger::{EndOfRule, FileRow, now};
+use crate::look::{self, delivered_again, on_disk, unchanged_for};
 use crate::names::Did;
 use crate::rucio::{ReplicaQuery, ReplicaState};
+use crate::rules::on_site::{OnSiteRule, RESTORED, restore, what_became};
 
-use super::super::announce::{Effect, ORDER, announce};
-use super::super::look::{UNTRUE_LIST, is_known, look};
-use super::super::on_site::{OnSiteRule, delivered_again, on_disk, on_site_rule, unchanged_for};
-use super::super::{Context, Stage, StageError, backoff, blocking, brakes, protection};
 use super::{SAID, at_once, freshness, give_up, order, overdue, permitted, too_old};
 
 /// Watches files go whose release is decided.
@@ -50,7 +52,7 @@ impl Stage for Departure {
             match states.get(&row.did()) {
                 Some(Some(ReplicaState::Available)) if overdue::is_overdue(&row) => late.push(row),
                 Some(Some(state)) => {
-                    let delay = backoff::patient(row.state_since, config.release.poll, config.release.poll_max);
+                    let delay = Pace::of_deletion(&context.config()).after(row.state_since);
                     let waits_for = format!("Rucio to delete the on-site copy (replica is {state:?})");
                     context.wait(&row, delay, &waits_for).await?;
                 }
@@ -72,7 +74,7 @@ impl Stage for Departure {
     }
 }
 
-/// A stop came between the intent and its record. Unless rule C has ended already, everything is asked afresh, as if for
+/// A stop came between the intent and its record. Unless the on-site rule has ended already, everything is asked afresh, as if for
 /// the first time.
 async fn resume(context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
     let undecided = at_once(rows, |row| undecided(context, row)).await?;
@@ -80,20 +82,20 @@ async fn resume(context: &Context, rows: Vec<FileRow>) -> Result<(), StageError>
     if undecided.is_empty() {
         return Ok(());
     }
-    let looks = look(context, &undecided).await?;
+    let looks = look::off_site_copies(context, &undecided).await?;
     let looked_at = undecided.into_iter().zip(looks).collect();
     at_once(looked_at, |(row, look)| go_on(context, row, look)).await.map(drop)
 }
 
-/// The file, if the end of its rule C is still to be asked for. What others did to that rule is no release.
+/// The file, if the end of its the on-site rule is still to be asked for. What others did to that rule is no release.
 async fn undecided(context: &Context, row: FileRow) -> Result<Option<FileRow>, StageError> {
-    match on_site_rule(context, &row).await {
+    match what_became(context, &row).await {
         Ok(OnSiteRule::GivenUp) => {
             context.ledger.release_ordered(&row, EndOfRule::Found).await?;
             context.wait(&row, Duration::ZERO, "Rucio to delete the on-site copy").await?;
         }
-        Ok(OnSiteRule::EndedByOthers) => match protection::restore(context, &row).await {
-            Ok(()) => context.wait(&row, context.config().release.poll, protection::RESTORED).await?,
+        Ok(OnSiteRule::EndedByOthers) => match restore(context, &row).await {
+            Ok(()) => context.wait(&row, context.config().release.poll, RESTORED).await?,
             Err(error) => context.set_back(&row, error).await?,
         },
         // it is taken up again as it is by then
@@ -124,8 +126,8 @@ async fn stays(context: &Context, row: &FileRow) -> Result<bool, StageError> {
         context.wait(row, SAID, "deletion is not on any more (release.deletion)").await?;
         return Ok(true);
     }
-    match brakes::before_going_on(context, row).await? {
-        Some(brake) => brakes::wait(context, row, &brake).await.map(|()| true),
+    match before_going_on(context, row).await? {
+        Some(brake) => wait_for_brake(context, row, &brake).await.map(|()| true),
         None => Ok(false),
     }
 }
@@ -150,7 +152,7 @@ async fn departed(context: &Context, row: FileRow) -> Result<(), StageError> {
         Ok(Some(found))
             if found != row.identity() && waited.min(unchanged_for(context, &row).await?) < release.leftover_grace =>
         {
-            let delay = backoff::patient(gone_at, release.poll, release.poll_max);
+            let delay = Pace::of_deletion(&context.config()).after(gone_at);
             let why = "another file lies under its name, and has no trigger yet";
             return context.wait(&row, delay, why).await;
         }
@@ -164,7 +166,7 @@ async fn departed(context: &Context, row: FileRow) -> Result<(), StageError> {
         Err(error) => return Err(error.into()),
     }
     if waited < release.leftover_grace {
-        let delay = backoff::patient(gone_at, release.poll, release.poll_max);
+        let delay = Pace::of_deletion(&context.config()).after(gone_at);
         let why = "Rucio says the on-site copy is deleted, it is still on disk";
         return context.wait(&row, delay, why).await;
     }
@@ -185,7 +187,7 @@ async fn remove_leftover(context: &Context, row: &FileRow) -> Result<(), StageEr
     if stays(context, row).await? {
         return Ok(());
     }
-    let look = look(context, std::slice::from_ref(row)).await?.into_iter().next();
+    let look = look::off_site_copies(context, std::slice::from_ref(row)).await?.into_iter().next();
     let Some(order) = order(context, row, look.unwrap_or_else(|| Err(Doubt::Unknown("no look".to_owned())))).await?
     else {
         return Ok(());

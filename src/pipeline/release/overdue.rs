@@ -7,11 +7,10 @@
 use std::time::Duration;
 
 use crate::custody::in_millis;
+use crate::engine::{Context, Pace, StageError};
 use crate::ledger::{EndOfRule, FileRow, now};
 use crate::rucio::Rule;
-
-use super::super::our_rules::{find, is_on_site_rule};
-use super::super::{Context, StageError, backoff};
+use crate::rules::{find, is_on_site_rule};
 
 /// How long an order is trusted, and Rucio's answer about its rule.
 const TRUSTED: Duration = Duration::from_mins(5);
@@ -31,13 +30,14 @@ pub(super) fn is_overdue(row: &FileRow) -> bool {
 
 /// Waits for Rucio, or has the release of a file decided afresh.
 pub(super) async fn look_after(context: &Context, row: FileRow) -> Result<(), StageError> {
+    let pace = Pace::of_deletion(&context.config());
     // while a reaper rests, thousands wait for it
-    if !context.troubles.may_be_doubted(&row.lfn, TRUSTED) {
+    if !context.memory.releases_asked.is_due(&row.lfn, TRUSTED) {
         let waits_for = row.waits_for.as_deref().unwrap_or(WAITS);
-        return wait(context, &row, waits_for).await;
+        return context.wait_patiently(&row, pace, waits_for).await;
     }
     match who_deletes(context, &row).await {
-        Ok(Deletes::Rucio(at)) => wait(context, &row, &format!("{WAITS}; {at}")).await,
+        Ok(Deletes::Rucio(at)) => context.wait_patiently(&row, pace, &format!("{WAITS}; {at}")).await,
         Ok(Deletes::Nobody(why, rule)) => {
             if context.ledger.release_order_void(&row, rule.as_deref(), why).await? {
                 tracing::warn!(lfn = row.lfn, rule_id = rule, "the release was ordered and does not happen: {why}");
@@ -46,12 +46,6 @@ pub(super) async fn look_after(context: &Context, row: FileRow) -> Result<(), St
         }
         Err(error) => context.set_back(&row, error).await,
     }
-}
-
-async fn wait(context: &Context, row: &FileRow, waits_for: &str) -> Result<(), StageError> {
-    let release = context.config().release.clone();
-    let delay = backoff::patient(row.state_since, release.poll, release.poll_max);
-    context.wait(row, delay, waits_for).await
 }
 
 async fn who_deletes(context: &Context, row: &FileRow) -> Result<Deletes, StageError> {

@@ -6,11 +6,11 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::custody::UnixMillis;
 use crate::custody::settling::{Held, Unsettled};
+use crate::engine::{Context, StageError, may_be_acted_upon};
 use crate::ledger::{Resting, now};
 use crate::names::Did;
-use crate::pipeline::our_rules::{is_first_copy_rule, is_further_copies_rule, is_settled_rule};
-use crate::pipeline::{Context, StageError, may_be_acted_upon};
 use crate::rucio::{Kind, Lock, LockState, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleState};
+use crate::rules::{is_first_copy_rule, is_further_copies_rule, is_settled_rule};
 
 use super::REQUESTS;
 

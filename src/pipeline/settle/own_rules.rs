@@ -7,13 +7,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use crate::custody::in_millis;
+use crate::engine::{Context, Halves, StageError};
 use crate::ledger::{FileRow, OwnRule, now};
 use crate::names::Did;
-use crate::pipeline::mend::{self, Held};
-use crate::pipeline::offsite::Offsite;
-use crate::pipeline::our_rules::Standing;
-use crate::pipeline::{Context, StageError};
 use crate::rucio::{LockState, Survey};
+use crate::rules::{self, Offsite, OkLocks, further_copies};
 
 /// Rules of one dataset that are asked for by themselves in one round: those that no list has. Others are next then.
 const BY_THEMSELVES: usize = 200;
@@ -87,9 +85,8 @@ pub(super) async fn mend(
         }
     }
     for file in in_turn(&doubtful) {
-        let standing = Standing::ask(context, &file.further_copies_rule).await?;
-        mend::notice(context, "further copies", &file.further_copies_rule, &file.lfn, standing);
-        if mend::is_gone(context, &file.further_copies_rule, standing).await? {
+        let found = rules::standing(context, &file.further_copies_rule).await?;
+        if further_copies::is_gone(context, &file.lfn, &file.further_copies_rule, found).await? {
             let source = first.get(&file.lfn).unwrap_or(&file.first_rse);
             again.entry(source.clone()).or_default().push(file);
         }
@@ -115,16 +112,13 @@ async fn again_one_by_one(
     source: &str,
     rows: Vec<FileRow>,
 ) -> Result<Option<(String, StageError)>, StageError> {
-    let (mut parts, mut refused) = (vec![rows], None);
-    while let Some(rows) = parts.pop().filter(|rows| !rows.is_empty()) {
-        match (mend::further_copies_again(context, offsite, source, rows.clone()).await, rows.as_slice()) {
+    let (mut parts, mut refused) = (Halves::of(rows), None);
+    while let Some(rows) = parts.next() {
+        match (further_copies::order_again(context, offsite, source, rows.clone()).await, rows.as_slice()) {
             (Err(error), [one]) if error.may_concern_some() && context.leaves_others(&error) => {
                 refused = refused.or(Some((one.lfn.clone(), error)));
             }
-            (Err(error), some) if error.may_concern_some() && context.leaves_others(&error) => {
-                let (first, second) = some.split_at(some.len() / 2);
-                parts.extend([second.to_vec(), first.to_vec()]);
-            }
+            (Err(error), _) if error.may_concern_some() && context.leaves_others(&error) => parts.split(rows),
             (done, _) => done?,
         }
     }
@@ -157,11 +151,11 @@ async fn misplaced(
     let did = Did::new(dataset.scope.clone(), file.lfn.clone());
     let locks = context.rucio.rule_locks(&file.further_copies_rule).await?;
     let ok = locks.into_iter().filter(|lock| lock.did == did && lock.state == LockState::Ok).map(|lock| lock.rse);
-    let held = Held {
+    let locks = OkLocks {
         first: [(did.clone(), place.clone())].into(),
         further: [((did.clone(), file.further_copies_rule.clone()), ok.collect())].into(),
     };
-    Ok(held.at_one_site(offsite, &did, &file.further_copies_rule).map(str::to_owned))
+    Ok(locks.at_one_site(offsite, &did, &file.further_copies_rule).map(str::to_owned))
 }
 
 #[cfg(test)]

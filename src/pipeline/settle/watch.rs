@@ -6,16 +6,14 @@
 //! Rucio no choice; in any other case it is told.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
-use crate::custody::Copies;
 use crate::custody::settling::{Held, Unsettled, plan};
+use crate::custody::{Copies, RuleStanding};
+use crate::engine::{Context, StageError};
 use crate::ledger::{Resting, Watched};
 use crate::names::Did;
-use crate::pipeline::offsite::Offsite;
-use crate::pipeline::our_rules::Standing;
-use crate::pipeline::{Context, StageError, first_copies, mend};
 use crate::rucio::{Kind, Rule};
+use crate::rules::{self, Offsite, first_copy, settled, standing_of};
 
 use super::own_rules::{self, OwnRules};
 use super::{DatasetRules, Facts, Turn, facts, place};
@@ -29,23 +27,9 @@ const DOUBTFUL: &str = "not all held";
 /// Datasets of one round whose locks are listed. The round ends there, and the next one begins there.
 const CLOSER: usize = 16;
 
-/// The last dataset that was looked at; the older ones are next. A restart begins with the newest.
-#[derive(Debug, Default)]
-pub(in crate::pipeline) struct Cursor(Mutex<Option<Watched>>);
-
-impl Cursor {
-    fn get(&self) -> Option<Watched> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, last: Option<Watched>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = last;
-    }
-}
-
 /// Looks at some datasets.
 pub(super) async fn round(context: &Context) -> Result<(), StageError> {
-    let datasets = context.ledger.watched_datasets(context.watched.get().as_ref(), ROUND).await?;
+    let datasets = context.ledger.watched_datasets(context.memory.watched.get().as_ref(), ROUND).await?;
     let whole = datasets.len() < usize::try_from(ROUND).unwrap_or(usize::MAX);
     let mut lists = own_rules::Lists::default();
     let mut closer = CLOSER;
@@ -55,23 +39,23 @@ pub(super) async fn round(context: &Context) -> Result<(), StageError> {
         }
         let looked = look(context, &known, &mut lists).await;
         if looked.is_ok() {
-            context.troubles.is_over(&known.name, UNSEEN);
+            context.memory.reported.is_over(&known.name, UNSEEN);
         }
         match looked {
             Ok(Looked::Briefly) => {}
             Ok(Looked::Closely) => closer -= 1,
             // a dataset that Rucio does not answer for keeps no other from being looked at
             Err(error) if context.leaves_others(&error) => {
-                if context.troubles.is_news(&known.name, UNSEEN) {
+                if context.memory.reported.is_news(&known.name, UNSEEN) {
                     tracing::warn!(dataset = known.name, "the rules of the dataset are looked at later: {error}");
                 }
             }
             Err(error) => return Err(error),
         }
-        context.watched.set(Some(known));
+        context.memory.watched.set(Some(known));
     }
     if whole {
-        context.watched.set(None);
+        context.memory.watched.set(None);
     }
     Ok(())
 }
@@ -95,8 +79,8 @@ async fn look(context: &Context, known: &Watched, lists: &mut own_rules::Lists) 
     };
     let a = standing(context, &rules, known.first_copy_rule.as_deref()).await?;
     match &known.first_copy_rule {
-        Some(rule) => mend::first_copy_rule(context, &dataset, rule, a).await?,
-        None => first_copies::place_rule(context, &dataset).await?,
+        Some(rule) => first_copy::mend(context, &dataset, rule, a).await?,
+        None => first_copy::order(context, &dataset).await?,
     }
     let own = own_files(context, &dataset, lists).await;
     let looked = match &known.settled_rule {
@@ -116,7 +100,7 @@ async fn look(context: &Context, known: &Watched, lists: &mut own_rules::Lists) 
     }
     match trouble.map(Turn::Stays).or(looked) {
         Some(end) => tell(context, known, end).await?,
-        None => context.troubles.is_over(&known.name, DOUBTFUL),
+        None => context.memory.reported.is_over(&known.name, DOUBTFUL),
     }
     Ok(if closely { Looked::Closely } else { Looked::Briefly })
 }
@@ -140,13 +124,13 @@ async fn further(
     context: &Context,
     known: &Watched,
     rules: &[Rule],
-    a: Standing,
+    a: RuleStanding,
     settled_rule: &str,
 ) -> Result<Option<Turn>, StageError> {
     let dataset = known.did();
     let s = standing(context, rules, Some(settled_rule)).await?;
-    let s_is_gone = mend::settled_rule(context, &dataset, settled_rule, s).await?;
-    let stand = a != Standing::Gone && !s_is_gone && known.settled_at.is_some();
+    let s_is_gone = settled::is_gone(context, &dataset, settled_rule, s).await?;
+    let stand = a != RuleStanding::Gone && !s_is_gone && known.settled_at.is_some();
     if stand && have_all_locks(context, known, rules).await? {
         return Ok(None);
     }
@@ -170,11 +154,11 @@ async fn have_all_locks(context: &Context, known: &Watched, rules: &[Rule]) -> R
 
 /// Of a rule that should be among these. One that is not in the list is asked for by itself: a list may be empty for other
 /// reasons.
-async fn standing(context: &Context, rules: &[Rule], id: Option<&str>) -> Result<Standing, StageError> {
-    let Some(id) = id else { return Ok(Standing::Gone) };
+async fn standing(context: &Context, rules: &[Rule], id: Option<&str>) -> Result<RuleStanding, StageError> {
+    let Some(id) = id else { return Ok(RuleStanding::Gone) };
     match rules.iter().find(|rule| rule.id == id) {
-        Some(rule) => Ok(Standing::of(&context.config(), Some(rule))),
-        None => Standing::ask(context, id).await,
+        Some(rule) => Ok(standing_of(&context.config(), Some(rule))),
+        None => rules::standing(context, id).await,
     }
 }
 
@@ -182,13 +166,13 @@ async fn tell(context: &Context, known: &Watched, end: Turn) -> Result<(), Stage
     let dataset = known.did();
     match end {
         Turn::Settled => {
-            context.troubles.is_over(&known.name, DOUBTFUL);
+            context.memory.reported.is_over(&known.name, DOUBTFUL);
             context.ledger.settled(&dataset).await?;
             tracing::info!(dataset = known.name, "the rules of the settled dataset hold all copies");
         }
         Turn::Stays(Unsettled(why)) => {
             // settling may have found the same before, and said less of it
-            let is_news = context.troubles.is_news(&known.name, DOUBTFUL);
+            let is_news = context.memory.reported.is_news(&known.name, DOUBTFUL);
             if is_news || known.unsettled.as_ref() != Some(&why) {
                 context.metrics.rule_trouble("unheld");
                 tracing::error!(
@@ -233,7 +217,7 @@ pub(super) async fn hold_all(context: &Context, dataset: &Did) -> Result<Turn, S
     }
     let facts = Facts::of(context, dataset, &rules, None, &files).await?;
     let why = match plan(&facts.files, copies) {
-        Ok(rule) => return place(context, dataset, rule).await,
+        Ok(rule) => return place(context, dataset, &rule).await,
         Err(why) => why,
     };
     // what is wrong with some files keeps the others from nothing
@@ -244,7 +228,7 @@ pub(super) async fn hold_all(context: &Context, dataset: &Did) -> Result<Turn, S
         all_held(&files, copies, &sites)
     });
     if !some_rule_holds_them && let Ok(rule) = plan(&sound, copies) {
-        place(context, dataset, rule).await?;
+        place(context, dataset, &rule).await?;
     }
     Ok(Turn::Stays(why))
 }

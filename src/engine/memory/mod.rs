@@ -1,0 +1,42 @@
+//! What is remembered from one turn to the next. A restart forgets it: then it is reported, asked or done once more.
+
+mod boosts;
+mod cursor;
+mod denials;
+mod pacing;
+mod reported;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::ledger::Watched;
+
+pub(crate) use boosts::Boosts;
+pub(crate) use cursor::Cursor;
+pub(crate) use denials::Denials;
+pub(crate) use pacing::Pacing;
+pub(crate) use reported::Reported;
+
+/// Entries kept of each kind; beyond that all are forgotten, and some things are reported or asked twice.
+const REMEMBERED: usize = 100_000;
+
+/// One of each kind.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// Troubles that the log has.
+    pub(crate) reported: Reported,
+    /// Rules that were boosted.
+    pub(crate) boosts: Boosts,
+    /// Ordered releases about which Rucio was asked whether they will happen.
+    pub(crate) releases_asked: Pacing,
+    /// Doors of storages that lead to another copy's server, as reported.
+    pub(crate) doors_reported: Pacing,
+    /// Storages that deny every file.
+    pub(crate) denials: Denials,
+    /// The settled dataset whose rules were looked at last.
+    pub(crate) watched: Cursor<Watched>,
+}
+
+/// What a panic interrupted is at worst something that is reported or asked twice.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

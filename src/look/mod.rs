@@ -1,0 +1,14 @@
+//! One look at a file: what Rucio and the storages say of its copies, and what lies on site. It asks, and does nothing about
+//! the answers.
+
+mod copies;
+mod on_site;
+mod read_back;
+mod storages;
+
+pub(crate) use copies::off_site_copies;
+pub(crate) use on_site::{as_registered, delivered_again, on_disk, on_site, unchanged_for};
+pub(crate) use read_back::{Unread, has_failed, is_wanted, read};
+
+/// Protocols that a storage can be asked over.
+const SCHEMES: [&str; 4] = ["davs", "https", "dav", "http"];

@@ -1,0 +1,100 @@
+//! The first-copy rule of a dataset: permanent, one copy off site, grouping DATASET. Rucio chooses the data centre, and a
+//! night stays together.
+
+use std::time::Duration;
+
+use crate::custody::{RuleStanding, UnixMillis};
+use crate::engine::{Context, OVERDUE, StageError};
+use crate::ledger::now;
+use crate::names::Did;
+use crate::rucio::{Grouping, NewRule, Rule};
+
+use super::ours::was_first_copy_rule;
+use super::placing::{Placed, Wish, place};
+use super::sites::leaves_out_the_site;
+use super::{is_first_copy_rule, standing, trouble};
+
+/// What the rule is for, in reports.
+pub(super) const FIRST: &str = "first copies";
+const COMMENT: &str = "dl0-ingest: first off-site copy";
+
+/// Places the rule on datasets that have just been made. On an empty dataset that costs Rucio next to nothing, and what is
+/// attached later it takes up by itself; on a full one it makes a lock and a transfer per file while we wait. A failure
+/// keeps no file from being protected: the rule is placed when the first file asks for its copy.
+pub(crate) async fn order_early(context: &Context, datasets: &[Did]) {
+    for dataset in datasets {
+        if let Err(error) = ensure(context, dataset, now()).await {
+            tracing::debug!(dataset = dataset.name, "first copies are not ordered yet: {error}");
+            return;
+        }
+    }
+}
+
+/// Sees to it that a dataset has its rule, whose files have waited since `waiting_since` for their first copy. Returns
+/// what is wrong with it, in words.
+pub(crate) async fn ensure(
+    context: &Context,
+    dataset: &Did,
+    waiting_since: UnixMillis,
+) -> Result<Option<String>, StageError> {
+    let Some(rule) = context.ledger.first_copy_rule(dataset).await? else {
+        return order(context, dataset).await.map(|()| None);
+    };
+    let waited = Duration::from_millis(u64::try_from(now() - waiting_since).unwrap_or(0));
+    if waited < OVERDUE {
+        return Ok(None);
+    }
+    let found = standing(context, &rule).await?;
+    mend(context, dataset, &rule, found).await?;
+    let what = match found {
+        RuleStanding::Suspended => "SUSPENDED, by an operator or after two weeks of failures",
+        RuleStanding::Stuck => "STUCK",
+        RuleStanding::Sound | RuleStanding::Ending | RuleStanding::Gone => return Ok(None),
+    };
+    Ok(Some(format!("its rule {rule} is {what}")))
+}
+
+/// The rule as it was found.
+pub(crate) async fn mend(context: &Context, dataset: &Did, rule: &str, found: RuleStanding) -> Result<(), StageError> {
+    trouble::report(context, FIRST, rule, &dataset.name, found);
+    if trouble::repair(context, rule, found).await? {
+        // until there is another one, the ledger keeps its id: whoever looks next finds that it is gone
+        order(context, dataset).await?;
+    }
+    Ok(())
+}
+
+/// Places the rule.
+pub(crate) async fn order(context: &Context, dataset: &Did) -> Result<(), StageError> {
+    leaves_out_the_site(context).await?;
+    let config = context.config();
+    let wish = Wish {
+        rule: NewRule {
+            dids: Vec::new(),
+            copies: 1,
+            rse_expression: config.offsite.expression.clone(),
+            source_replica_expression: None,
+            grouping: Grouping::Dataset,
+            lifetime: None,
+            activity: config.rucio.rule_activity.clone(),
+            comment: Some(COMMENT.to_owned()),
+        },
+        did: |dataset: &Did| dataset.clone(),
+        is_it: &|rule: &Rule| was_first_copy_rule(&config, rule),
+        ends: &|_, rule: &Rule| !is_first_copy_rule(&config, rule),
+    };
+    let placed = place(context, &wish, vec![dataset.clone()]).await?;
+    let id = placed.into_iter().next().and_then(|(_, placed)| match placed {
+        Placed::New(id) => Some(id),
+        Placed::Found(rule) => Some(rule.id),
+        Placed::Ending(_) => None,
+    });
+    let Some(id) = id else {
+        return Err(StageError::Wait(format!(
+            "the rule of dataset {dataset} on '{}' is about to expire; a permanent one is placed when it is gone",
+            config.offsite.expression
+        )));
+    };
+    tracing::info!(dataset = dataset.name, scope = dataset.scope, rule_id = id, "first copies of the dataset ordered");
+    Ok(context.ledger.set_first_copy_rule(dataset, &id).await?)
+}

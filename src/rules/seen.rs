@@ -1,0 +1,43 @@
+//! What a look saw of our rules, for whoever looked to hand to [`mend`](super::mend()).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::custody::RuleStanding;
+use crate::ledger::FileRow;
+use crate::names::Did;
+
+use super::Offsite;
+
+/// The off-site rules of some files as they stand.
+#[derive(Debug)]
+pub(crate) struct RulesSeen {
+    /// The data centres at that time.
+    pub(crate) offsite: Offsite,
+    /// The files whose rules were asked for.
+    pub(crate) files: Vec<FileRow>,
+    /// By rule; a rule that Rucio gave no good answer about is missing.
+    pub(crate) standings: BTreeMap<String, RuleStanding>,
+    /// What the rules hold.
+    pub(crate) locks: OkLocks,
+}
+
+/// Where the first-copy rules and the further-copies rules hold files with an OK lock.
+#[derive(Debug, Default)]
+pub(crate) struct OkLocks {
+    /// The RSE of the first copy.
+    pub(crate) first: HashMap<Did, String>,
+    /// By file and further-copies rule.
+    pub(crate) further: HashMap<(Did, String), BTreeSet<String>>,
+}
+
+impl OkLocks {
+    /// The RSE of the first copy, if everything that the further-copies rule holds of the file lies at its site too, and
+    /// there is another one. A first-copy rule that was placed again goes where a copy lies, and that may be a further one.
+    pub(crate) fn at_one_site(&self, offsite: &Offsite, did: &Did, further_copies_rule: &str) -> Option<&str> {
+        let first = self.first.get(did)?;
+        let further = self.further.get(&(did.clone(), further_copies_rule.to_owned()))?;
+        let near =
+            |rse: &String| rse == first || (offsite.site(rse).is_some() && offsite.site(rse) == offsite.site(first));
+        (!further.is_empty() && further.iter().all(near) && offsite.is_elsewhere(first)).then_some(first)
+    }
+}

@@ -1,0 +1,148 @@
+//! The data centres as Rucio knows them now.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::Config;
+use crate::engine::{Context, StageError};
+use crate::rucio;
+
+/// The RSEs of the off-site expression that are not on the mountain, and the site of each.
+#[derive(Clone, Debug)]
+pub struct Offsite {
+    sites: BTreeMap<String, Option<String>>,
+    /// The site of the on-site RSE, if it says one.
+    pub on_site: Option<String>,
+    /// RSEs of the expression at that site: nothing there is a copy off the mountain.
+    pub on_the_mountain: BTreeSet<String>,
+    /// Whether the expression also matches the on-site RSE: the rule for the first copy could then be satisfied by
+    /// the file that is to go.
+    pub matches_on_site: bool,
+    on_site_rse: String,
+    expression: String,
+    distinct_by: String,
+}
+
+impl Offsite {
+    /// Asks Rucio, every time: an expression that matches other RSEs than yesterday must be noticed.
+    pub async fn ask(rucio: &rucio::Client, config: &Config) -> Result<Self, rucio::Error> {
+        let on_site = site_of(rucio, config, &config.onsite_rse).await?;
+        let (mut sites, mut on_the_mountain, mut matches_on_site) = (BTreeMap::new(), BTreeSet::new(), false);
+        for rse in rucio.list_rses(&config.offsite.expression).await? {
+            if rse == config.onsite_rse {
+                matches_on_site = true;
+                continue;
+            }
+            match site_of(rucio, config, &rse).await? {
+                Some(site) if Some(&site) == on_site.as_ref() => drop(on_the_mountain.insert(rse)),
+                site => drop(sites.insert(rse, site)),
+            }
+        }
+        let (expression, distinct_by) = (config.offsite.expression.clone(), config.offsite.distinct_by.clone());
+        let on_site_rse = config.onsite_rse.clone();
+        Ok(Self { sites, on_site, on_the_mountain, matches_on_site, on_site_rse, expression, distinct_by })
+    }
+
+    /// For what rests on copies being off the mountain: that is known only if the on-site RSE says where it is.
+    pub(crate) async fn known(context: &Context) -> Result<Self, StageError> {
+        let config = context.config();
+        let offsite = Self::ask(&context.rucio, &config).await?;
+        match offsite.on_site {
+            Some(_) => Ok(offsite),
+            None => Err(StageError::Setting(no_site(&config))),
+        }
+    }
+
+    /// The same, for files whose on-site copy is still to be given up: the on-site RSE must be none of the off-site ones.
+    pub(crate) async fn now(context: &Context) -> Result<Self, StageError> {
+        let offsite = Self::known(context).await?;
+        if offsite.matches_on_site { Err(StageError::Setting(on_site_matched(&context.config()))) } else { Ok(offsite) }
+    }
+
+    /// Whether an RSE is one of them.
+    pub fn contains(&self, rse: &str) -> bool {
+        self.sites.contains_key(rse)
+    }
+
+    /// The site of an RSE, if it says one.
+    pub fn site(&self, rse: &str) -> Option<&str> {
+        self.sites.get(rse)?.as_deref()
+    }
+
+    /// The site of each RSE that says one.
+    pub(crate) fn known_sites(&self) -> BTreeMap<String, String> {
+        self.sites.iter().filter_map(|(rse, site)| Some((rse.clone(), site.clone()?))).collect()
+    }
+
+    /// RSEs that do not say their site.
+    pub fn without_site(&self) -> Vec<&str> {
+        self.sites.iter().filter(|(_, site)| site.is_none()).map(|(rse, _)| rse.as_str()).collect()
+    }
+
+    /// The RSEs.
+    pub fn rses(&self) -> impl Iterator<Item = &str> {
+        self.sites.keys().map(String::as_str)
+    }
+
+    /// How many sites there are.
+    pub fn distinct_sites(&self) -> usize {
+        let sites: BTreeSet<&str> = self.sites.values().flatten().map(String::as_str).collect();
+        sites.len()
+    }
+
+    /// Whether there is any RSE where the copies after the first may go.
+    pub(crate) fn is_elsewhere(&self, first: &str) -> bool {
+        let near = self.site(first);
+        self.sites.iter().any(|(rse, site)| rse != first && (near.is_none() || site.as_deref() != near))
+    }
+
+    /// Where the copies after the first may go: anywhere off site but at the first one's RSE and site.
+    pub fn elsewhere_than(&self, first: &str) -> String {
+        let mut base = format!("({})\\{first}", self.expression);
+        if self.matches_on_site {
+            base = format!("{base}\\{}", self.on_site_rse);
+        }
+        match self.site(first) {
+            Some(site) => format!("{base}\\({}={site})", self.distinct_by),
+            None => base,
+        }
+    }
+}
+
+/// An RSE expression for the off-site RSEs and the one on site.
+pub fn with_on_site(config: &Config) -> String {
+    format!("{}|({})", config.onsite_rse, config.offsite.expression)
+}
+
+/// A rule for copies off site waits while the file that is to go could satisfy it.
+pub(crate) async fn leaves_out_the_site(context: &Context) -> Result<(), StageError> {
+    let config = context.config();
+    let matched = context.rucio.list_rses(&config.offsite.expression).await?.contains(&config.onsite_rse);
+    if matched { Err(StageError::Setting(on_site_matched(&config))) } else { Ok(()) }
+}
+
+/// What is wrong when the on-site RSE does not say its site.
+pub fn no_site(config: &Config) -> String {
+    let (rse, attribute) = (&config.onsite_rse, &config.offsite.distinct_by);
+    format!(
+        "the on-site RSE {rse} has no attribute '{attribute}': a copy elsewhere cannot be told from one on the mountain; \
+         set it (rucio rse attribute add)"
+    )
+}
+
+/// What is wrong when the off-site expression matches the on-site RSE.
+pub fn on_site_matched(config: &Config) -> String {
+    let (rse, expression) = (&config.onsite_rse, &config.offsite.expression);
+    let whole = if expression.contains(['|', '&', '\\']) { format!("({expression})") } else { expression.clone() };
+    format!(
+        "offsite.expression '{expression}' also matches the on-site RSE {rse}: the first-copy rule could be satisfied on site, without a \
+         copy elsewhere; exclude it, e.g. '{whole}\\{rse}'"
+    )
+}
+
+async fn site_of(rucio: &rucio::Client, config: &Config, rse: &str) -> Result<Option<String>, rucio::Error> {
+    let attributes = rucio.rse_attributes(rse).await?;
+    Ok(attributes.get(&config.offsite.distinct_by).filter(|value| !value.is_null()).map(|value| match value {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }))
+}
