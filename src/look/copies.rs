@@ -14,7 +14,7 @@ use crate::engine::{Context, StageError, UNTRUE_LIST, is_known};
 use crate::ledger::{FileRow, now};
 use crate::names::Did;
 use crate::rucio::{self, Kind, Lock, LockState, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleState};
-use crate::rules::{self, Offsite, OkLocks, RulesSeen, standing_of, with_on_site};
+use crate::rules::{Offsite, OkLocks, RulesSeen, standing_of, with_on_site};
 use crate::storage::Algorithm;
 
 use super::SCHEMES;
@@ -26,11 +26,17 @@ const RULE_QUESTIONS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A file that has waited longer for its copies, in milliseconds, is looked at more closely.
 const OVERDUE_MS: i64 = 10_000;
-/// What a look saw of each file, in the order of the rows.
-pub(crate) async fn off_site_copies(
-    context: &Context,
-    rows: &[FileRow],
-) -> Result<Vec<Result<Evidence, Doubt>>, StageError> {
+/// What a look saw of some files.
+#[derive(Debug)]
+pub(crate) struct Looks {
+    /// The copies of each file, in the order of the rows.
+    pub(crate) copies: Vec<Result<Evidence, Doubt>>,
+    /// The rules that hold them. Whoever looked hands them to [`mend`](crate::rules::mend()).
+    pub(crate) rules: RulesSeen,
+}
+
+/// Looks at the off-site copies of these files.
+pub(crate) async fn off_site_copies(context: &Context, rows: &[FileRow]) -> Result<Looks, StageError> {
     let config = context.config();
     // the age of a look counts from its first question
     let at = now();
@@ -49,7 +55,7 @@ pub(crate) async fn off_site_copies(
             present(listing, &offsite) >= config.offsite.copies.get() as usize || overdue.contains(did)
         })
         .collect();
-    let (locks, mut unanswered) = locks(context, &offsite, rows, &hopeful).await?;
+    let (locks, rules, mut unanswered) = locks(context, &offsite, rows, &hopeful).await?;
     let mut answers = Answers::new();
     for ((did, rse), answer) in storages::ask_all(context, &offsite, &hopeful, &wanted(rows)?).await {
         match answer {
@@ -57,14 +63,14 @@ pub(crate) async fn off_site_copies(
             Err(waits_for) => drop(unanswered.insert(did, waits_for)),
         }
     }
-    let mut looks = Vec::with_capacity(rows.len());
+    let mut copies = Vec::with_capacity(rows.len());
     let mut list_is_true = true;
     for row in rows {
         let contents = row.contents()?;
         let did = row.did();
         let Some(listing) = listings.get(&did) else {
             list_is_true = list_is_true && !is_known(context, &did).await?;
-            looks.push(Err(if list_is_true {
+            copies.push(Err(if list_is_true {
                 Doubt::NotYet("Rucio does not know the file".to_owned())
             } else {
                 Doubt::Unknown(UNTRUE_LIST.to_owned())
@@ -72,14 +78,14 @@ pub(crate) async fn off_site_copies(
             continue;
         };
         if !hopeful.contains_key(&did) && !listing_contradicts(listing, &contents) {
-            looks.push(Err(not_enough(listing, &offsite, config.offsite.copies)));
+            copies.push(Err(not_enough(listing, &offsite, config.offsite.copies)));
             continue;
         }
         let judged = judge(listing, &contents, &offsite, context, &locks, &answers);
         let evidence = Evidence::assemble(at, judged, config.offsite.copies);
-        looks.push(unless_unanswered(unanswered.get(&did), evidence));
+        copies.push(unless_unanswered(unanswered.get(&did), evidence));
     }
-    Ok(looks)
+    Ok(Looks { copies, rules })
 }
 
 /// What the storages are asked for of each file, the first that they know. A transfer has verified adler32 and so filled the
@@ -195,7 +201,7 @@ async fn locks(
     offsite: &Offsite,
     rows: &[FileRow],
     hopeful: &HashMap<&Did, &ReplicaListing>,
-) -> Result<(Locks, HashMap<Did, String>), StageError> {
+) -> Result<(Locks, RulesSeen, HashMap<Did, String>), StageError> {
     let files: Vec<FileRow> = rows.iter().filter(|row| hopeful.contains_key(&row.did())).cloned().collect();
     let mut first_copy_rules: HashMap<Did, String> = HashMap::new();
     for dataset in files.iter().map(FileRow::dataset_did).collect::<BTreeSet<Did>>() {
@@ -250,7 +256,6 @@ async fn locks(
         }
     }
     drop(asked);
-    rules::mend(context, &seen).await?;
     if seen.standings.is_empty()
         && let Some((_, error)) = unanswered.pop_first()
     {
@@ -261,7 +266,8 @@ async fn locks(
         let error = ids.into_iter().flatten().find_map(|id| unanswered.get(id))?;
         Some((row.did(), format!("an answer from Rucio: {error}")))
     };
-    Ok((found, seen.files.iter().filter_map(of).collect()))
+    let waiting = seen.files.iter().filter_map(of).collect();
+    Ok((found, seen, waiting))
 }
 
 async fn rule_and_locks(context: &Context, id: String) -> Result<Option<(Rule, Vec<Lock>)>, rucio::Error> {

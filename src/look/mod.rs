@@ -6,7 +6,7 @@ mod on_site;
 mod read_back;
 mod storages;
 
-pub(crate) use copies::off_site_copies;
+pub(crate) use copies::{Looks, off_site_copies};
 pub(crate) use on_site::{as_registered, delivered_again, on_disk, on_site, unchanged_for};
 pub(crate) use read_back::{Unread, has_failed, is_wanted, read};
 

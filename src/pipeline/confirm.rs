@@ -8,7 +8,8 @@ use crate::config::Config;
 use crate::custody::{Doubt, Evidence, KeepReason, State, in_millis};
 use crate::engine::{Context, Pace, Stage, StageError};
 use crate::ledger::{FileRow, Postpone, now};
-use crate::look::{self, Unread};
+use crate::look::{self, Looks, Unread};
+use crate::rules;
 
 const UNREAD: &str = "not read back";
 const TURN: &str = "its turn to have its copies read back";
@@ -36,10 +37,11 @@ impl Stage for Confirm {
     }
 
     async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
-        let looks = look::off_site_copies(context, &rows).await?;
+        let Looks { copies, rules } = look::off_site_copies(context, &rows).await?;
+        rules::mend(context, &rules).await?;
         let (mut waiting, mut sampled) = (Vec::new(), Vec::new());
-        for (row, look) in rows.into_iter().zip(looks) {
-            match look {
+        for (row, found) in rows.into_iter().zip(copies) {
+            match found {
                 Ok(evidence) if seen(context, &row, &evidence, &mut waiting).await? => {
                     if look::is_wanted(context, &row)? {
                         sampled.push((row, evidence));
@@ -76,7 +78,8 @@ async fn read_back_each(context: &Context, mut sampled: Vec<(FileRow, Evidence)>
             look::read(context, &row, &evidence).await?
         };
         match read {
-            Ok(()) => {
+            Ok(found) => {
+                context.ledger.remark(&row, "read-back", &found.to_string()).await?;
                 context.memory.reported.is_over(&row.lfn, UNREAD);
                 confirmed(context, &row, &evidence).await?;
             }

@@ -11,9 +11,10 @@ use crate::engine::{
     wait_for_brake,
 };
 use crate::ledger::{EndOfRule, FileRow, now};
-use crate::look::{self, delivered_again, on_disk, unchanged_for};
+use crate::look::{self, Looks, delivered_again, on_disk, unchanged_for};
 use crate::names::Did;
 use crate::rucio::{ReplicaQuery, ReplicaState};
+use crate::rules;
 use crate::rules::on_site::{OnSiteRule, RESTORED, restore, what_became};
 
 use super::{SAID, at_once, freshness, give_up, order, overdue, permitted, too_old};
@@ -82,12 +83,13 @@ async fn resume(context: &Context, rows: Vec<FileRow>) -> Result<(), StageError>
     if undecided.is_empty() {
         return Ok(());
     }
-    let looks = look::off_site_copies(context, &undecided).await?;
-    let looked_at = undecided.into_iter().zip(looks).collect();
+    let Looks { copies, rules } = look::off_site_copies(context, &undecided).await?;
+    rules::mend(context, &rules).await?;
+    let looked_at = undecided.into_iter().zip(copies).collect();
     at_once(looked_at, |(row, look)| go_on(context, row, look)).await.map(drop)
 }
 
-/// The file, if the end of its the on-site rule is still to be asked for. What others did to that rule is no release.
+/// The file, if the end of its on-site rule is still to be asked for. What others did to that rule is no release.
 async fn undecided(context: &Context, row: FileRow) -> Result<Option<FileRow>, StageError> {
     match what_became(context, &row).await {
         Ok(OnSiteRule::GivenUp) => {
@@ -187,8 +189,10 @@ async fn remove_leftover(context: &Context, row: &FileRow) -> Result<(), StageEr
     if stays(context, row).await? {
         return Ok(());
     }
-    let look = look::off_site_copies(context, std::slice::from_ref(row)).await?.into_iter().next();
-    let Some(order) = order(context, row, look.unwrap_or_else(|| Err(Doubt::Unknown("no look".to_owned())))).await?
+    let Looks { copies, rules } = look::off_site_copies(context, std::slice::from_ref(row)).await?;
+    rules::mend(context, &rules).await?;
+    let found = copies.into_iter().next();
+    let Some(order) = order(context, row, found.unwrap_or_else(|| Err(Doubt::Unknown("no look".to_owned())))).await?
     else {
         return Ok(());
     };

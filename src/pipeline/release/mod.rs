@@ -18,9 +18,12 @@ use crate::engine::{
     unbraked, wait_for_brake,
 };
 use crate::ledger::{EndOfRule, FileRow, Intent, now};
-use crate::look::{self, delivered_again};
+use crate::look::{self, Looks, delivered_again};
 use crate::rucio::{Kind, ReplicaState};
-use crate::rules::on_site::{self, RESTORED};
+use crate::rules::{
+    self,
+    on_site::{self, RESTORED},
+};
 
 mod departure;
 mod overdue;
@@ -62,8 +65,9 @@ impl Stage for Release {
         if rows.is_empty() {
             return Ok(());
         }
-        let looks = look::off_site_copies(context, &rows).await?;
-        let looked_at = rows.into_iter().zip(looks).collect();
+        let Looks { copies, rules } = look::off_site_copies(context, &rows).await?;
+        rules::mend(context, &rules).await?;
+        let looked_at = rows.into_iter().zip(copies).collect();
         at_once(looked_at, |(row, look)| decide(context, row, look, deletion)).await.map(drop)
     }
 }
