@@ -5,9 +5,9 @@ mod copies;
 mod evidence;
 pub mod invariants;
 mod order;
-mod retry;
 pub mod settling;
 mod state;
+mod way_back;
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ pub use evidence::{
     sites_on_record,
 };
 pub use order::{KeepReason, ReleaseOrder, is_fresh};
-pub use retry::{HeldFile, NoWayBack, UnderItsName};
 pub use state::{IllegalMove, State};
+pub use way_back::{HeldFile, NoWayBack, UnderItsName};
 
 /// Milliseconds since 1970-01-01T00:00:00 UTC.
 pub type UnixMillis = i64;

@@ -3,7 +3,6 @@
 //! A stage claims due files in its state, works, and commits the outcome in one transaction; a restart is therefore
 //! nothing special. The statements keep to what SQLite and PostgreSQL share.
 
-mod brakes;
 mod claims;
 mod clock;
 mod collections;
@@ -11,9 +10,10 @@ mod deliveries;
 mod moves;
 mod operators;
 mod queries;
+mod reconciliation;
 mod rows;
 mod settling;
-mod survey;
+mod stops;
 #[cfg(test)]
 mod tests;
 
@@ -27,15 +27,15 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
-pub use brakes::Intent;
 pub use claims::{Claim, Postpone};
 pub use deliveries::{Delivered, Delivery, Redelivery, WrongTrigger};
 pub use moves::{EndOfRule, Registration, Sentence, Verified};
 pub use operators::{Operator, Retried, TooLate};
 pub use queries::{Filter, StateSummary};
+pub use reconciliation::{OnRecord, Proven, Restored};
 pub use rows::{EventRow, FileRow, iso};
 pub use settling::{Ending, OwnRule, Resting, Settlement, Watched};
-pub use survey::{OnRecord, Proven, Restored};
+pub use stops::IntentOutcome;
 
 pub use crate::clock::now;
 use crate::crash;

@@ -34,7 +34,7 @@ pub struct Sentence {
     pub invalid_path: String,
 }
 
-/// How it is known that rule C has ended.
+/// How it is known that the on-site rule has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndOfRule {
     /// Rucio has answered our request.
@@ -48,7 +48,7 @@ pub enum EndOfRule {
 pub struct Registration {
     /// As claimed.
     pub row: FileRow,
-    /// Rule C.
+    /// The on-site rule.
     pub on_site_rule: String,
 }
 
@@ -196,7 +196,7 @@ impl Ledger {
         self.commit(tx).await
     }
 
-    /// Registered → Replicated: (row, RSE of the first copy, rule B).
+    /// Registered → Replicated: (row, RSE of the first copy, further-copies rule).
     pub async fn replicated(&self, files: &[(FileRow, String, String)]) -> Result<usize, Error> {
         let mut tx = self.begin().await?;
         let mut moved = 0;
@@ -308,7 +308,7 @@ impl Ledger {
         Ok(moved)
     }
 
-    /// Rule C was ended in Rucio; the file can be watched go from now on. Counts once.
+    /// The on-site rule was ended in Rucio; the file can be watched go from now on. Counts once.
     pub async fn release_ordered(&self, row: &FileRow, end: EndOfRule) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         let update = "UPDATE files SET release_ordered_at = $1, next_attempt = $1
@@ -320,7 +320,7 @@ impl Ledger {
         self.commit(tx).await
     }
 
-    /// How it was known that rule C had ended, when the release was ordered last.
+    /// How it was known that the on-site rule had ended, when the release was ordered last.
     pub async fn how_it_ended(&self, row: &FileRow) -> Result<EndOfRule, Error> {
         let last = "SELECT detail IS NULL FROM events WHERE file_id = $1 AND kind = 'release-ordered'
              ORDER BY id DESC LIMIT 1";

@@ -37,7 +37,7 @@ pub struct Filter {
     pub limit: Option<u32>,
 }
 
-/// Files whose rule C must stand: it has not been given up.
+/// Files whose on-site rule must stand: it has not been ended by us.
 macro_rules! protected {
     () => {
         "on_site_rule IS NOT NULL AND (state IN ('registered', 'replicated', 'confirmed')

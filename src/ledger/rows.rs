@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::FromRow;
 
-use crate::custody::invariants::Intent;
+use crate::custody::invariants::DecisionOnRecord;
 use crate::custody::{Contents, FileIdentity, FirstLook, State, UnixMillis};
 use crate::names::{Did, Lfn};
 
@@ -64,9 +64,9 @@ pub struct FileRow {
     pub first_look: Option<String>,
     /// The last complete evidence, as JSON.
     pub last_evidence: Option<String>,
-    /// When the end of rule C was announced.
+    /// When the end of the on-site rule was announced in the audit record.
     pub release_announced_at: Option<UnixMillis>,
-    /// When rule C was ended.
+    /// When the on-site rule was ended.
     pub release_ordered_at: Option<UnixMillis>,
     /// When Rucio had no on-site replica any more.
     pub replica_gone_at: Option<UnixMillis>,
@@ -122,8 +122,8 @@ impl FileRow {
     }
 
     /// The decisions on record that cannot be taken back.
-    pub fn intent(&self) -> Intent<'_> {
-        Intent {
+    pub fn decision(&self) -> DecisionOnRecord<'_> {
+        DecisionOnRecord {
             state: self.state,
             evidence: self.last_evidence.as_deref(),
             invalid_path: self.invalid_path.as_deref(),

@@ -8,10 +8,10 @@ use sqlx::{FromRow, Sqlite, SqliteConnection};
 
 use crate::crash;
 use crate::custody::UnixMillis;
-use crate::custody::brakes::{Limits, Standing, Target};
+use crate::custody::brakes::{Brakes, Limits, Target};
 use crate::names::Did;
 
-use super::{Error, FileRow, Intent, Ledger, after, now};
+use super::{Error, FileRow, IntentOutcome, Ledger, after, now};
 
 /// A released file of a dataset, as far as settling needs it.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -156,10 +156,10 @@ impl Ledger {
 
     /// The durable intent to end the own rules of these files of a dataset, unless something in it has moved after `since`
     /// or a brake is on. From then on these rules are nobody's: a file that comes back gets another one.
-    pub async fn settling(&self, dataset: &Did, files: &[Resting], since: UnixMillis) -> Result<Intent, Error> {
+    pub async fn settling(&self, dataset: &Did, files: &[Resting], since: UnixMillis) -> Result<IntentOutcome, Error> {
         let mut tx = self.begin().await?;
-        if let Err(brake) = self.brakes_of_dataset(&mut tx, dataset).await?.allows(0, Limits::NONE, now()) {
-            return Ok(Intent::Braked(brake));
+        if let Err(brake) = self.brakes_of_dataset_in(&mut tx, dataset).await?.allows(0, Limits::NONE, now()) {
+            return Ok(IntentOutcome::Braked(brake));
         }
         let quiet: bool = sqlx::query_scalar(concat!("SELECT ", quiet!("$1", "$2", "$3")))
             .bind(&dataset.scope)
@@ -169,7 +169,7 @@ impl Ledger {
             .await
             .map_err(|e| self.database(e))?;
         if !quiet {
-            return Ok(Intent::Moved);
+            return Ok(IntentOutcome::Moved);
         }
         for file in files {
             let done = sqlx::query(
@@ -183,16 +183,16 @@ impl Ledger {
             .await
             .map_err(|e| self.database(e))?;
             if done.rows_affected() == 0 {
-                return Ok(Intent::Moved);
+                return Ok(IntentOutcome::Moved);
             }
             self.event(&mut tx, file.id, "settling", None, file.further_copies_rule.as_deref()).await?;
         }
         self.commit(tx).await?;
-        Ok(Intent::Written)
+        Ok(IntentOutcome::Written)
     }
 
     /// What stops the settling of a dataset: the breaker, and a hold on it, on a file of it, or on everything.
-    async fn brakes_of_dataset(&self, connection: &mut SqliteConnection, dataset: &Did) -> Result<Standing, Error> {
+    async fn brakes_of_dataset_in(&self, connection: &mut SqliteConnection, dataset: &Did) -> Result<Brakes, Error> {
         let (all, name) = (self.holds_in(connection).await?, dataset.to_string());
         let below = format!("{}/", dataset.name);
         let hold = all.into_iter().find(|hold| match &hold.target {
@@ -200,13 +200,13 @@ impl Ledger {
             Target::Dataset(held) => *held == name,
             Target::All => true,
         });
-        Ok(Standing { breaker: self.breaker_in(connection).await?, hold, ..Standing::default() })
+        Ok(Brakes { breaker: self.breaker_in(connection).await?, hold, ..Brakes::default() })
     }
 
     /// What stops the settling of a dataset as far as the ledger knows.
-    pub async fn standing_of_dataset(&self, dataset: &Did) -> Result<Standing, Error> {
+    pub async fn brakes_of_dataset(&self, dataset: &Did) -> Result<Brakes, Error> {
         let mut connection = self.reader.acquire().await.map_err(|e| self.database(e))?;
-        self.brakes_of_dataset(&mut connection, dataset).await
+        self.brakes_of_dataset_in(&mut connection, dataset).await
     }
 
     /// The rules were ended in Rucio.
@@ -265,7 +265,7 @@ impl Ledger {
         Ok(found.unwrap_or_default())
     }
 
-    /// How many released files of a dataset have no rule of their own: rules A and S of the dataset hold them.
+    /// How many released files of a dataset have no rule of their own: the first-copy rule and the settled rule hold them.
     pub async fn held_by_dataset(&self, dataset: &Did) -> Result<u64, Error> {
         let query = concat!(
             "SELECT COUNT(*) FROM files WHERE scope = $1 AND dataset = $2 AND further_copies_rule IS NULL AND ",

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::custody::brakes::{Brake, HOUR, Limits, MINUTE, Target, Trip};
-use crate::custody::invariants::{Standing, outage_is_nobodys_fault};
+use crate::custody::invariants::{StateAndAttempts, outage_is_nobodys_fault};
 use crate::custody::{Contents, FileIdentity, UnderItsName};
 use crate::names::{Did, Lfn};
 
@@ -219,7 +219,7 @@ async fn what_somebody_else_has_decided_meanwhile_is_seen_right_before_an_effect
     let (_directory, ledger) = ledger().await;
     let row = register(&ledger).await;
     let on_record = ledger.unmoved(&row).await.unwrap().unwrap();
-    assert_eq!((on_record.state, on_record.intent().evidence), (State::Registered, None));
+    assert_eq!((on_record.state, on_record.decision().evidence), (State::Registered, None));
     assert!(ledger.hold(&row, "operator", "looked odd").await.unwrap());
     assert!(ledger.unmoved(&row).await.unwrap().is_none());
 }
@@ -228,13 +228,13 @@ async fn what_somebody_else_has_decided_meanwhile_is_seen_right_before_an_effect
 async fn an_outage_costs_a_file_nothing_and_a_failure_of_its_own_an_attempt() {
     let (_directory, ledger) = ledger().await;
     deliver(&ledger, FILE, 1).await;
-    let standing = |row: &FileRow| Standing { state: row.state, attempts: row.attempts };
+    let stands = |row: &FileRow| StateAndAttempts { state: row.state, attempts: row.attempts };
     for (outage, lawful) in [(true, true), (false, false)] {
-        let before = standing(&ledger.by_lfn(FILE).await.unwrap().unwrap());
+        let before = stands(&ledger.by_lfn(FILE).await.unwrap().unwrap());
         let claim = ledger.claim(State::Discovered, 1).await.unwrap();
         let delays = [(claim.rows[0].id, Duration::ZERO)];
         ledger.failed(&claim, &delays, "no answer", !outage).await.unwrap();
-        let after = standing(&ledger.by_lfn(FILE).await.unwrap().unwrap());
+        let after = stands(&ledger.by_lfn(FILE).await.unwrap().unwrap());
         assert_eq!(outage_is_nobodys_fault(before, after).is_ok(), lawful, "{before:?}, {after:?}");
     }
 }
@@ -253,7 +253,7 @@ async fn a_release_that_was_stopped_before_its_effect_and_an_identical_delivery_
     assert!(ledger.redelivery_identical(&redelivery).await.unwrap());
     let row = ledger.by_lfn(FILE).await.unwrap().unwrap();
     assert_eq!((row.state, row.identity().inode), (State::Releasing, 2));
-    // once rule C has ended, the old copy goes first
+    // once the on-site rule has ended, the old copy goes first
     ledger.release_ordered(&row, EndOfRule::Answered).await.unwrap();
     deliver(&ledger, FILE, 3).await;
     let redelivery = ledger.redeliveries(1).await.unwrap().remove(0);
@@ -274,7 +274,7 @@ async fn a_release_that_is_being_carried_out_is_hastened_by_a_restart_alone() {
     let (directory, first) = ledger().await;
     let row = confirm(&first).await;
     let intent = first.releasing(&row, "{}", now() + 600_000, Limits::NONE).await.unwrap();
-    assert_eq!(intent, Intent::Written);
+    assert_eq!(intent, IntentOutcome::Written);
     assert_eq!(first.hasten(State::Releasing).await.unwrap(), 0);
     assert!(first.claim(State::Releasing, 1).await.unwrap().rows.is_empty());
     // nor by an operator who lifts a brake, or is impatient
@@ -300,7 +300,7 @@ async fn a_release_that_is_being_carried_out_is_hastened_by_a_restart_alone() {
     for _ in 0..2 {
         again.release_ordered(&row, EndOfRule::Answered).await.unwrap();
     }
-    assert_eq!(again.standing(None, false).await.unwrap().spent.files, 1);
+    assert_eq!(again.brakes(None, false).await.unwrap().spent.files, 1);
 }
 
 #[tokio::test]
@@ -326,7 +326,7 @@ async fn a_rule_that_is_replaced_is_told_only_of_the_delivery_that_it_was_placed
 async fn an_order_that_is_void_leaves_a_release_that_is_decided_and_not_announced() {
     let (_directory, ledger) = ledger().await;
     let row = confirm(&ledger).await;
-    assert_eq!(ledger.releasing(&row, "{}", now(), Limits::NONE).await.unwrap(), Intent::Written);
+    assert_eq!(ledger.releasing(&row, "{}", now(), Limits::NONE).await.unwrap(), IntentOutcome::Written);
     let row = ledger.by_lfn(FILE).await.unwrap().unwrap();
     assert!(!ledger.release_order_void(&row, None, "not ordered").await.unwrap());
     for (end, rule) in [(EndOfRule::Found, None), (EndOfRule::Answered, Some("another"))] {
@@ -355,7 +355,7 @@ async fn an_intent_sees_every_brake_that_an_operator_or_a_contradiction_has_put_
     let dataset = Target::Dataset(row.dataset_did().to_string());
     for target in [Target::All, dataset, Target::File(FILE.to_owned())] {
         beside.place_hold(&target, &operator()).await.unwrap();
-        assert!(matches!(intent(Limits::NONE).await, Intent::Braked(Brake::Hold { .. })), "{target}");
+        assert!(matches!(intent(Limits::NONE).await, IntentOutcome::Braked(Brake::Hold { .. })), "{target}");
         assert!(beside.lift_hold(&target, &operator()).await.unwrap());
     }
     beside.place_hold(&Target::File("/ctao/acada/dl0/other".to_owned()), &operator()).await.unwrap();
@@ -364,7 +364,7 @@ async fn an_intent_sees_every_brake_that_an_operator_or_a_contradiction_has_put_
         ledger.trip("evidence", reason, None).await.unwrap();
         ledger.trip("evidence", reason, Some(FILE)).await.unwrap();
     }
-    assert_eq!(intent(Limits::NONE).await, Intent::Braked(Brake::Breaker("first".to_owned())));
+    assert_eq!(intent(Limits::NONE).await, IntentOutcome::Braked(Brake::Breaker("first".to_owned())));
     let further = |trips: Vec<Trip>| trips.into_iter().map(|trip| (trip.reason, trip.lfn)).collect::<Vec<_>>();
     let second = [("second".to_owned(), None)];
     assert_eq!(further(beside.further_contradictions().await.unwrap()), second);
@@ -372,27 +372,27 @@ async fn an_intent_sees_every_brake_that_an_operator_or_a_contradiction_has_put_
     assert_eq!((trip.reason.as_str(), further(since).as_slice()), ("first", second.as_slice()));
     assert_eq!(beside.reset_breaker(&operator()).await.unwrap(), None);
     assert_eq!(beside.further_contradictions().await.unwrap(), []);
-    assert!(matches!(intent(Limits { files: 0, ..Limits::NONE }).await, Intent::Braked(Brake::Spent { .. })));
+    assert!(matches!(intent(Limits { files: 0, ..Limits::NONE }).await, IntentOutcome::Braked(Brake::Spent { .. })));
     assert_eq!(ledger.by_lfn(FILE).await.unwrap().unwrap().state, State::Confirmed);
-    assert_eq!(intent(Limits::NONE).await, Intent::Written);
-    assert_eq!(intent(Limits::NONE).await, Intent::Moved);
+    assert_eq!(intent(Limits::NONE).await, IntentOutcome::Written);
+    assert_eq!(intent(Limits::NONE).await, IntentOutcome::Moved);
     // a hold that comes now may be too late, and later certainly is
     let hold = async || beside.place_hold(&Target::All, &operator()).await.unwrap();
     assert_eq!(hold().await, TooLate { perhaps: 1, ..TooLate::default() });
     // decided counts before it is carried out, and once when it is
-    assert_eq!(ledger.standing(None, true).await.unwrap().spent.files, 1);
-    assert_eq!(ledger.standing(None, false).await.unwrap().spent.files, 0);
+    assert_eq!(ledger.brakes(None, true).await.unwrap().spent.files, 1);
+    assert_eq!(ledger.brakes(None, false).await.unwrap().spent.files, 0);
     ledger.release_ordered(&row, EndOfRule::Answered).await.unwrap();
     assert_eq!(hold().await, TooLate { ordered: 1, ..TooLate::default() });
     for intents in [true, false] {
-        let spent = ledger.standing(None, intents).await.unwrap().spent;
+        let spent = ledger.brakes(None, intents).await.unwrap().spent;
         assert_eq!((spent.files, spent.bytes), (1, 10));
     }
     // an hour counts whole minutes, none too few
     for (minutes, files) in [(60, 1), (62, 0)] {
         let minute = (now() / MINUTE - minutes) * MINUTE;
         sqlx::query("UPDATE releases SET minute = $1").bind(minute).execute(&ledger.writer).await.unwrap();
-        assert_eq!(ledger.standing(None, false).await.unwrap().spent.files, files, "{minutes} minutes ago");
+        assert_eq!(ledger.brakes(None, false).await.unwrap().spent.files, files, "{minutes} minutes ago");
     }
 }
 
@@ -437,7 +437,7 @@ async fn releases_of_a_clock_that_was_ahead_count_for_one_hour() {
     sqlx::query("UPDATE clock SET booted_at = booted_at + 86400000").execute(&ledger.writer).await.unwrap();
     ledger.take_over_clock().await.unwrap();
     assert!(latest().await.unwrap() <= now() / MINUTE * MINUTE);
-    let spent = ledger.standing(None, false).await.unwrap().spent;
+    let spent = ledger.brakes(None, false).await.unwrap().spent;
     assert_eq!((spent.files, spent.bytes), (15, 40));
 }
 
@@ -455,7 +455,7 @@ async fn datasets_are_watched_page_by_page_newest_first_and_none_twice() {
             .await
             .unwrap();
     }
-    ledger.unsettled(&Did::new("acada", "/ctao/acada/dl0/without"), "no rule S", Duration::ZERO).await.unwrap();
+    ledger.unsettled(&Did::new("acada", "/ctao/acada/dl0/without"), "no settled rule", Duration::ZERO).await.unwrap();
     let (mut names, mut last) = (Vec::new(), None);
     loop {
         let page = ledger.watched_datasets(last.as_ref(), 3).await.unwrap();

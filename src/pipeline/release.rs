@@ -11,7 +11,7 @@ use crate::config::{Config, Deletion};
 use crate::custody::brakes::Brake;
 use crate::custody::invariants::{on_site_copy_may_go, release_may_be_carried_out};
 use crate::custody::{Doubt, Evidence, KeepReason, ReleaseOrder, State};
-use crate::ledger::{EndOfRule, FileRow, Intent, now};
+use crate::ledger::{EndOfRule, FileRow, IntentOutcome, now};
 use crate::rucio::{Kind, ReplicaState};
 
 use super::announce::{Effect, ORDER, RELEASE, announce};
@@ -92,9 +92,9 @@ async fn release(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Resu
     let evidence = serde_json::json!(order).to_string();
     let limits = brakes::limits(&context.config());
     match context.ledger.releasing(row, &evidence, now() + CARRYING_OUT, limits).await? {
-        Intent::Moved => return Ok(()),
-        Intent::Braked(brake) => return brakes::wait(context, row, &brake).await,
-        Intent::Written => {}
+        IntentOutcome::Moved => return Ok(()),
+        IntentOutcome::Braked(brake) => return brakes::wait(context, row, &brake).await,
+        IntentOutcome::Written => {}
     }
     let releasing = FileRow { state: State::Releasing, ..row.clone() };
     if let Err(error) = give_up(context, &releasing, order).await {
@@ -229,8 +229,8 @@ async fn permitted(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Re
         return Ok(None);
     };
     let config = context.config();
-    let lawful = release_may_be_carried_out(&on_record.intent()).and_then(|()| {
-        on_site_copy_may_go(&on_record.intent(), order.evidence(), &config.onsite_rse, config.offsite.copies)
+    let lawful = release_may_be_carried_out(&on_record.decision()).and_then(|()| {
+        on_site_copy_may_go(&on_record.decision(), order.evidence(), &config.onsite_rse, config.offsite.copies)
     });
     match lawful {
         Ok(()) => Ok(Some(on_record)),

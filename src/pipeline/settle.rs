@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use crate::config::{Config, Deletion};
 use crate::custody::brakes::Brake;
 use crate::custody::invariants::{Violation, not_on_record, own_rule_may_end};
-use crate::custody::settling::{DatasetRule, Held, Unsettled, plan};
+use crate::custody::settling::{DatasetRule, FileInRucio, Unsettled, plan};
 use crate::custody::{UnixMillis, in_millis};
-use crate::ledger::{Ending, Intent, Resting, now};
+use crate::ledger::{Ending, IntentOutcome, Resting, now};
 use crate::names::Did;
 use crate::rucio::{Grouping, Kind, NewRule};
 
@@ -196,7 +196,7 @@ async fn turn(context: &Context, dataset: &Did, since: UnixMillis) -> Result<Tur
             Ok(facts) => facts,
             Err(why) => return Ok(Turn::Stays(why)),
         };
-        let may_go = |file: &Held| file.own_rule_may_go(config.offsite.copies, &sites);
+        let may_go = |file: &FileInRucio| file.own_rule_may_go(config.offsite.copies, &sites);
         if let Some(why) = facts.files.iter().find_map(|file| may_go(file).err()) {
             doubt.get_or_insert(why);
             continue;
@@ -264,9 +264,9 @@ async fn end(
         return Ok(Turn::Braked(Brake::KillSwitch(reason)));
     }
     match context.ledger.settling(dataset, batch, since).await? {
-        Intent::Written => {}
-        Intent::Moved => return Ok(Turn::Moved),
-        Intent::Braked(brake) => return Ok(Turn::Braked(brake)),
+        IntentOutcome::Written => {}
+        IntentOutcome::Moved => return Ok(Turn::Moved),
+        IntentOutcome::Braked(brake) => return Ok(Turn::Braked(brake)),
     }
     if let Some((lfn, violation)) = unlawful(context, batch, facts, sites).await? {
         context.trip(Some(&lfn), &violation).await?;
@@ -279,7 +279,7 @@ async fn end(
         all_stand(context, batch).await?;
         return Ok(Turn::Stays(Unsettled(TOO_OLD.to_owned())));
     }
-    let record = |(held, file): (&Held, &Resting)| json!({ "lfn": held.lfn, "rule": file.further_copies_rule, "first": held.first, "further": held.dataset });
+    let record = |(held, file): (&FileInRucio, &Resting)| json!({ "lfn": held.lfn, "rule": file.further_copies_rule, "first": held.first, "further": held.dataset });
     let records: Vec<Value> = facts.files.iter().zip(batch).map(record).collect();
     announce_settling(context, dataset, &facts.rule_ids(), records).await?;
     let rules: Vec<String> = batch.iter().filter_map(|file| file.further_copies_rule.clone()).collect();
@@ -311,7 +311,7 @@ async fn unlawful(
             return Ok(Some((file.lfn.clone(), not_on_record())));
         };
         let rules = (file.further_copies_rule.as_deref(), on_record.further_copies_rule_ending.as_deref());
-        if let Err(violation) = own_rule_may_end(&on_record.intent(), rules, held, required, sites) {
+        if let Err(violation) = own_rule_may_end(&on_record.decision(), rules, held, required, sites) {
             return Ok(Some((file.lfn.clone(), violation)));
         }
     }

@@ -5,7 +5,9 @@
 use std::path::Path;
 
 use dl0_ingest::custody::State;
-use dl0_ingest::custody::invariants::{Intent, file_may_be_set_aside, trigger_may_go, trigger_of_rejected_may_go};
+use dl0_ingest::custody::invariants::{
+    DecisionOnRecord, file_may_be_set_aside, trigger_may_go, trigger_of_rejected_may_go,
+};
 
 use crate::steps::Steps;
 use crate::world::{Content, Copy, Delivery, File, Hands, Listed, Lock, OnSiteRule, RSES, Replica, Row, SITES, World};
@@ -39,8 +41,8 @@ pub(crate) fn unmoved(file: &File, state: State) -> Option<Row> {
     file.row.filter(|row| row.state == state && row.delivery == file.claimed)
 }
 
-pub(crate) fn intent(row: &Row) -> Intent<'static> {
-    Intent {
+pub(crate) fn decision(row: &Row) -> DecisionOnRecord<'static> {
+    DecisionOnRecord {
         state: row.state,
         evidence: row.evidence.then_some(r#"{"copies": [{"site": "a"}, {"site": "b"}]}"#),
         invalid_path: row.sentence.then_some(IN_INVALID),

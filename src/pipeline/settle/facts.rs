@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::custody::UnixMillis;
-use crate::custody::settling::{Held, Unsettled};
+use crate::custody::settling::{FileInRucio, Unsettled};
 use crate::ledger::{Resting, now};
 use crate::names::Did;
 use crate::pipeline::our_rules::{is_first_copy_rule, is_further_copies_rule, is_settled_rule};
@@ -74,7 +74,7 @@ pub(super) async fn stays(context: &Context, dataset: &Did) -> Result<Result<(),
 /// What is known of the files.
 pub(super) struct Facts {
     /// Of those asked about, in their order.
-    pub(super) files: Vec<Held>,
+    pub(super) files: Vec<FileInRucio>,
     rules: (String, Option<String>),
     at: UnixMillis,
 }
@@ -124,7 +124,7 @@ impl Facts {
         let files = wanted.iter().map(|file| {
             let did = Did::new(dataset.scope.clone(), file.lfn.clone());
             let listing = listings.get(&did);
-            Held {
+            FileInRucio {
                 lfn: file.lfn.clone(),
                 as_verified: listing.is_some_and(|listing| {
                     listing.bytes == file.bytes && listing.adler32.is_some() && listing.adler32 == file.adler32

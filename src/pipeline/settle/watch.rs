@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::custody::Copies;
-use crate::custody::settling::{Held, Unsettled, plan};
+use crate::custody::settling::{FileInRucio, Unsettled, plan};
 use crate::ledger::{Resting, Watched};
 use crate::names::Did;
 use crate::pipeline::offsite::Offsite;
@@ -237,10 +237,10 @@ pub(super) async fn hold_all(context: &Context, dataset: &Did) -> Result<Turn, S
         Err(why) => why,
     };
     // what is wrong with some files keeps the others from nothing
-    let sound: Vec<Held> = facts.files.into_iter().filter(|file| file.can_be_planned_for(copies)).collect();
-    let is_sound = |file: &&Held| sound.iter().any(|sound| sound.lfn == file.lfn);
+    let sound: Vec<FileInRucio> = facts.files.into_iter().filter(|file| file.can_be_planned_for(copies)).collect();
+    let is_sound = |file: &&FileInRucio| sound.iter().any(|sound| sound.lfn == file.lfn);
     let some_rule_holds_them = held.iter().any(|files| {
-        let files: Vec<Held> = files.iter().filter(is_sound).cloned().collect();
+        let files: Vec<FileInRucio> = files.iter().filter(is_sound).cloned().collect();
         all_held(&files, copies, &sites)
     });
     if !some_rule_holds_them && let Ok(rule) = plan(&sound, copies) {
@@ -250,6 +250,6 @@ pub(super) async fn hold_all(context: &Context, dataset: &Did) -> Result<Turn, S
 }
 
 /// As settling asks it before a file's own rule ends. `sites`: the site of each RSE that says one.
-fn all_held(files: &[Held], copies: Copies, sites: &BTreeMap<String, String>) -> bool {
+fn all_held(files: &[FileInRucio], copies: Copies, sites: &BTreeMap<String, String>) -> bool {
     files.iter().all(|file| file.own_rule_may_go(copies, sites).is_ok())
 }

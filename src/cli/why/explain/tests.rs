@@ -57,7 +57,7 @@ fn row(state: State) -> FileRow {
 }
 
 fn told(row: &FileRow, config: &Config) -> String {
-    let explanation = explain(row, config, &Standing::default(), NOW);
+    let explanation = explain(row, config, &Brakes::default(), NOW);
     let mut out = Vec::new();
     super::super::tell(&explanation, &mut out).unwrap();
     String::from_utf8(out).unwrap()

@@ -3,14 +3,14 @@
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use crate::crash;
-use crate::custody::brakes::{Brake, HOUR, Hold, Limits, MINUTE, Spent, Standing, Target, Trip};
+use crate::custody::brakes::{Brake, Brakes, HOUR, Hold, Limits, MINUTE, Spent, Target, Trip};
 use crate::custody::{State, UnixMillis};
 
 use super::{Error, FileRow, Ledger, now};
 
 /// What became of an intent to release a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Intent {
+pub enum IntentOutcome {
     /// It is durable and may be carried out.
     Written,
     /// The file is no longer as it was claimed.
@@ -29,32 +29,32 @@ impl Ledger {
         evidence: &str,
         until: UnixMillis,
         limits: Limits,
-    ) -> Result<Intent, Error> {
+    ) -> Result<IntentOutcome, Error> {
         let mut tx = self.begin().await?;
-        let standing = self.standing_in(&mut tx, Some(row), true).await?;
-        if let Err(brake) = standing.allows(row.bytes, limits, now()) {
-            return Ok(Intent::Braked(brake));
+        let brakes = self.brakes_in(&mut tx, Some(row), true).await?;
+        if let Err(brake) = brakes.allows(row.bytes, limits, now()) {
+            return Ok(IntentOutcome::Braked(brake));
         }
         if !self.step_with_evidence(&mut tx, row, State::Releasing, evidence, until).await? {
-            return Ok(Intent::Moved);
+            return Ok(IntentOutcome::Moved);
         }
         self.commit(tx).await?;
-        Ok(Intent::Written)
+        Ok(IntentOutcome::Written)
     }
 
     /// The brakes that the ledger knows of, for one file or for any. `intents`: whether files count whose release is
     /// decided and not carried out yet.
-    pub async fn standing(&self, row: Option<&FileRow>, intents: bool) -> Result<Standing, Error> {
+    pub async fn brakes(&self, row: Option<&FileRow>, intents: bool) -> Result<Brakes, Error> {
         let mut connection = self.reader.acquire().await.map_err(|e| self.database(e))?;
-        self.standing_in(&mut connection, row, intents).await
+        self.brakes_in(&mut connection, row, intents).await
     }
 
-    async fn standing_in(
+    async fn brakes_in(
         &self,
         connection: &mut SqliteConnection,
         row: Option<&FileRow>,
         intents: bool,
-    ) -> Result<Standing, Error> {
+    ) -> Result<Brakes, Error> {
         let breaker = self.breaker_in(connection).await?;
         let hold = match row {
             Some(row) => {
@@ -75,7 +75,7 @@ impl Ledger {
             spent.files = spent.files.saturating_add(files.cast_unsigned());
             spent.bytes = spent.bytes.saturating_add(bytes.cast_unsigned());
         }
-        Ok(Standing { kill_switch: None, breaker, hold, spent })
+        Ok(Brakes { kill_switch: None, breaker, hold, spent })
     }
 
     /// Releases ordered within the last hour, the minute in which it began included. A clock that was set back makes it a
@@ -222,7 +222,7 @@ impl Ledger {
         Ok(head.map(|(seq, hash)| (seq.cast_unsigned(), hash)))
     }
 
-    /// An audit record is on disk. `released`: the file the end of whose rule C it announces.
+    /// An audit record is on disk. `released`: the file whose on-site rule is about to end, if the record announces that.
     pub async fn audited(&self, seq: u64, hash: &str, released: Option<&FileRow>) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         crash::note("audited");
