@@ -3,10 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::clock::now;
 use crate::crash;
 use crate::custody::{State, UnixMillis};
 
-use super::{Error, FOR_LIFE, FileRow, Ledger, after, now};
+use super::error::Error;
+use super::rows::FileRow;
+use super::store::{Ledger, after};
 
 /// Work that could not be finished now.
 #[derive(Clone, Debug)]
@@ -28,6 +31,10 @@ macro_rules! carried_out {
     };
 }
 pub(super) use carried_out;
+
+/// How long a claim lasts: as long as the process that holds it. The embedded ledger has one daemon, which drops all claims
+/// at its start; a lease would end under work that merely takes long, and others would do it a second time.
+const FOR_LIFE: UnixMillis = UnixMillis::MAX;
 
 /// How many batches of due files a claim looks through for those of one dataset.
 const WINDOW: i64 = 20;

@@ -1,7 +1,8 @@
 //! What a restart makes of times that were taken by another clock.
 
-use super::{Error, Ledger, now};
-use crate::clock::{TOLERANCE, booted_at};
+use super::error::Error;
+use super::store::Ledger;
+use crate::clock::{TOLERANCE, booted_at, now};
 use crate::custody::brakes::MINUTE;
 
 impl Ledger {

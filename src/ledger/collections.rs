@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use crate::clock::now;
 use crate::crash;
 use crate::names::Did;
 
-use super::{Error, Ledger, now};
+use super::error::Error;
+use super::store::Ledger;
 
 impl Ledger {
     /// Of these collections, those not known to exist in Rucio.

@@ -2,11 +2,14 @@
 
 use sqlx::{FromRow, Sqlite, Transaction};
 
+use crate::clock::now;
 use crate::crash;
 use crate::custody::{FileIdentity, State, UnixMillis};
 use crate::names::Lfn;
 
-use super::{Error, FileRow, Ledger, after, now};
+use super::error::Error;
+use super::rows::FileRow;
+use super::store::{Ledger, after};
 
 /// A sound trigger and the file it announces.
 #[derive(Clone, Debug)]

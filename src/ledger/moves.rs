@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use sqlx::{Sqlite, Transaction};
 
+use crate::clock::now;
 use crate::crash;
 use crate::custody::brakes::is_contradiction;
 use crate::custody::{Contents, FileIdentity, State, UnixMillis};
 
-use super::{Error, FileRow, Ledger, after, now};
+use super::error::Error;
+use super::rows::FileRow;
+use super::store::{Ledger, after};
 
 /// A file that was read and found sound.
 #[derive(Clone, Debug)]
@@ -32,15 +35,6 @@ pub struct Sentence {
     pub reason: String,
     /// Destination relative to the data root.
     pub invalid_path: String,
-}
-
-/// How it is known that the on-site rule has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndOfRule {
-    /// Rucio has answered our request.
-    Answered,
-    /// It was found ended: by a request of ours whose answer was lost, or by somebody else.
-    Found,
 }
 
 /// A file that Rucio has on record and protects on site.
@@ -305,90 +299,6 @@ impl Ledger {
                 .await
                 .map_err(|e| self.database(e))?;
         }
-        Ok(moved)
-    }
-
-    /// The on-site rule was ended in Rucio; the file can be watched go from now on. Counts once.
-    pub async fn release_ordered(&self, row: &FileRow, end: EndOfRule) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
-        let update = "UPDATE files SET release_ordered_at = $1, next_attempt = $1
-             WHERE id = $2 AND release_ordered_at IS NULL";
-        let detail = (end == EndOfRule::Found).then_some("its rule was found ended");
-        if self.note(&mut tx, row, "release-ordered", detail, update).await? {
-            self.spend(&mut tx, row.bytes).await?;
-        }
-        self.commit(tx).await
-    }
-
-    /// How it was known that the on-site rule had ended, when the release was ordered last.
-    pub async fn how_it_ended(&self, row: &FileRow) -> Result<EndOfRule, Error> {
-        let last = "SELECT detail IS NULL FROM events WHERE file_id = $1 AND kind = 'release-ordered'
-             ORDER BY id DESC LIMIT 1";
-        let answered: Option<bool> =
-            sqlx::query_scalar(last).bind(row.id).fetch_optional(&self.reader).await.map_err(|e| self.database(e))?;
-        Ok(if answered == Some(true) { EndOfRule::Answered } else { EndOfRule::Found })
-    }
-
-    /// Nobody will delete the file, although its release was ordered: that is decided afresh, about the rule that stands now,
-    /// if one does. `false`: the file has moved on.
-    pub async fn release_order_void(
-        &self,
-        row: &FileRow,
-        on_site_rule: Option<&str>,
-        why: &str,
-    ) -> Result<bool, Error> {
-        let mut tx = self.begin().await?;
-        let done = sqlx::query(
-            "UPDATE files SET release_ordered_at = NULL, release_announced_at = NULL, replica_gone_at = NULL,
-                 on_site_rule = COALESCE($1, on_site_rule), waits_for = $2, next_attempt = $3, claimed_by = NULL, claimed_until = NULL
-             WHERE id = $4 AND state = 'releasing' AND delivery = $5 AND release_ordered_at IS NOT NULL",
-        )
-        .bind(on_site_rule)
-        .bind(why)
-        .bind(now())
-        .bind(row.id)
-        .bind(row.delivery)
-        .execute(&mut *tx)
-        .await
-        .map_err(|e| self.database(e))?;
-        if done.rows_affected() == 0 {
-            return Ok(false);
-        }
-        self.event(&mut tx, row.id, "release-order-void", None, Some(why)).await?;
-        self.commit(tx).await?;
-        Ok(true)
-    }
-
-    /// Rucio has no on-site replica any more.
-    pub async fn replica_gone(&self, row: &FileRow) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
-        let update = "UPDATE files SET replica_gone_at = $1 WHERE id = $2 AND replica_gone_at IS NULL";
-        self.note(&mut tx, row, "replica-gone", None, update).await?;
-        self.commit(tx).await
-    }
-
-    /// `false`: that is on record already.
-    async fn note(
-        &self,
-        tx: &mut Transaction<'static, Sqlite>,
-        row: &FileRow,
-        kind: &str,
-        detail: Option<&str>,
-        update: &'static str,
-    ) -> Result<bool, Error> {
-        let done = sqlx::query(update).bind(now()).bind(row.id).execute(&mut **tx).await;
-        if done.map_err(|e| self.database(e))?.rows_affected() == 0 {
-            return Ok(false);
-        }
-        self.event(tx, row.id, kind, None, detail).await?;
-        Ok(true)
-    }
-
-    /// Releasing → Released: replica and file are gone.
-    pub async fn released(&self, row: &FileRow) -> Result<bool, Error> {
-        let mut tx = self.begin().await?;
-        let moved = self.step(&mut tx, row, State::Released, "released", None).await?;
-        self.commit(tx).await?;
         Ok(moved)
     }
 

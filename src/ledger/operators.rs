@@ -2,12 +2,15 @@
 
 use sqlx::{Sqlite, Transaction};
 
+use crate::clock::now;
 use crate::custody::brakes::{Target, Trip};
 use crate::custody::invariants::release_is_on_record;
 use crate::custody::{HeldFile, NoWayBack, State, UnderItsName};
 
 use super::claims::carried_out;
-use super::{Error, FileRow, Ledger, now};
+use super::error::Error;
+use super::rows::FileRow;
+use super::store::Ledger;
 
 /// Who does something by hand, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]

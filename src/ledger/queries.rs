@@ -4,7 +4,10 @@ use sqlx::FromRow;
 
 use crate::custody::{State, UnixMillis};
 
-use super::{Error, EventRow, FileRow, Ledger, WrongTrigger};
+use super::deliveries::WrongTrigger;
+use super::error::Error;
+use super::rows::{EventRow, FileRow};
+use super::store::Ledger;
 
 /// How much stands in one state.
 #[derive(Clone, Debug, FromRow, serde::Serialize)]

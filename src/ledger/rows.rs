@@ -8,7 +8,7 @@ use crate::custody::invariants::DecisionOnRecord;
 use crate::custody::{Contents, FileIdentity, FirstLook, State, UnixMillis};
 use crate::names::{Did, Lfn};
 
-use super::Error;
+use super::error::Error;
 
 /// One file in custody.
 #[derive(Clone, Debug, FromRow, Serialize)]
@@ -185,6 +185,15 @@ impl From<FileRow> for Value {
             "metadata": parsed(&row.metadata),
         })
     }
+}
+
+/// How it is known that the on-site rule has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndOfRule {
+    /// Rucio has answered our request.
+    Answered,
+    /// It was found ended: by a request of ours whose answer was lost, or by somebody else.
+    Found,
 }
 
 /// One thing that happened to a file.

@@ -6,12 +6,16 @@ use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{FromRow, Sqlite, SqliteConnection};
 
+use crate::clock::now;
 use crate::crash;
 use crate::custody::UnixMillis;
 use crate::custody::brakes::{Brakes, Limits, Target};
 use crate::names::Did;
 
-use super::{Error, FileRow, IntentOutcome, Ledger, after, now};
+use super::error::Error;
+use super::rows::FileRow;
+use super::stops::IntentOutcome;
+use super::store::{Ledger, after};
 
 /// A released file of a dataset, as far as settling needs it.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]

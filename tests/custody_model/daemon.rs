@@ -204,7 +204,7 @@ fn set_aside<const N: usize>(file: &File, variant: Variant, out: &mut Steps<N>) 
             file.hands = Hands::Aside;
         }),
         Hands::Sentenced => out.fair("the reason is written", move |file| {
-            let lawful = |row: &Row| file_may_be_set_aside(&intent(row), Path::new(IN_INVALID)).is_ok();
+            let lawful = |row: &Row| file_may_be_set_aside(&decision(row), Path::new(IN_INVALID)).is_ok();
             if !on_record.as_ref().is_some_and(lawful) {
                 return free(file);
             }
@@ -226,7 +226,7 @@ fn set_aside<const N: usize>(file: &File, variant: Variant, out: &mut Steps<N>) 
         }),
         Hands::Aside => out.fair("its trigger is removed", move |file| {
             let still_in_place = file.disk == Some(file.claimed);
-            let lawful = |row: &Row| trigger_of_rejected_may_go(&intent(row), still_in_place).is_ok();
+            let lawful = |row: &Row| trigger_of_rejected_may_go(&decision(row), still_in_place).is_ok();
             if !on_record.as_ref().is_some_and(lawful) {
                 return free(file);
             }
