@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cli_support::{Offline, say};
 use dl0_ingest::custody::brakes::Limits;
-use dl0_ingest::custody::{Contents, FileIdentity, State};
+use dl0_ingest::custody::{Contents, FileIdentity, HoldCode, State};
 use dl0_ingest::ledger::{Delivery, EndOfRule, IntentOutcome, Ledger, Operator, Registration, Sentence, Verified};
 use dl0_ingest::names::Lfn;
 use insta::assert_snapshot;
@@ -39,7 +39,7 @@ async fn site() -> (Offline, Ledger) {
     });
     ledger.verified(&verified).await.unwrap();
     let held = ledger.by_lfn(HELD).await.unwrap().unwrap();
-    ledger.hold(&held, "changed", "a symlink took its place").await.unwrap();
+    ledger.hold(&held, HoldCode::Changed, "a symlink took its place").await.unwrap();
     let reason = "the file is empty".to_owned();
     let sentence = Sentence { code: "empty".to_owned(), reason, invalid_path: "ctao/acada/invalid/bad".to_owned() };
     ledger.rejecting(&row(BAD), &sentence).await.unwrap();

@@ -6,15 +6,6 @@ use serde::Serialize;
 
 use super::UnixMillis;
 
-/// The codes of holds that are contradictions: one of them stops all releases until an operator has looked.
-const CONTRADICTIONS: [&str; 7] =
-    ["changed", "evidence", "invariant", "no-rule", "unknown-to-rucio", "unprotected", "vanished"];
-
-/// Whether a file held for this reason stops the releases of all files.
-pub fn is_contradiction(code: &str) -> bool {
-    CONTRADICTIONS.contains(&code)
-}
-
 /// The breaker is open since this happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trip {

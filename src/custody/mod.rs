@@ -3,6 +3,7 @@
 pub mod brakes;
 mod copies;
 mod evidence;
+mod hold_code;
 pub mod invariants;
 mod order;
 pub mod settling;
@@ -16,6 +17,7 @@ pub use evidence::{
     Availability, Contents, CopyFacts, CopyProof, Doubt, Evidence, FirstLook, LockFacts, StorageAnswer, StoragePolicy,
     sites_on_record,
 };
+pub use hold_code::HoldCode;
 pub use order::{KeepReason, ReleaseOrder, is_fresh};
 pub use state::{IllegalMove, State};
 pub use way_back::{HeldFile, NoWayBack, UnderItsName};

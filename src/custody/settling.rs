@@ -43,13 +43,70 @@ impl DatasetRule {
     }
 }
 
-/// Why a dataset stays as it is; in words.
+/// What kind of reason a dataset has to stay as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Rucio does not know the dataset.
+    UnknownToRucio,
+    /// The dataset has an end, at which Rucio removes it with its rules.
+    EndsInRucio,
+    /// Rucio refuses to take a file's own rule for the further copies again.
+    RuleRefused,
+    /// Anything else: a brake, Rucio away, rules, locks or replicas that are not as they must be.
+    Other,
+}
+
+impl Cause {
+    const ALL: [Self; 4] = [Self::UnknownToRucio, Self::EndsInRucio, Self::RuleRefused, Self::Other];
+
+    /// The name used in the ledger.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownToRucio => "unknown-to-rucio",
+            Self::EndsInRucio => "ends-in-rucio",
+            Self::RuleRefused => "rule-refused",
+            Self::Other => "other",
+        }
+    }
+
+    /// The cause of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == name)
+    }
+
+    /// Whether each look at the dataset's rules finds it out: once a look does not, it is over.
+    pub const fn is_found_by_each_look(self) -> bool {
+        match self {
+            Self::UnknownToRucio | Self::EndsInRucio | Self::RuleRefused => true,
+            Self::Other => false,
+        }
+    }
+}
+
+/// Why a dataset stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unsettled(pub String);
+#[error("{words}")]
+pub struct Unsettled {
+    /// Which kind of reason.
+    pub cause: Cause,
+    /// The reason, for humans.
+    pub words: String,
+}
+
+impl Unsettled {
+    /// Rucio does not know the dataset.
+    pub fn unknown_to_rucio() -> Self {
+        Self { cause: Cause::UnknownToRucio, words: "Rucio does not know the dataset".to_owned() }
+    }
+
+    /// A reason of no kind of its own.
+    pub fn other(words: impl Into<String>) -> Self {
+        Self { cause: Cause::Other, words: words.into() }
+    }
+}
 
 fn no<T>(why: String) -> Result<T, Unsettled> {
-    Err(Unsettled(why))
+    Err(Unsettled::other(why))
 }
 
 impl FileInRucio {
@@ -163,7 +220,7 @@ mod tests {
     }
 
     fn why(result: Result<(), Unsettled>) -> String {
-        result.unwrap_err().0
+        result.unwrap_err().words
     }
 
     #[test]
@@ -179,7 +236,7 @@ mod tests {
         let mut ambiguous = file("B");
         // on its way, which Rucio counts as there
         ambiguous.replicas.insert("C".to_owned(), false);
-        assert!(plan(&[ambiguous, file("C")], Copies::MIN).unwrap_err().0.contains("could choose another"));
+        assert!(plan(&[ambiguous, file("C")], Copies::MIN).unwrap_err().words.contains("could choose another"));
     }
 
     #[test]
@@ -216,6 +273,14 @@ mod tests {
         let one_site = sites().into_keys().map(|rse| (rse, "one".to_owned())).collect();
         assert!(why(taken_over.own_rule_may_go(Copies::MIN, &one_site)).contains("1 of 2 sites"));
         assert!(why(taken_over.own_rule_may_go(Copies::MIN, &BTreeMap::new())).contains("0 of 2 sites"));
+    }
+
+    #[test]
+    fn causes_survive_the_way_through_the_ledger() {
+        for cause in Cause::ALL {
+            assert_eq!(Cause::parse(cause.as_str()), Some(cause));
+        }
+        assert_eq!(Cause::parse("unheld"), None);
     }
 
     fn some_rses() -> impl Strategy<Value = BTreeSet<String>> {

@@ -28,7 +28,7 @@ impl Ledger {
             .await
             .map_err(|e| self.database(e))?;
             begun_again = sqlx::query(
-                "UPDATE files SET first_look = NULL, waits_for = NULL
+                "UPDATE files SET first_look = NULL, waits_for = NULL, copies_unreadable = 0
                  WHERE state IN ('replicated', 'confirmed', 'releasing') AND first_look IS NOT NULL",
             )
             .execute(&mut *tx)

@@ -6,8 +6,7 @@ use sqlx::{Sqlite, Transaction};
 
 use crate::clock::now;
 use crate::crash;
-use crate::custody::brakes::is_contradiction;
-use crate::custody::{Contents, FileIdentity, State, UnixMillis};
+use crate::custody::{Contents, FileIdentity, HoldCode, State, UnixMillis};
 
 use super::error::Error;
 use super::rows::FileRow;
@@ -137,20 +136,20 @@ impl Ledger {
     }
 
     /// Any state → Held. A contradiction also stops the releases of all files, in the same transaction.
-    pub async fn hold(&self, row: &FileRow, code: &str, reason: &str) -> Result<bool, Error> {
+    pub async fn hold(&self, row: &FileRow, code: HoldCode, reason: &str) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
         let moved = self.step(&mut tx, row, State::Held, "held", Some(reason)).await?;
         if moved {
             sqlx::query("UPDATE files SET reason_code = $1, reason = $2, held_from = $3 WHERE id = $4")
-                .bind(code)
+                .bind(code.as_str())
                 .bind(reason)
                 .bind(row.state.as_str())
                 .bind(row.id)
                 .execute(&mut *tx)
                 .await
                 .map_err(|e| self.database(e))?;
-            if is_contradiction(code) {
-                self.trip_in(&mut tx, code, reason, Some(&row.lfn)).await?;
+            if code.is_contradiction() {
+                self.trip_in(&mut tx, code.as_str(), reason, Some(&row.lfn)).await?;
             }
         }
         self.commit(tx).await?;
@@ -165,7 +164,8 @@ impl Ledger {
             if self.step(&mut tx, &file.row, State::Registered, "registered", None).await? {
                 sqlx::query(
                     "UPDATE files SET on_site_rule = $1, further_copies_rule = NULL, first_rse = NULL, first_look = NULL,
-                         last_evidence = NULL, release_ordered_at = NULL, replica_gone_at = NULL, next_attempt = $3
+                         last_evidence = NULL, release_ordered_at = NULL, on_site_rule_end = NULL,
+                         replica_gone_at = NULL, next_attempt = $3
                      WHERE id = $2",
                 )
                 .bind(&file.on_site_rule)
@@ -235,7 +235,8 @@ impl Ledger {
     pub async fn set_on_site_rule(&self, row: &FileRow, rule: &str) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         let change = sqlx::query(
-            "UPDATE files SET on_site_rule = $1, release_announced_at = NULL WHERE id = $2 AND delivery = $3",
+            "UPDATE files SET on_site_rule = $1, on_site_rule_end = NULL, release_announced_at = NULL
+             WHERE id = $2 AND delivery = $3",
         );
         let change = change.bind(rule).bind(row.id).bind(row.delivery);
         if change.execute(&mut *tx).await.map_err(|e| self.database(e))?.rows_affected() == 0 {
@@ -249,8 +250,8 @@ impl Ledger {
     pub async fn looked(&self, row: &FileRow, first_look: &str, due: UnixMillis) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         let done = sqlx::query(
-            "UPDATE files SET first_look = $1, next_attempt = $2, waits_for = $3, claimed_by = NULL,
-                 claimed_until = NULL WHERE id = $4 AND state = $5 AND delivery = $6",
+            "UPDATE files SET first_look = $1, next_attempt = $2, waits_for = $3, copies_unreadable = 0,
+                 claimed_by = NULL, claimed_until = NULL WHERE id = $4 AND state = $5 AND delivery = $6",
         )
         .bind(first_look)
         .bind(due)
@@ -321,7 +322,7 @@ impl Ledger {
         row.state.moving_to(to)?;
         let done = sqlx::query(
             "UPDATE files SET state = $1, state_since = $2, next_attempt = $2, attempts = 0, waits_for = NULL,
-                 claimed_by = NULL, claimed_until = NULL
+                 copies_unreadable = 0, being_carried_out = 0, claimed_by = NULL, claimed_until = NULL
              WHERE id = $3 AND state = $4 AND delivery = $5",
         )
         .bind(to.as_str())

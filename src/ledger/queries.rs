@@ -13,7 +13,6 @@ use super::store::Ledger;
 #[derive(Clone, Debug, FromRow, serde::Serialize)]
 pub struct StateSummary {
     /// The state.
-    #[sqlx(try_from = "String")]
     #[serde(serialize_with = "as_name")]
     pub state: State,
     /// Files in it.

@@ -15,7 +15,6 @@ pub struct OnRecord {
     /// Logical file name.
     pub lfn: String,
     /// State.
-    #[sqlx(try_from = "String")]
     pub state: State,
     /// Since when.
     pub state_since: UnixMillis,

@@ -10,6 +10,7 @@ use crate::clock::now;
 use crate::crash;
 use crate::custody::UnixMillis;
 use crate::custody::brakes::{Brakes, Limits, Target};
+use crate::custody::settling::{Cause, Unsettled};
 use crate::names::Did;
 
 use super::error::Error;
@@ -66,7 +67,7 @@ pub struct Settlement {
     pub settled_rule: Option<String>,
     /// Since when no file has one of its own.
     pub settled_at: Option<UnixMillis>,
-    /// Why some still have.
+    /// Why some still have, in words.
     pub unsettled: Option<String>,
 }
 
@@ -85,8 +86,10 @@ pub struct Watched {
     pub settled_rule: Option<String>,
     /// Since when both were seen to hold all copies of all released files; `None`: that is to be seen.
     pub settled_at: Option<UnixMillis>,
-    /// Why they do not.
+    /// Why they do not, in words.
     pub unsettled: Option<String>,
+    /// What kind of reason that is.
+    pub unsettled_cause: Option<Cause>,
 }
 
 impl Watched {
@@ -289,7 +292,8 @@ impl Ledger {
     pub async fn watched_datasets(&self, after: Option<&Watched>, most: i64) -> Result<Vec<Watched>, Error> {
         let (known_at, did) = after.map_or((i64::MAX, Did::new("", "")), |last| (last.known_at, last.did()));
         sqlx::query_as(concat!(
-            "SELECT scope, name, known_at, first_copy_rule, settled_rule, settled_at, unsettled FROM collections
+            "SELECT scope, name, known_at, first_copy_rule, settled_rule, settled_at, unsettled, unsettled_cause
+             FROM collections
              WHERE (settled_rule IS NOT NULL OR EXISTS (SELECT 1 FROM files WHERE files.scope = collections.scope
                      AND files.dataset = collections.name AND further_copies_rule IS NOT NULL AND ",
             gone!(),
@@ -344,15 +348,20 @@ impl Ledger {
     }
 
     /// The dataset's rules do not hold all copies of its released files, for this reason.
-    pub async fn unheld(&self, dataset: &Did, why: &str) -> Result<(), Error> {
-        let write =
-            sqlx::query("UPDATE collections SET settled_at = NULL, unsettled = $3 WHERE scope = $1 AND name = $2");
-        self.remember("unheld", write.bind(&dataset.scope).bind(&dataset.name).bind(why)).await
+    pub async fn unheld(&self, dataset: &Did, why: &Unsettled) -> Result<(), Error> {
+        let write = sqlx::query(
+            "UPDATE collections SET settled_at = NULL, unsettled = $3, unsettled_cause = $4
+             WHERE scope = $1 AND name = $2",
+        );
+        let write = write.bind(&dataset.scope).bind(&dataset.name).bind(&why.words).bind(why.cause.as_str());
+        self.remember("unheld", write).await
     }
 
-    /// The files of the dataset that were said not to be held have rules of their own again.
+    /// What each look at the dataset finds out is not so any more.
     pub async fn held_again(&self, dataset: &Did) -> Result<(), Error> {
-        let write = sqlx::query("UPDATE collections SET unsettled = NULL WHERE scope = $1 AND name = $2");
+        let write = sqlx::query(
+            "UPDATE collections SET unsettled = NULL, unsettled_cause = NULL WHERE scope = $1 AND name = $2",
+        );
         self.remember("held-again", write.bind(&dataset.scope).bind(&dataset.name)).await
     }
 
@@ -369,20 +378,22 @@ impl Ledger {
     pub async fn settled(&self, dataset: &Did) -> Result<(), Error> {
         let write = sqlx::query(
             "INSERT INTO collections (scope, name, known_at, settled_at) VALUES ($1, $2, $3, $3)
-             ON CONFLICT (scope, name) DO UPDATE SET settled_at = excluded.settled_at, unsettled = NULL",
+             ON CONFLICT (scope, name) DO UPDATE SET settled_at = excluded.settled_at, unsettled = NULL,
+                 unsettled_cause = NULL",
         );
         self.remember("settled", write.bind(&dataset.scope).bind(&dataset.name).bind(now())).await
     }
 
     /// The dataset stays as it is for now; it is looked at again after `delay`.
-    pub async fn unsettled(&self, dataset: &Did, why: &str, delay: Duration) -> Result<(), Error> {
+    pub async fn unsettled(&self, dataset: &Did, why: &Unsettled, delay: Duration) -> Result<(), Error> {
         let write = sqlx::query(
-            "INSERT INTO collections (scope, name, known_at, unsettled, settle_after) VALUES ($1, $2, $3, $4, $5)
+            "INSERT INTO collections (scope, name, known_at, unsettled, unsettled_cause, settle_after)
+             VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (scope, name) DO UPDATE SET unsettled = excluded.unsettled,
-                 settle_after = excluded.settle_after",
+                 unsettled_cause = excluded.unsettled_cause, settle_after = excluded.settle_after",
         );
-        let write = write.bind(&dataset.scope).bind(&dataset.name).bind(now()).bind(why).bind(after(delay));
-        self.remember("unsettled", write).await
+        let write = write.bind(&dataset.scope).bind(&dataset.name).bind(now()).bind(&why.words);
+        self.remember("unsettled", write.bind(why.cause.as_str()).bind(after(delay))).await
     }
 
     async fn remember(&self, effect: &'static str, write: Query<'_, Sqlite, SqliteArguments>) -> Result<(), Error> {

@@ -7,11 +7,13 @@ use std::time::Duration;
 use super::*;
 use crate::custody::brakes::{Brake, HOUR, Limits, MINUTE, Target, Trip};
 use crate::custody::invariants::{StateAndAttempts, outage_is_nobodys_fault};
-use crate::custody::{Contents, FileIdentity, State, UnderItsName};
+use crate::custody::{Contents, FileIdentity, HoldCode, State, UnderItsName};
 use crate::names::{Did, Lfn};
 
+mod decisions;
 mod releases;
 mod settling;
+mod words;
 
 const FILE: &str = "/ctao/acada/dl0/LST/a.fits.fz";
 
@@ -156,7 +158,7 @@ async fn a_second_delivery_of_a_registered_file_waits_to_be_compared() {
 async fn a_held_file_keeps_its_place_and_its_trigger() {
     let (_directory, ledger) = ledger().await;
     let row = register(&ledger).await;
-    assert!(ledger.hold(&row, "code", "because").await.unwrap());
+    assert!(ledger.hold(&row, HoldCode::OtherContent, "because").await.unwrap());
     assert_eq!(deliver(&ledger, FILE, 9).await, Delivered::Held);
     let row = ledger.by_lfn(FILE).await.unwrap().unwrap();
     assert_eq!((row.state, row.held_from.as_deref(), row.inode), (State::Held, Some("registered"), 1));
@@ -228,7 +230,7 @@ async fn what_somebody_else_has_decided_meanwhile_is_seen_right_before_an_effect
     let row = register(&ledger).await;
     let on_record = ledger.unmoved(&row).await.unwrap().unwrap();
     assert_eq!((on_record.state, on_record.decision().evidence), (State::Registered, None));
-    assert!(ledger.hold(&row, "operator", "looked odd").await.unwrap());
+    assert!(ledger.hold(&row, HoldCode::ReplicaState, "looked odd").await.unwrap());
     assert!(ledger.unmoved(&row).await.unwrap().is_none());
 }
 

@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit_log::AuditLog;
 use crate::config::Config;
 use crate::custody::invariants::Violation;
-use crate::custody::{State, UnixMillis, is_fresh};
+use crate::custody::{HoldCode, State, UnixMillis, is_fresh};
 use crate::datadir::DataDir;
 use crate::ledger::{self, FileRow, Ledger, now};
 use crate::rucio::Kind;
@@ -162,9 +162,9 @@ impl Context {
     }
 
     /// Holds a file for an operator, and says so.
-    async fn hold(&self, row: &FileRow, code: &str, reason: &str) -> Result<(), StageError> {
+    async fn hold(&self, row: &FileRow, code: HoldCode, reason: &str) -> Result<(), StageError> {
         if self.ledger.hold(row, code, reason).await? {
-            tracing::error!(lfn = row.lfn, code, "file held: {reason}");
+            tracing::error!(lfn = row.lfn, code = code.as_str(), "file held: {reason}");
         }
         Ok(())
     }
@@ -172,13 +172,13 @@ impl Context {
     /// A violated invariant stops the effect, loudly, and the releases of all files, also if this one has moved on meanwhile.
     async fn stop(&self, row: &FileRow, violation: &Violation) -> Result<(), StageError> {
         self.trip(Some(&row.lfn), violation).await?;
-        self.hold(row, "invariant", &violation.to_string()).await
+        self.hold(row, HoldCode::Invariant, &violation.to_string()).await
     }
 
     /// A violated invariant stops the releases of all files; whoever found it leaves out the effect.
     async fn trip(&self, lfn: Option<&str>, violation: &Violation) -> Result<(), StageError> {
         self.metrics.invariant_violation(violation.invariant);
-        self.ledger.trip("invariant", &violation.to_string(), lfn).await?;
+        self.ledger.trip(HoldCode::Invariant.as_str(), &violation.to_string(), lfn).await?;
         Ok(())
     }
 

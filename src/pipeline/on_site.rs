@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::custody::{FileIdentity, State, in_millis};
+use crate::custody::{FileIdentity, HoldCode, State, in_millis};
 use crate::datadir;
 use crate::ledger::{EndOfRule, FileRow, now};
 
@@ -46,14 +46,14 @@ pub(super) async fn on_site(context: &Context, row: &FileRow) -> Result<Option<F
         },
         Ok(None) => vanished(context, row).await.map(|()| None),
         Err(error @ (datadir::Error::Symlink { .. } | datadir::Error::NotAFile { .. })) => {
-            context.hold(row, "changed", &error.to_string()).await.map(|()| None)
+            context.hold(row, HoldCode::Changed, &error.to_string()).await.map(|()| None)
         }
         Err(error) => Err(error.into()),
     }
 }
 
 async fn vanished(context: &Context, row: &FileRow) -> Result<(), StageError> {
-    context.hold(row, "vanished", "the on-site file is gone although nobody released it").await
+    context.hold(row, HoldCode::Vanished, "the on-site file is gone although nobody released it").await
 }
 
 /// Whether a file whose copies are overdue is still as it was registered. If not, no copy of it can be made any more from
@@ -71,7 +71,7 @@ pub(super) async fn can_still_be_copied(context: &Context, row: &FileRow) -> Res
         "the on-site file changed after it was registered, before it had its copies: {:?} then, {found:?} now",
         row.identity()
     );
-    context.hold(row, "changed", &reason).await.map(|()| false)
+    context.hold(row, HoldCode::Changed, &reason).await.map(|()| false)
 }
 
 /// Whether another delivery of the file is announced: recorded already, or its trigger lies there to be seen.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::custody::State;
+use crate::custody::{HoldCode, State};
 use crate::ledger::FileRow;
 use crate::rucio::{ReplicaQuery, ReplicaState};
 
@@ -100,11 +100,11 @@ async fn protect_again(context: &Context, row: &FileRow) -> Result<(), StageErro
         if row.state == State::Held {
             // an operator's already, who may not know this
             if context.troubles.is_news(&row.lfn, "unprotected") {
-                tracing::error!(lfn = row.lfn, code = "unprotected", "a file that is held: {reason}");
+                tracing::error!(lfn = row.lfn, code = HoldCode::Unprotected.as_str(), "a file that is held: {reason}");
             }
             return Ok(());
         }
-        return context.hold(row, "unprotected", &reason).await;
+        return context.hold(row, HoldCode::Unprotected, &reason).await;
     }
     if let Some(rule) = register::protect(context, row).await? {
         context.ledger.set_on_site_rule(row, &rule).await?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::custody::invariants::same_content;
-use crate::custody::{Contents, State};
+use crate::custody::{Contents, HoldCode, State};
 use crate::ledger::Redelivery;
 
 use super::verify::{Reading, contents, options, read_once};
@@ -136,11 +136,11 @@ async fn other_content(
         State::Held => {}
         State::Releasing => rescue::from_deletion(context, redelivery, delivered, reason).await?,
         _ => {
-            if !context.ledger.hold(row, "other-content", reason).await? {
+            if !context.ledger.hold(row, HoldCode::OtherContent, reason).await? {
                 // the file moved on while it was compared: the next look sees it where it is now
                 return Ok(context.ledger.redelivery_later(row, POLL).await?);
             }
-            tracing::error!(lfn = row.lfn, code = "other-content", "file held: {reason}");
+            tracing::error!(lfn = row.lfn, code = HoldCode::OtherContent.as_str(), "file held: {reason}");
         }
     }
     Ok(context.ledger.redelivery_settled(row, "delivered-again-different", reason).await?)

@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::config::Config;
-use crate::custody::State;
 use crate::custody::invariants::{AfterFailure, failure_is_met_rightly, trigger_may_go};
+use crate::custody::{HoldCode, State};
 use crate::datadir::{self, DataDir};
 use crate::ledger::{FileRow, Postpone, Registration};
 use crate::names::Did;
@@ -121,7 +121,7 @@ async fn still_as_verified(context: &Context, rows: Vec<FileRow>) -> Result<Vec<
                 context.ledger.postpone(&[Postpone { id: row.id, delay, waits_for, failed: true }]).await?;
             }
             Err(error @ (datadir::Error::Symlink { .. } | datadir::Error::NotAFile { .. })) => {
-                context.hold(&row, "changed", &error.to_string()).await?;
+                context.hold(&row, HoldCode::Changed, &error.to_string()).await?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -158,7 +158,7 @@ async fn compare_with_rucio(
                 contents.bytes,
                 contents.adler32
             );
-            context.hold(&row, "other-content", &reason).await?;
+            context.hold(&row, HoldCode::OtherContent, &reason).await?;
             continue;
         }
         match listing.states.get(&on_site) {
@@ -169,7 +169,7 @@ async fn compare_with_rucio(
             }
             Some(state) => {
                 let reason = format!("Rucio has a replica at {on_site} in state {state:?} for this file");
-                context.hold(&row, "replica-state", &reason).await?;
+                context.hold(&row, HoldCode::ReplicaState, &reason).await?;
             }
         }
     }
@@ -208,7 +208,7 @@ async fn attach(context: &Context, rows: Vec<FileRow>) -> Result<Vec<FileRow>, S
                     return Err(error.into());
                 }
                 for row in &batch {
-                    context.hold(row, "refused-by-rucio", &error.to_string()).await?;
+                    context.hold(row, HoldCode::RefusedByRucio, &error.to_string()).await?;
                 }
             }
         }

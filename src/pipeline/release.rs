@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::config::{Config, Deletion};
 use crate::custody::brakes::Brake;
 use crate::custody::invariants::{on_site_copy_may_go, release_may_be_carried_out};
-use crate::custody::{Doubt, Evidence, KeepReason, ReleaseOrder, State};
+use crate::custody::{Doubt, Evidence, HoldCode, KeepReason, ReleaseOrder, State};
 use crate::ledger::{EndOfRule, FileRow, IntentOutcome, now};
 use crate::rucio::{Kind, ReplicaState};
 
@@ -119,7 +119,9 @@ async fn order(
             return Ok(None);
         }
         Err(Doubt::NotYet(reason) | Doubt::Contradiction(reason)) => {
-            context.hold(row, "evidence", &format!("evidence that was complete is not any more: {reason}")).await?;
+            context
+                .hold(row, HoldCode::Evidence, &format!("evidence that was complete is not any more: {reason}"))
+                .await?;
             return Ok(None);
         }
     };
@@ -161,7 +163,7 @@ async fn order(
             Ok(None)
         }
         Err(reason) => {
-            context.hold(row, "evidence", &reason.to_string()).await?;
+            context.hold(row, HoldCode::Evidence, &reason.to_string()).await?;
             Ok(None)
         }
     }
@@ -175,7 +177,7 @@ async fn give_up(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Resu
     let row = &on_record;
     let Some(rule) = &row.on_site_rule else {
         let why = "the rule that protects the on-site copy is not on record";
-        return context.hold(row, "no-rule", why).await.map(|()| false);
+        return context.hold(row, HoldCode::NoRule, why).await.map(|()| false);
     };
     let because = (ORDER, serde_json::json!(order));
     announce(context, row, Effect { name: RELEASE, identity: row.identity(), because }).await?;

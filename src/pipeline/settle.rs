@@ -90,7 +90,7 @@ async fn settle_quiet(context: &Context) -> Result<(), StageError> {
                 // a dataset that Rucio does not answer for keeps no other from being settled
                 Err(error) if context.leaves_others(&error) => {
                     let delay = backoff::after_failures(&config.retry, i64::MAX);
-                    context.ledger.unsettled(&dataset, &error.to_string(), delay).await?;
+                    context.ledger.unsettled(&dataset, &Unsettled::other(error.to_string()), delay).await?;
                     tracing::debug!(dataset = dataset.name, "not settled now: {error}");
                     break;
                 }
@@ -134,11 +134,11 @@ async fn tell(context: &Context, dataset: &Did, end: Turn) -> Result<(), StageEr
         }
         Turn::Moved | Turn::Going => {}
         Turn::Braked(brake) => {
-            context.ledger.unsettled(dataset, &brake.to_string(), brake.look_again(now())).await?;
+            let why = Unsettled::other(brake.to_string());
+            context.ledger.unsettled(dataset, &why, brake.look_again(now())).await?;
         }
         Turn::Stays(why) => {
-            let why = why.to_string();
-            if known.unsettled.as_ref() != Some(&why) {
+            if known.unsettled.as_ref() != Some(&why.words) {
                 tracing::warn!(dataset = dataset.name, scope = dataset.scope, "the dataset cannot be settled: {why}");
             }
             let after = context.config().settle.after.unwrap_or(LOOK_AGAIN);
@@ -215,7 +215,7 @@ async fn place(context: &Context, dataset: &Did, planned: DatasetRule) -> Result
     let expression = planned.expression();
     if expression == config.offsite.expression {
         let why = format!("a rule on '{expression}' would be the same as that of the first copies");
-        return Ok(Turn::Stays(Unsettled(why)));
+        return Ok(Turn::Stays(Unsettled::other(why)));
     }
     let rule = NewRule {
         dids: vec![dataset.clone()],
@@ -242,7 +242,7 @@ async fn place(context: &Context, dataset: &Did, planned: DatasetRule) -> Result
         Err(error) if error.kind() == Kind::DuplicateRule => {
             let why =
                 format!("a rule of ours on '{expression}' is about to end; a permanent one follows when it is gone");
-            Ok(Turn::Stays(Unsettled(why)))
+            Ok(Turn::Stays(Unsettled::other(why)))
         }
         Err(error) => Err(error.into()),
     }
@@ -272,12 +272,12 @@ async fn end(
         context.trip(Some(&lfn), &violation).await?;
         tracing::error!(lfn, dataset = dataset.name, "{violation}; all its rules stay");
         all_stand(context, batch).await?;
-        return Ok(Turn::Stays(Unsettled(format!("{lfn}: {violation}"))));
+        return Ok(Turn::Stays(Unsettled::other(format!("{lfn}: {violation}"))));
     }
     let fresh = facts.freshness();
     if !fresh() {
         all_stand(context, batch).await?;
-        return Ok(Turn::Stays(Unsettled(TOO_OLD.to_owned())));
+        return Ok(Turn::Stays(Unsettled::other(TOO_OLD)));
     }
     let record = |(held, file): (&FileInRucio, &Resting)| json!({ "lfn": held.lfn, "rule": file.further_copies_rule, "first": held.first, "further": held.dataset });
     let records: Vec<Value> = facts.files.iter().zip(batch).map(record).collect();

@@ -53,7 +53,7 @@ async fn a_release_that_is_being_carried_out_is_hastened_by_a_restart_alone() {
     first.postpone(&[wait]).await.unwrap();
     assert_eq!(first.hasten(State::Releasing).await.unwrap(), 1);
     assert_eq!(first.claim(State::Releasing, 1).await.unwrap().rows.len(), 1);
-    let due = sqlx::query("UPDATE files SET waits_for = NULL, next_attempt = $1").bind(now() + 600_000);
+    let due = sqlx::query("UPDATE files SET being_carried_out = 1, next_attempt = $1").bind(now() + 600_000);
     due.execute(&first.writer).await.unwrap();
     first.close().await;
     drop(first);
@@ -95,8 +95,8 @@ async fn an_order_that_is_void_leaves_a_release_that_is_decided_and_not_announce
     for (end, rule) in [(EndOfRule::Found, None), (EndOfRule::Answered, Some("another"))] {
         ledger.audited(1, "hash", Some(&row)).await.unwrap();
         ledger.release_ordered(&row, end).await.unwrap();
-        assert_eq!(ledger.how_it_ended(&row).await.unwrap(), end);
         let before = ledger.by_lfn(FILE).await.unwrap().unwrap();
+        assert_eq!(before.on_site_rule_end, Some(end));
         assert!(ledger.release_order_void(&row, rule, "nobody deletes it").await.unwrap());
         let after = ledger.by_lfn(FILE).await.unwrap().unwrap();
         assert_eq!((after.state, after.release_ordered_at, after.release_announced_at), (State::Releasing, None, None));
@@ -181,7 +181,8 @@ async fn releases_of_a_clock_that_was_ahead_count_for_one_hour() {
 
 #[tokio::test]
 async fn a_contradiction_trips_the_breaker_and_another_reason_to_hold_does_not() {
-    for (code, trips) in [("evidence", true), ("unknown-to-rucio", true), ("other-content", false)] {
+    for (code, trips) in [(HoldCode::Evidence, true), (HoldCode::UnknownToRucio, true), (HoldCode::OtherContent, false)]
+    {
         let (_directory, ledger) = ledger().await;
         let row = confirm(&ledger).await;
         assert!(ledger.hold(&row, code, "because").await.unwrap());

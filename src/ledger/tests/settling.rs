@@ -1,6 +1,7 @@
 //! Datasets that are settled, watched, or not known any more.
 
 use super::*;
+use crate::custody::settling::Unsettled;
 
 #[tokio::test]
 async fn datasets_are_watched_page_by_page_newest_first_and_none_twice() {
@@ -16,7 +17,10 @@ async fn datasets_are_watched_page_by_page_newest_first_and_none_twice() {
             .await
             .unwrap();
     }
-    ledger.unsettled(&Did::new("acada", "/ctao/acada/dl0/without"), "no settled rule", Duration::ZERO).await.unwrap();
+    ledger
+        .unsettled(&Did::new("acada", "/ctao/acada/dl0/without"), &Unsettled::other("no settled rule"), Duration::ZERO)
+        .await
+        .unwrap();
     let (mut names, mut last) = (Vec::new(), None);
     loop {
         let page = ledger.watched_datasets(last.as_ref(), 3).await.unwrap();
@@ -38,7 +42,7 @@ async fn a_dataset_that_rucio_may_not_have_any_more_is_made_again_and_watched_as
     ledger.collections_known(&made).await.unwrap();
     ledger.set_first_copy_rule(&dataset, "a").await.unwrap();
     ledger.set_settled_rule(&dataset, "5").await.unwrap();
-    ledger.unheld(&dataset, "it is gone").await.unwrap();
+    ledger.unheld(&dataset, &Unsettled::other("it is gone")).await.unwrap();
     assert_eq!(ledger.unknown_collections(&one).await.unwrap(), []);
     ledger.collections_unknown(&one).await.unwrap();
     assert_eq!(ledger.unknown_collections(&one).await.unwrap(), made);
@@ -60,6 +64,6 @@ async fn datasets_that_cannot_be_settled_keep_no_other_waiting() {
     for name in ["a", "b", "c"] {
         let dataset = next().await;
         assert!(dataset.name.ends_with(name), "{dataset}");
-        ledger.unsettled(&dataset, "it stays", Duration::ZERO).await.unwrap();
+        ledger.unsettled(&dataset, &Unsettled::other("it stays"), Duration::ZERO).await.unwrap();
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::custody::Copies;
-use crate::custody::settling::{FileInRucio, Unsettled, plan};
+use crate::custody::settling::{Cause, FileInRucio, Unsettled, plan};
 use crate::ledger::{Resting, Watched};
 use crate::names::Did;
 use crate::pipeline::offsite::Offsite;
@@ -22,8 +22,6 @@ use super::{DatasetRules, Facts, Turn, facts, place};
 
 /// Datasets asked about in one round, with two short questions each: 28 800 datasets a day at the usual pace.
 const ROUND: i64 = 200;
-/// What is told of a released file whose own rule Rucio refuses to take again.
-const UNHELD: &str = "no rule can be placed again on the further copies of";
 const UNSEEN: &str = "not looked at";
 const DOUBTFUL: &str = "not all held";
 /// Datasets of one round whose locks are listed. The round ends there, and the next one begins there.
@@ -88,7 +86,7 @@ async fn look(context: &Context, known: &Watched, lists: &mut own_rules::Lists) 
     let rules = match context.rucio.did_rules(&dataset).await {
         Ok(rules) => rules,
         Err(error) if error.kind() == Kind::NotFound => {
-            tell(context, known, Turn::Stays(Unsettled(facts::UNKNOWN.to_owned()))).await?;
+            tell(context, known, Turn::Stays(Unsettled::unknown_to_rucio())).await?;
             return Ok(Looked::Briefly);
         }
         Err(error) => return Err(error.into()),
@@ -106,10 +104,7 @@ async fn look(context: &Context, known: &Watched, lists: &mut own_rules::Lists) 
     // what is wrong with one file keeps the dataset's own rules from nothing, and is told before anything better is
     let (some_own, refused) = own?;
     let trouble = stays.err().or(refused);
-    let was_told = known
-        .unsettled
-        .as_ref()
-        .is_some_and(|why| [UNHELD, facts::REMOVED, facts::UNKNOWN].iter().any(|told| why.starts_with(told)));
+    let was_told = known.unsettled_cause.is_some_and(Cause::is_found_by_each_look);
     let closely = looked.is_some() || some_own || trouble.is_some();
     if trouble.is_none() && was_told {
         context.ledger.held_again(&dataset).await?;
@@ -131,7 +126,10 @@ async fn own_files(
     Ok(match own_rules::mend(context, dataset, first_copy_rule.as_deref(), lists).await? {
         OwnRules::None => (false, None),
         OwnRules::Stand => (true, None),
-        OwnRules::Refused { lfn, error } => (true, Some(Unsettled(format!("{UNHELD} {lfn}: {error}")))),
+        OwnRules::Refused { lfn, error } => {
+            let words = format!("no rule can be placed again on the further copies of {lfn}: {error}");
+            (true, Some(Unsettled { cause: Cause::RuleRefused, words }))
+        }
     })
 }
 
@@ -186,10 +184,10 @@ async fn tell(context: &Context, known: &Watched, end: Turn) -> Result<(), Stage
             context.ledger.settled(&dataset).await?;
             tracing::info!(dataset = known.name, "the rules of the settled dataset hold all copies");
         }
-        Turn::Stays(Unsettled(why)) => {
+        Turn::Stays(why) => {
             // settling may have found the same before, and said less of it
             let is_news = context.troubles.is_news(&known.name, DOUBTFUL);
-            if is_news || known.unsettled.as_ref() != Some(&why) {
+            if is_news || known.unsettled.as_ref() != Some(&why.words) {
                 context.metrics.rule_trouble("unheld");
                 tracing::error!(
                     dataset = known.name,

@@ -45,6 +45,7 @@ fn row(state: State) -> FileRow {
         last_evidence: None,
         release_announced_at: None,
         release_ordered_at: None,
+        on_site_rule_end: None,
         replica_gone_at: None,
         reason_code: None,
         reason: None,
@@ -53,6 +54,7 @@ fn row(state: State) -> FileRow {
         next_attempt: NOW,
         attempts: 0,
         waits_for: None,
+        copies_unreadable: false,
     }
 }
 
