@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use cli_support::{Offline as Site, say};
-use dl0_ingest::custody::{Contents, FileIdentity, State};
+use dl0_ingest::custody::settling::Unsettled;
+use dl0_ingest::custody::{Contents, FileIdentity, HoldCode, State};
 use dl0_ingest::ledger::{Delivery, Ledger, Sentence, Verified, WrongTrigger};
 use dl0_ingest::names::{Did, Lfn};
 use insta::assert_snapshot;
@@ -44,7 +45,7 @@ async fn fill(config: &Path) -> Ledger {
     };
     ledger.rejecting(&row(BAD), &sentence).await.unwrap();
     ledger.rejected(&row(BAD)).await.unwrap();
-    ledger.hold(&row(HELD), "content-differs", "delivered again with other content").await.unwrap();
+    ledger.hold(&row(HELD), HoldCode::OtherContent, "delivered again with other content").await.unwrap();
     let trigger = WrongTrigger {
         path: "ctao/acada/dl0/.trigger".to_owned(),
         reason: "bare".to_owned(),
@@ -186,7 +187,11 @@ async fn status_names_the_datasets_that_cannot_be_settled() {
     let ledger = fill(&site.config).await;
     let dataset = Did::new("acada", "/ctao/acada/dl0/night");
     ledger
-        .unsettled(&dataset, "it holds /f, which the ledger does not have as released", Duration::ZERO)
+        .unsettled(
+            &dataset,
+            &Unsettled::other("it holds /f, which the ledger does not have as released"),
+            Duration::ZERO,
+        )
         .await
         .unwrap();
     ledger.close().await;

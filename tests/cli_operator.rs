@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use cli_support::{Offline, say};
 use dl0_ingest::custody::brakes::Limits;
-use dl0_ingest::custody::{Contents, FileIdentity, State};
-use dl0_ingest::ledger::{Delivery, EndOfRule, Intent, Ledger, Operator, Registration, Sentence, Verified};
+use dl0_ingest::custody::{Contents, FileIdentity, HoldCode, State};
+use dl0_ingest::ledger::{Delivery, EndOfRule, IntentOutcome, Ledger, Operator, Registration, Sentence, Verified};
 use dl0_ingest::names::Lfn;
 use insta::assert_snapshot;
 
@@ -39,7 +39,7 @@ async fn site() -> (Offline, Ledger) {
     });
     ledger.verified(&verified).await.unwrap();
     let held = ledger.by_lfn(HELD).await.unwrap().unwrap();
-    ledger.hold(&held, "changed", "a symlink took its place").await.unwrap();
+    ledger.hold(&held, HoldCode::Changed, "a symlink took its place").await.unwrap();
     let reason = "the file is empty".to_owned();
     let sentence = Sentence { code: "empty".to_owned(), reason, invalid_path: "ctao/acada/invalid/bad".to_owned() };
     ledger.rejecting(&row(BAD), &sentence).await.unwrap();
@@ -213,7 +213,7 @@ async fn a_hold_on_a_file_that_is_being_released_does_not_promise_to_be_in_time(
     ledger.confirmed(&row().await, "{}").await.unwrap();
     let operator = Operator { who: "ada (uid 1000)".to_owned(), reason: "the link was a mistake".to_owned() };
     ledger.reset_breaker(&operator).await.unwrap();
-    assert_eq!(ledger.releasing(&row().await, "{}", 0, Limits::NONE).await.unwrap(), Intent::Written);
+    assert_eq!(ledger.releasing(&row().await, "{}", 0, Limits::NONE).await.unwrap(), IntentOutcome::Written);
     let hold = ["hold", WAITING, "--reason", "compared by hand"];
     assert_snapshot!(told(&site, &hold), @"
     code: 1

@@ -31,21 +31,21 @@ pub(super) struct Arguments {
 const MOST_TOLD: usize = 10;
 
 pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let (reader, summary, triggers, brakes, unsettled) = read(config, |reader| async {
+    let (reader, summary, triggers, stops, unsettled) = read(config, |reader| async {
         let summary = reader.ledger.summary().await?;
         let triggers = reader.ledger.wrong_triggers().await?;
-        let brakes = Brakes {
+        let stops = Stops {
             kill_switch: kill_switch::reason(&reader.config.kill_switch_path()),
             breaker: reader.ledger.breaker().await?,
             holds: reader.ledger.holds().await?,
         };
         let unsettled = reader.ledger.unsettled_datasets().await?;
-        Ok((reader, summary, triggers, brakes, unsettled))
+        Ok((reader, summary, triggers, stops, unsettled))
     })?;
     if arguments.json {
-        writeln!(out, "{}", report(&reader, &summary, &triggers, &brakes, &unsettled))?;
+        writeln!(out, "{}", report(&reader, &summary, &triggers, &stops, &unsettled))?;
     } else {
-        tell(&reader, &summary, &brakes, out)?;
+        tell(&reader, &summary, &stops, out)?;
         tell_triggers(&triggers, out)?;
         tell_unsettled(&unsettled, out)?;
     }
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> 
 }
 
 /// What stops releases.
-struct Brakes {
+struct Stops {
     kill_switch: Option<String>,
     breaker: Option<Trip>,
     holds: Vec<Hold>,
@@ -63,7 +63,7 @@ fn report(
     reader: &Reader,
     summary: &[StateSummary],
     triggers: &[WrongTrigger],
-    brakes: &Brakes,
+    stops: &Stops,
     unsettled: &[(Did, String)],
 ) -> serde_json::Value {
     let unsettled = unsettled.iter().map(|(dataset, why)| json!({ "dataset": dataset.to_string(), "reason": why }));
@@ -80,16 +80,16 @@ fn report(
         "ledger": reader.ledger.path().display().to_string(),
         "daemon_running": daemon_runs(reader.ledger.path()),
         "deletion": reader.config.release.deletion.as_str(),
-        "kill_switch": brakes.kill_switch,
-        "breaker": breaker::report(brakes.breaker.as_ref()),
-        "holds": brakes.holds.iter().map(hold).collect::<Vec<_>>(),
+        "kill_switch": stops.kill_switch,
+        "breaker": breaker::report(stops.breaker.as_ref()),
+        "holds": stops.holds.iter().map(hold).collect::<Vec<_>>(),
         "states": states,
         "wrong_triggers": triggers,
         "unsettled_datasets": unsettled.collect::<Vec<_>>(),
     })
 }
 
-fn tell(reader: &Reader, summary: &[StateSummary], brakes: &Brakes, out: &mut dyn Write) -> Result<(), Failure> {
+fn tell(reader: &Reader, summary: &[StateSummary], stops: &Stops, out: &mut dyn Write) -> Result<(), Failure> {
     let now = now();
     let mut rows = Vec::new();
     for state in State::ALL {
@@ -113,10 +113,10 @@ fn tell(reader: &Reader, summary: &[StateSummary], brakes: &Brakes, out: &mut dy
         Deletion::On => "on",
     };
     writeln!(out, "deletion  {deletion}")?;
-    if let Some(reason) = &brakes.kill_switch {
+    if let Some(reason) = &stops.kill_switch {
         writeln!(out, "stopped   by the kill switch {}: {reason}", reader.config.kill_switch_path().display())?;
     }
-    if let Some(trip) = &brakes.breaker {
+    if let Some(trip) = &stops.breaker {
         writeln!(
             out,
             "stopped   by the release breaker since {}, see dl0-ingest breaker: {}",
@@ -124,10 +124,10 @@ fn tell(reader: &Reader, summary: &[StateSummary], brakes: &Brakes, out: &mut dy
             trip.reason
         )?;
     }
-    for hold in brakes.holds.iter().take(MOST_TOLD) {
+    for hold in stops.holds.iter().take(MOST_TOLD) {
         writeln!(out, "held      {} by {} since {}: {}", hold.target, hold.by, moment(hold.since), hold.reason)?;
     }
-    more(brakes.holds.len(), out)
+    more(stops.holds.len(), out)
 }
 
 fn tell_triggers(triggers: &[WrongTrigger], out: &mut dyn Write) -> Result<(), Failure> {

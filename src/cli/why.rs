@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::exit::{Exit, Failure};
 use super::ledger::{lfn_of, moment, read};
 use crate::custody::State;
-use crate::custody::brakes::Standing;
+use crate::custody::brakes::Brakes;
 use crate::kill_switch;
 use crate::ledger::{Settlement, now};
 
@@ -55,11 +55,11 @@ pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> 
         let lfn = lfn_of(&reader.config, &arguments.file)?;
         match reader.ledger.by_lfn(lfn.as_str()).await? {
             Some(row) => {
-                let standing = Standing {
+                let brakes = Brakes {
                     kill_switch: kill_switch::reason(&reader.config.kill_switch_path()),
-                    ..reader.ledger.standing(Some(&row), false).await?
+                    ..reader.ledger.brakes(Some(&row), false).await?
                 };
-                let mut explanation = explain::explain(&row, &reader.config, &standing, now());
+                let mut explanation = explain::explain(&row, &reader.config, &brakes, now());
                 let told = in_rucio::ask(&reader, &row).await?;
                 explanation.because.extend(told.because);
                 explanation.operator.extend(told.operator);

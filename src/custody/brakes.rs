@@ -6,15 +6,6 @@ use serde::Serialize;
 
 use super::UnixMillis;
 
-/// The codes of holds that are contradictions: one of them stops all releases until an operator has looked.
-const CONTRADICTIONS: [&str; 7] =
-    ["changed", "evidence", "invariant", "no-rule", "unknown-to-rucio", "unprotected", "vanished"];
-
-/// Whether a file held for this reason stops the releases of all files.
-pub fn is_contradiction(code: &str) -> bool {
-    CONTRADICTIONS.contains(&code)
-}
-
 /// The breaker is open since this happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trip {
@@ -102,7 +93,7 @@ pub struct Spent {
 
 /// The brakes as they stand for one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct Brakes {
     /// The content of the kill switch, or why it cannot be looked at.
     pub kill_switch: Option<String>,
     /// The breaker, if it is open.
@@ -150,7 +141,7 @@ pub const HOUR: UnixMillis = 60 * MINUTE;
 /// What releases are counted by, in milliseconds.
 pub const MINUTE: UnixMillis = 60_000;
 
-impl Standing {
+impl Brakes {
     /// Whether a file of that size may be released at `now`. A file larger than a whole hour's bytes goes alone.
     pub fn allows(&self, bytes: u64, limits: Limits, now: UnixMillis) -> Result<(), Brake> {
         if let Some(reason) = &self.kill_switch {
@@ -205,11 +196,11 @@ mod tests {
     #[test]
     fn any_one_brake_stops_a_release_and_says_what_to_do() {
         let trip = Trip { at: 0, code: "evidence".to_owned(), reason: "a copy is gone".to_owned(), lfn: None };
-        let spent = |files, bytes| Standing { spent: Spent { files, bytes, first: Some(0) }, ..Standing::default() };
+        let spent = |files, bytes| Brakes { spent: Spent { files, bytes, first: Some(0) }, ..Brakes::default() };
         let braked = [
-            Standing { kill_switch: Some("maintenance".to_owned()), ..Standing::default() },
-            Standing { breaker: Some(trip), ..Standing::default() },
-            Standing { hold: Some(hold(Target::All)), ..Standing::default() },
+            Brakes { kill_switch: Some("maintenance".to_owned()), ..Brakes::default() },
+            Brakes { breaker: Some(trip), ..Brakes::default() },
+            Brakes { hold: Some(hold(Target::All)), ..Brakes::default() },
             spent(3, 30),
             spent(2, 95),
         ];
@@ -221,7 +212,7 @@ mod tests {
         3 files were released within the last hour (release.max_files_per_hour)
         95 bytes were released within the last hour (release.max_bytes_per_hour)
         ");
-        assert_eq!(Standing::default().allows(10, LIMITS, 5), Ok(()));
+        assert_eq!(Brakes::default().allows(10, LIMITS, 5), Ok(()));
         assert_eq!(spent(2, 90).allows(10, LIMITS, 5), Ok(()));
     }
 
@@ -235,9 +226,9 @@ mod tests {
 
     #[test]
     fn a_file_larger_than_an_hour_goes_alone() {
-        assert_eq!(Standing::default().allows(1_000, LIMITS, 5), Ok(()));
+        assert_eq!(Brakes::default().allows(1_000, LIMITS, 5), Ok(()));
         let spent = Spent { files: 1, bytes: 1, first: Some(0) };
-        assert!(Standing { spent, ..Standing::default() }.allows(1_000, LIMITS, 5).is_err());
+        assert!(Brakes { spent, ..Brakes::default() }.allows(1_000, LIMITS, 5).is_err());
     }
 
     proptest! {
@@ -254,7 +245,7 @@ mod tests {
                     bytes: lately.iter().map(|(_, bytes)| bytes).sum(),
                     first: lately.first().map(|(at, _)| *at),
                 };
-                match (Standing { spent, ..Standing::default() }).allows(bytes, LIMITS, now) {
+                match (Brakes { spent, ..Brakes::default() }).allows(bytes, LIMITS, now) {
                     Ok(()) => released.push((now, bytes)),
                     Err(brake) => prop_assert!(brake.look_again(now) >= Duration::from_secs(1)),
                 }

@@ -3,13 +3,14 @@
 pub mod brakes;
 mod copies;
 mod evidence;
+mod hold_code;
 pub mod invariants;
 mod on_site;
 mod order;
-mod retry;
 mod rules;
 pub mod settling;
 mod state;
+mod way_back;
 
 use std::time::Duration;
 
@@ -18,11 +19,12 @@ pub use evidence::{
     Availability, Contents, CopyFacts, CopyProof, Doubt, Evidence, FirstLook, LockFacts, StorageAnswer, StoragePolicy,
     sites_on_record,
 };
+pub use hold_code::HoldCode;
 pub use on_site::OnSiteFile;
 pub use order::{KeepReason, ReleaseOrder, is_fresh};
-pub use retry::{HeldFile, NoWayBack, UnderItsName};
 pub use rules::RuleStanding;
 pub use state::{IllegalMove, State};
+pub use way_back::{HeldFile, NoWayBack, UnderItsName};
 
 /// Milliseconds since 1970-01-01T00:00:00 UTC.
 pub type UnixMillis = i64;

@@ -150,7 +150,7 @@ mod tests {
 
     use super::super::State;
     use super::super::evidence::tests::evidence;
-    use super::super::invariants::{Intent, on_site_copy_may_go};
+    use super::super::invariants::{DecisionOnRecord, on_site_copy_may_go};
     use super::*;
 
     const IDENTITY: FileIdentity = FileIdentity { bytes: 10, mtime_ns: 1, inode: 7 };
@@ -222,8 +222,8 @@ mod tests {
                     if let Ok(order) = order {
                         let on_record = serde_json::to_string(&order).unwrap();
                         let lawful = |on_site: &str, state| {
-                            let intent = Intent { state, evidence: Some(&on_record), invalid_path: None };
-                            on_site_copy_may_go(&intent, order.evidence(), on_site, Copies::MIN)
+                            let decision = DecisionOnRecord { state, evidence: Some(&on_record), invalid_path: None };
+                            on_site_copy_may_go(&decision, order.evidence(), on_site, Copies::MIN)
                         };
                         prop_assert!(lawful("ON-SITE", State::Confirmed).is_ok());
                         prop_assert!(lawful("ON-SITE", State::Registered).is_err());

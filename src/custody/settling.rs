@@ -9,7 +9,7 @@ use super::Copies;
 
 /// What Rucio says of one released file, asked at one time. Locks are OK ones, of permanent rules of ours in state OK.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct FileInRucio {
     /// The file.
     pub lfn: String,
     /// Size and adler32 in the catalogue are those that were verified.
@@ -43,16 +43,73 @@ impl DatasetRule {
     }
 }
 
-/// Why a dataset stays as it is; in words.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unsettled(pub String);
-
-fn no<T>(why: String) -> Result<T, Unsettled> {
-    Err(Unsettled(why))
+/// What kind of reason a dataset has to stay as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Rucio does not know the dataset.
+    UnknownToRucio,
+    /// The dataset has an end, at which Rucio removes it with its rules.
+    EndsInRucio,
+    /// Rucio refuses to take a file's own rule for the further copies again.
+    RuleRefused,
+    /// Anything else: a brake, Rucio away, rules, locks or replicas that are not as they must be.
+    Other,
 }
 
-impl Held {
+impl Cause {
+    const ALL: [Self; 4] = [Self::UnknownToRucio, Self::EndsInRucio, Self::RuleRefused, Self::Other];
+
+    /// The name used in the ledger.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownToRucio => "unknown-to-rucio",
+            Self::EndsInRucio => "ends-in-rucio",
+            Self::RuleRefused => "rule-refused",
+            Self::Other => "other",
+        }
+    }
+
+    /// The cause of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == name)
+    }
+
+    /// Whether each look at the dataset's rules finds it out: once a look does not, it is over.
+    pub const fn is_found_by_each_look(self) -> bool {
+        match self {
+            Self::UnknownToRucio | Self::EndsInRucio | Self::RuleRefused => true,
+            Self::Other => false,
+        }
+    }
+}
+
+/// Why a dataset stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{words}")]
+pub struct Unsettled {
+    /// Which kind of reason.
+    pub cause: Cause,
+    /// The reason, for humans.
+    pub words: String,
+}
+
+impl Unsettled {
+    /// Rucio does not know the dataset.
+    pub fn unknown_to_rucio() -> Self {
+        Self { cause: Cause::UnknownToRucio, words: "Rucio does not know the dataset".to_owned() }
+    }
+
+    /// A reason of no kind of its own.
+    pub fn other(words: impl Into<String>) -> Self {
+        Self { cause: Cause::Other, words: words.into() }
+    }
+}
+
+fn no<T>(why: String) -> Result<T, Unsettled> {
+    Err(Unsettled::other(why))
+}
+
+impl FileInRucio {
     /// Whether the file is as well off as its release demanded.
     fn is_sound(&self, copies: Copies) -> Result<&BTreeSet<String>, Unsettled> {
         let Self { lfn, .. } = self;
@@ -102,7 +159,7 @@ impl Held {
 
 /// The rule that locks exactly the further copies that are there, whatever Rucio chooses among its RSEs: there is none if
 /// a file has another replica at one of them.
-pub fn plan(files: &[Held], copies: Copies) -> Result<DatasetRule, Unsettled> {
+pub fn plan(files: &[FileInRucio], copies: Copies) -> Result<DatasetRule, Unsettled> {
     let wanted = copies.get() - 1;
     let mut places = BTreeSet::new();
     for file in files {
@@ -127,12 +184,12 @@ pub fn plan(files: &[Held], copies: Copies) -> Result<DatasetRule, Unsettled> {
 
 /// Where the file's further copies lie. If its own rule went at an earlier settling whose dataset rule is gone, what lies
 /// beside its first copy is meant.
-fn further_places(file: &Held, copies: Copies) -> Result<BTreeSet<String>, Unsettled> {
+fn further_places(file: &FileInRucio, copies: Copies) -> Result<BTreeSet<String>, Unsettled> {
     if file.own.is_some() {
         return file.is_sound(copies).cloned();
     }
     let beside = file.replicas.keys().filter(|rse| !file.first.contains(*rse)).cloned().collect();
-    Held { own: Some(beside), ..file.clone() }.is_sound(copies).cloned()
+    FileInRucio { own: Some(beside), ..file.clone() }.is_sound(copies).cloned()
 }
 
 #[cfg(test)]
@@ -147,8 +204,8 @@ mod tests {
     }
 
     /// A released file with its first copy at A and its second where it says.
-    fn file(second: &str) -> Held {
-        Held {
+    fn file(second: &str) -> FileInRucio {
+        FileInRucio {
             lfn: "/f".to_owned(),
             as_verified: true,
             replicas: [("A", true), (second, true)].map(|(rse, there)| (rse.to_owned(), there)).into(),
@@ -163,7 +220,7 @@ mod tests {
     }
 
     fn why(result: Result<(), Unsettled>) -> String {
-        result.unwrap_err().0
+        result.unwrap_err().words
     }
 
     #[test]
@@ -179,20 +236,20 @@ mod tests {
         let mut ambiguous = file("B");
         // on its way, which Rucio counts as there
         ambiguous.replicas.insert("C".to_owned(), false);
-        assert!(plan(&[ambiguous, file("C")], Copies::MIN).unwrap_err().0.contains("could choose another"));
+        assert!(plan(&[ambiguous, file("C")], Copies::MIN).unwrap_err().words.contains("could choose another"));
     }
 
     #[test]
     fn a_file_without_its_locks_keeps_the_dataset_as_it_is() {
         let cases = [
-            Held { as_verified: false, ..file("B") },
-            Held { first: BTreeSet::new(), ..file("B") },
-            Held { own: Some(BTreeSet::new()), ..file("B") },
-            Held { replicas: [("A".to_owned(), true), ("B".to_owned(), false)].into(), ..file("B") },
+            FileInRucio { as_verified: false, ..file("B") },
+            FileInRucio { first: BTreeSet::new(), ..file("B") },
+            FileInRucio { own: Some(BTreeSet::new()), ..file("B") },
+            FileInRucio { replicas: [("A".to_owned(), true), ("B".to_owned(), false)].into(), ..file("B") },
         ];
         for case in cases {
             assert!(plan(&[file("B"), case.clone()], Copies::MIN).is_err(), "{case:?}");
-            let taken_over = Held { dataset: set(&["B"]), ..case };
+            let taken_over = FileInRucio { dataset: set(&["B"]), ..case };
             assert!(taken_over.own_rule_may_go(Copies::MIN, &sites()).is_err(), "{taken_over:?}");
         }
         assert!(plan(&[], Copies::MIN).is_err());
@@ -200,22 +257,30 @@ mod tests {
 
     #[test]
     fn a_settled_file_whose_dataset_rule_is_gone_is_planned_for_by_where_it_lies() {
-        let settled = Held { own: None, ..file("B") };
+        let settled = FileInRucio { own: None, ..file("B") };
         assert_eq!(plan(&[settled.clone(), file("B")], Copies::MIN).unwrap().expression(), "B");
-        let lost = Held { replicas: [("A".to_owned(), true)].into(), ..settled };
+        let lost = FileInRucio { replicas: [("A".to_owned(), true)].into(), ..settled };
         assert!(plan(&[lost], Copies::MIN).is_err());
     }
 
     #[test]
     fn a_rule_goes_only_when_the_dataset_rule_holds_every_lock_of_it_at_another_site() {
         assert!(why(file("B").own_rule_may_go(Copies::MIN, &sites())).contains("no OK lock on the copy of /f at B"));
-        let elsewhere = Held { dataset: set(&["C"]), ..file("B") };
+        let elsewhere = FileInRucio { dataset: set(&["C"]), ..file("B") };
         assert!(elsewhere.own_rule_may_go(Copies::MIN, &sites()).is_err());
-        let taken_over = Held { dataset: set(&["B"]), ..file("B") };
+        let taken_over = FileInRucio { dataset: set(&["B"]), ..file("B") };
         assert_eq!(taken_over.own_rule_may_go(Copies::MIN, &sites()), Ok(()));
         let one_site = sites().into_keys().map(|rse| (rse, "one".to_owned())).collect();
         assert!(why(taken_over.own_rule_may_go(Copies::MIN, &one_site)).contains("1 of 2 sites"));
         assert!(why(taken_over.own_rule_may_go(Copies::MIN, &BTreeMap::new())).contains("0 of 2 sites"));
+    }
+
+    #[test]
+    fn causes_survive_the_way_through_the_ledger() {
+        for cause in Cause::ALL {
+            assert_eq!(Cause::parse(cause.as_str()), Some(cause));
+        }
+        assert_eq!(Cause::parse("unheld"), None);
     }
 
     fn some_rses() -> impl Strategy<Value = BTreeSet<String>> {
@@ -229,7 +294,7 @@ mod tests {
             first in some_rses(), own in proptest::option::of(some_rses()), dataset in some_rses(),
             as_verified in any::<bool>(),
         ) {
-            let held = Held { lfn: "/f".to_owned(), as_verified, replicas, first, own, dataset };
+            let held = FileInRucio { lfn: "/f".to_owned(), as_verified, replicas, first, own, dataset };
             if held.own_rule_may_go(Copies::MIN, &sites()).is_ok() {
                 let after: BTreeSet<&String> = held.first.union(&held.dataset).collect();
                 prop_assert!(held.own.iter().flatten().all(|rse| after.contains(rse)));
@@ -242,7 +307,7 @@ mod tests {
         fn a_planned_rule_leaves_rucio_no_choice(
             seconds in proptest::collection::vec("[B-D]", 1..6), extra in proptest::option::of("[B-D]"),
         ) {
-            let mut files: Vec<Held> = seconds.iter().map(|second| file(second)).collect();
+            let mut files: Vec<FileInRucio> = seconds.iter().map(|second| file(second)).collect();
             if let Some(extra) = extra {
                 files[0].replicas.insert(extra, true);
             }

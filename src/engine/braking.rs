@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::custody::State;
-use crate::custody::brakes::{Brake, Hold, Limits, Standing, Trip};
+use crate::custody::brakes::{Brake, Brakes, Hold, Limits, Trip};
 use crate::kill_switch;
 use crate::ledger::{FileRow, now};
 use crate::names::Did;
@@ -30,17 +30,17 @@ pub(crate) async fn kill_switch(context: &Context) -> Option<String> {
 
 /// The brakes of all files as they stand now, looked up once for a batch: counting the last hour costs more than a look at
 /// a file's holds.
-struct Brakes {
-    general: Standing,
+struct BatchBrakes {
+    general: Brakes,
     holds: Vec<Hold>,
     limits: Limits,
 }
 
-impl Brakes {
+impl BatchBrakes {
     async fn now(context: &Context) -> Result<Self, StageError> {
-        let standing = context.ledger.standing(None, true).await?;
+        let brakes = context.ledger.brakes(None, true).await?;
         Ok(Self {
-            general: Standing { kill_switch: kill_switch(context).await, ..standing },
+            general: Brakes { kill_switch: kill_switch(context).await, ..brakes },
             holds: context.ledger.holds().await?,
             limits: limits(&context.config()),
         })
@@ -49,14 +49,14 @@ impl Brakes {
     fn allow(&self, row: &FileRow) -> Result<(), Brake> {
         let dataset = row.dataset_did().to_string();
         let hold = self.holds.iter().find(|hold| hold.covers(&row.lfn, &dataset)).cloned();
-        (Standing { hold, ..self.general.clone() }).allows(row.bytes, self.limits, now())
+        (Brakes { hold, ..self.general.clone() }).allows(row.bytes, self.limits, now())
     }
 }
 
 /// The files that no brake stops as far as can be seen without asking anybody; the others wait. The intent of each is
 /// checked again in its own transaction.
 pub(crate) async fn unbraked(context: &Context, rows: Vec<FileRow>) -> Result<Vec<FileRow>, StageError> {
-    let brakes = Brakes::now(context).await?;
+    let brakes = BatchBrakes::now(context).await?;
     let (mut free, mut braked) = (Vec::with_capacity(rows.len()), Vec::new());
     for row in rows {
         match brakes.allow(&row) {
@@ -70,7 +70,7 @@ pub(crate) async fn unbraked(context: &Context, rows: Vec<FileRow>) -> Result<Ve
         }
     }
     if !braked.is_empty() {
-        let brakes = Brakes::now(context).await?;
+        let brakes = BatchBrakes::now(context).await?;
         for row in braked.iter().filter(|row| brakes.allow(row).is_ok()) {
             go_on(context, row).await?;
         }
@@ -80,15 +80,14 @@ pub(crate) async fn unbraked(context: &Context, rows: Vec<FileRow>) -> Result<Ve
 
 /// What stops a release that is decided and not carried out, or the removal of what a release left.
 pub(crate) async fn before_going_on(context: &Context, row: &FileRow) -> Result<Option<Brake>, StageError> {
-    let standing =
-        Standing { kill_switch: kill_switch(context).await, ..context.ledger.standing(Some(row), false).await? };
-    Ok(standing.allows(row.bytes, limits(&context.config()), now()).err())
+    let brakes = Brakes { kill_switch: kill_switch(context).await, ..context.ledger.brakes(Some(row), false).await? };
+    Ok(brakes.allows(row.bytes, limits(&context.config()), now()).err())
 }
 
 /// What stops the settling of a dataset, which gives up rules.
 pub(crate) async fn brake_of_dataset(context: &Context, dataset: &Did) -> Result<Option<Brake>, StageError> {
-    let known = context.ledger.standing_of_dataset(dataset).await?;
-    Ok(Standing { kill_switch: kill_switch(context).await, ..known }.allows(0, Limits::NONE, now()).err())
+    let known = context.ledger.brakes_of_dataset(dataset).await?;
+    Ok(Brakes { kill_switch: kill_switch(context).await, ..known }.allows(0, Limits::NONE, now()).err())
 }
 
 /// A braked file waits.

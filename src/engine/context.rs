@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit_log::AuditLog;
 use crate::config::Config;
 use crate::custody::invariants::Violation;
-use crate::custody::{Evidence, OnSiteFile, State, UnixMillis, in_millis, is_fresh};
+use crate::custody::{Evidence, HoldCode, OnSiteFile, State, UnixMillis, in_millis, is_fresh};
 use crate::datadir::DataDir;
 use crate::ledger::{self, EndOfRule, FileRow, Ledger, now};
 use crate::reading::as_configured;
@@ -140,9 +140,9 @@ impl Context {
     }
 
     /// Holds a file for an operator, and says so.
-    pub(crate) async fn hold(&self, row: &FileRow, code: &str, reason: &str) -> Result<(), StageError> {
+    pub(crate) async fn hold(&self, row: &FileRow, code: HoldCode, reason: &str) -> Result<(), StageError> {
         if self.ledger.hold(row, code, reason).await? {
-            tracing::error!(lfn = row.lfn, code, "file held: {reason}");
+            tracing::error!(lfn = row.lfn, code = code.as_str(), "file held: {reason}");
         }
         Ok(())
     }
@@ -150,13 +150,13 @@ impl Context {
     /// A violated invariant stops the effect, loudly, and the releases of all files, also if this one has moved on meanwhile.
     pub(crate) async fn stop(&self, row: &FileRow, violation: &Violation) -> Result<(), StageError> {
         self.trip(Some(&row.lfn), violation).await?;
-        self.hold(row, "invariant", &violation.to_string()).await
+        self.hold(row, HoldCode::Invariant, &violation.to_string()).await
     }
 
     /// A violated invariant stops the releases of all files; whoever found it leaves out the effect.
     pub(crate) async fn trip(&self, lfn: Option<&str>, violation: &Violation) -> Result<(), StageError> {
         self.metrics.invariant_violation(violation.invariant);
-        self.ledger.trip("invariant", &violation.to_string(), lfn).await?;
+        self.ledger.trip(HoldCode::Invariant.as_str(), &violation.to_string(), lfn).await?;
         Ok(())
     }
 
@@ -189,15 +189,15 @@ impl Context {
                 self.wait(row, Duration::ZERO, "Rucio to delete the on-site copy").await?;
             }
             OnSiteFile::Vanished => {
-                self.hold(row, "vanished", "the on-site file is gone although nobody released it").await?;
+                self.hold(row, HoldCode::Vanished, "the on-site file is gone although nobody released it").await?;
             }
-            OnSiteFile::NoFile(what) => self.hold(row, "changed", &what).await?,
+            OnSiteFile::NoFile(what) => self.hold(row, HoldCode::Changed, &what).await?,
             OnSiteFile::Changed(found) => {
                 let reason = format!(
                     "the on-site file changed after it was registered, before it had its copies: {:?} then, {found:?} now",
                     row.identity()
                 );
-                self.hold(row, "changed", &reason).await?;
+                self.hold(row, HoldCode::Changed, &reason).await?;
             }
         }
         Ok(false)

@@ -95,7 +95,7 @@ async fn carry_out(context: &Context, row: &FileRow, reason_file: &Value) -> Res
         // delivered anew, or held by an operator: the sentence is void
         return Ok(());
     };
-    if let Err(violation) = file_may_be_set_aside(&on_record.intent(), &destination) {
+    if let Err(violation) = file_may_be_set_aside(&on_record.decision(), &destination) {
         return context.stop(row, &violation).await;
     }
     let (data, identity) = (context.data.clone(), row.identity());
@@ -122,7 +122,7 @@ async fn carry_out(context: &Context, row: &FileRow, reason_file: &Value) -> Res
         let (data, path) = (data.clone(), name.relative().to_owned());
         blocking(move || data.identity(&path)).await? == Some(identity)
     };
-    if let Err(violation) = trigger_of_rejected_may_go(&on_record.intent(), still_in_place) {
+    if let Err(violation) = trigger_of_rejected_may_go(&on_record.decision(), still_in_place) {
         return context.stop(row, &violation).await;
     }
     blocking(move || remove_trigger_of(&data, &name, identity)).await?;

@@ -3,10 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::clock::now;
 use crate::crash;
 use crate::custody::{State, UnixMillis};
 
-use super::{Error, FOR_LIFE, FileRow, Ledger, after, now};
+use super::error::Error;
+use super::rows::FileRow;
+use super::store::{Ledger, after};
 
 /// Work that could not be finished now.
 #[derive(Clone, Debug)]
@@ -21,13 +24,9 @@ pub struct Postpone {
     pub failed: bool,
 }
 
-/// A release that is decided and being carried out: it is not ordered yet, and waits for nothing.
-macro_rules! carried_out {
-    () => {
-        "(state = 'releasing' AND release_ordered_at IS NULL AND waits_for IS NULL)"
-    };
-}
-pub(super) use carried_out;
+/// How long a claim lasts: as long as the process that holds it. The embedded ledger has one daemon, which drops all claims
+/// at its start; a lease would end under work that merely takes long, and others would do it a second time.
+const FOR_LIFE: UnixMillis = UnixMillis::MAX;
 
 /// How many batches of due files a claim looks through for those of one dataset.
 const WINDOW: i64 = 20;
@@ -77,13 +76,16 @@ impl Ledger {
 
     /// Gives back what is left of a claim: files whose work ended without an outcome. They are due again after `delay`.
     pub async fn give_back(&self, claim: &Claim, delay: Duration) -> Result<u64, Error> {
-        sqlx::query("UPDATE files SET claimed_by = NULL, claimed_until = NULL, next_attempt = $1 WHERE claimed_by = $2")
-            .bind(after(delay))
-            .bind(&claim.token)
-            .execute(&self.writer)
-            .await
-            .map(|done| done.rows_affected())
-            .map_err(|e| self.database(e))
+        sqlx::query(
+            "UPDATE files SET claimed_by = NULL, claimed_until = NULL, next_attempt = $1, being_carried_out = 0
+             WHERE claimed_by = $2",
+        )
+        .bind(after(delay))
+        .bind(&claim.token)
+        .execute(&self.writer)
+        .await
+        .map(|done| done.rows_affected())
+        .map_err(|e| self.database(e))
     }
 
     /// Gives back files of a claim whose work failed, each due after its own delay, with the reason. Files that have an
@@ -99,8 +101,8 @@ impl Ledger {
         crash::note("failed");
         for (id, delay) in files {
             sqlx::query(
-                "UPDATE files SET waits_for = $1, attempts = attempts + $2, next_attempt = $3, claimed_by = NULL,
-                     claimed_until = NULL WHERE id = $4 AND claimed_by = $5",
+                "UPDATE files SET waits_for = $1, copies_unreadable = 0, attempts = attempts + $2, next_attempt = $3,
+                     being_carried_out = 0, claimed_by = NULL, claimed_until = NULL WHERE id = $4 AND claimed_by = $5",
             )
             .bind(reason)
             .bind(i64::from(count))
@@ -136,6 +138,15 @@ impl Ledger {
 
     /// Gives files back for later. The state does not change.
     pub async fn postpone(&self, files: &[Postpone]) -> Result<(), Error> {
+        self.postpone_all(files, false).await
+    }
+
+    /// Gives a file back for later because copies of its own could not be read back.
+    pub async fn postpone_unreadable(&self, file: Postpone) -> Result<(), Error> {
+        self.postpone_all(&[file], true).await
+    }
+
+    async fn postpone_all(&self, files: &[Postpone], copies_unreadable: bool) -> Result<(), Error> {
         if files.is_empty() {
             return Ok(());
         }
@@ -143,12 +154,13 @@ impl Ledger {
         crash::note("postponed");
         for file in files {
             sqlx::query(
-                "UPDATE files SET next_attempt = $1, waits_for = $2,
-                     attempts = CASE WHEN $3 = 1 THEN attempts + 1 ELSE 0 END,
-                     claimed_by = NULL, claimed_until = NULL WHERE id = $4",
+                "UPDATE files SET next_attempt = $1, waits_for = $2, copies_unreadable = $3,
+                     attempts = CASE WHEN $4 = 1 THEN attempts + 1 ELSE 0 END,
+                     being_carried_out = 0, claimed_by = NULL, claimed_until = NULL WHERE id = $5",
             )
             .bind(after(file.delay))
             .bind(&file.waits_for)
+            .bind(i64::from(copies_unreadable))
             .bind(i64::from(file.failed))
             .bind(file.id)
             .execute(&mut *tx)
@@ -159,12 +171,11 @@ impl Ledger {
     }
 
     /// Makes all files of a state due now: what they waited for has changed (a new configuration, Rucio back). A release
-    /// that is just being carried out waits for nothing, and stays with whoever does it.
+    /// that is being carried out stays with whoever does it.
     pub async fn hasten(&self, state: State) -> Result<u64, Error> {
-        sqlx::query(concat!(
-            "UPDATE files SET next_attempt = $1 WHERE state = $2 AND next_attempt > $1 AND NOT ",
-            carried_out!()
-        ))
+        sqlx::query(
+            "UPDATE files SET next_attempt = $1 WHERE state = $2 AND next_attempt > $1 AND being_carried_out = 0",
+        )
         .bind(now())
         .bind(state.as_str())
         .execute(&self.writer)
@@ -177,7 +188,7 @@ impl Ledger {
     pub async fn hasten_interrupted(&self, row: &FileRow) -> Result<bool, Error> {
         sqlx::query(
             "UPDATE files SET next_attempt = $1 WHERE id = $2 AND delivery = $3 AND state = 'releasing'
-                 AND release_ordered_at IS NULL AND waits_for IS NOT NULL AND next_attempt > $1",
+                 AND release_ordered_at IS NULL AND being_carried_out = 0 AND next_attempt > $1",
         )
         .bind(now())
         .bind(row.id)
@@ -188,13 +199,22 @@ impl Ledger {
         .map_err(|e| self.database(e))
     }
 
-    /// Forgets the claims of a daemon that is gone, and that it was carrying out releases. Only with the lock held.
+    /// Forgets the claims of a daemon that is gone, and that it was carrying out releases: those are due now. Only with the
+    /// lock held.
     pub(super) async fn drop_claims(&self) -> Result<(), Error> {
         sqlx::query("UPDATE files SET claimed_by = NULL, claimed_until = NULL WHERE claimed_until IS NOT NULL")
             .execute(&self.writer)
             .await
             .map_err(|e| self.database(e))?;
-        let due = concat!("UPDATE files SET next_attempt = $1 WHERE next_attempt > $1 AND ", carried_out!());
-        sqlx::query(due).bind(now()).execute(&self.writer).await.map(|_| ()).map_err(|e| self.database(e))
+        sqlx::query(
+            "UPDATE files SET being_carried_out = 0,
+                 next_attempt = CASE WHEN next_attempt > $1 THEN $1 ELSE next_attempt END
+             WHERE state = 'releasing' AND being_carried_out = 1",
+        )
+        .bind(now())
+        .execute(&self.writer)
+        .await
+        .map(|_| ())
+        .map_err(|e| self.database(e))
     }
 }

@@ -1,7 +1,8 @@
 //! What a restart makes of times that were taken by another clock.
 
-use super::{Error, Ledger, now};
-use crate::clock::{TOLERANCE, booted_at};
+use super::error::Error;
+use super::store::Ledger;
+use crate::clock::{TOLERANCE, booted_at, now};
 use crate::custody::brakes::MINUTE;
 
 impl Ledger {
@@ -27,7 +28,7 @@ impl Ledger {
             .await
             .map_err(|e| self.database(e))?;
             begun_again = sqlx::query(
-                "UPDATE files SET first_look = NULL, waits_for = NULL
+                "UPDATE files SET first_look = NULL, waits_for = NULL, copies_unreadable = 0
                  WHERE state IN ('replicated', 'confirmed', 'releasing') AND first_look IS NOT NULL",
             )
             .execute(&mut *tx)

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use crate::clock::now;
 use crate::crash;
 use crate::names::Did;
 
-use super::{Error, Ledger, now};
+use super::error::Error;
+use super::store::Ledger;
 
 impl Ledger {
     /// Of these collections, those not known to exist in Rucio.
@@ -63,7 +65,7 @@ impl Ledger {
         self.commit(tx).await
     }
 
-    /// Rule A of a dataset, if it was placed.
+    /// The first-copy rule of a dataset, if it was placed.
     pub async fn first_copy_rule(&self, dataset: &Did) -> Result<Option<String>, Error> {
         sqlx::query_scalar("SELECT first_copy_rule FROM collections WHERE scope = $1 AND name = $2")
             .bind(&dataset.scope)
@@ -74,8 +76,8 @@ impl Ledger {
             .map_err(|e| self.database(e))
     }
 
-    /// Remembers rule A of a dataset. If it is another one than before, the dataset does not
-    /// count as settled until it is seen what the rule holds.
+    /// Remembers the first-copy rule of a dataset. If it is another one than before, the dataset does not count as settled
+    /// until it is seen what the rule holds.
     pub async fn set_first_copy_rule(&self, dataset: &Did, rule: &str) -> Result<(), Error> {
         let write = sqlx::query(
             "INSERT INTO collections (scope, name, known_at, first_copy_rule) VALUES ($1, $2, $3, $4)

@@ -2,11 +2,14 @@
 
 use sqlx::{FromRow, Sqlite, Transaction};
 
+use crate::clock::now;
 use crate::crash;
 use crate::custody::{FileIdentity, State, UnixMillis};
 use crate::names::Lfn;
 
-use super::{Error, FileRow, Ledger, after, now};
+use super::error::Error;
+use super::rows::FileRow;
+use super::store::{Ledger, after};
 
 /// A sound trigger and the file it announces.
 #[derive(Clone, Debug)]
@@ -234,7 +237,7 @@ impl Ledger {
             return Ok(false);
         }
         // the file may have gone on along its road while it was compared, but not out of our hands; a release that was
-        // stopped before rule C ended waits for this
+        // stopped before the on-site rule ended waits for this
         let done = sqlx::query(
             "UPDATE files SET mtime_ns = $1, inode = $2, trigger_pending = 1, delivery = delivery + 1
              WHERE id = $3 AND delivery = $4 AND (state IN ('verified', 'registered', 'replicated', 'confirmed')

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use sqlx::{Sqlite, Transaction};
 
+use crate::clock::now;
 use crate::crash;
-use crate::custody::brakes::is_contradiction;
-use crate::custody::{Contents, FileIdentity, State, UnixMillis};
+use crate::custody::{Contents, FileIdentity, HoldCode, State, UnixMillis};
 
-use super::{Error, FileRow, Ledger, after, now};
+use super::error::Error;
+use super::rows::FileRow;
+use super::store::{Ledger, after};
 
 /// A file that was read and found sound.
 #[derive(Clone, Debug)]
@@ -34,21 +36,12 @@ pub struct Sentence {
     pub invalid_path: String,
 }
 
-/// How it is known that rule C has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndOfRule {
-    /// Rucio has answered our request.
-    Answered,
-    /// It was found ended: by a request of ours whose answer was lost, or by somebody else.
-    Found,
-}
-
 /// A file that Rucio has on record and protects on site.
 #[derive(Clone, Debug)]
 pub struct Registration {
     /// As claimed.
     pub row: FileRow,
-    /// Rule C.
+    /// The on-site rule.
     pub on_site_rule: String,
 }
 
@@ -143,20 +136,20 @@ impl Ledger {
     }
 
     /// Any state → Held. A contradiction also stops the releases of all files, in the same transaction.
-    pub async fn hold(&self, row: &FileRow, code: &str, reason: &str) -> Result<bool, Error> {
+    pub async fn hold(&self, row: &FileRow, code: HoldCode, reason: &str) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
         let moved = self.step(&mut tx, row, State::Held, "held", Some(reason)).await?;
         if moved {
             sqlx::query("UPDATE files SET reason_code = $1, reason = $2, held_from = $3 WHERE id = $4")
-                .bind(code)
+                .bind(code.as_str())
                 .bind(reason)
                 .bind(row.state.as_str())
                 .bind(row.id)
                 .execute(&mut *tx)
                 .await
                 .map_err(|e| self.database(e))?;
-            if is_contradiction(code) {
-                self.trip_in(&mut tx, code, reason, Some(&row.lfn)).await?;
+            if code.is_contradiction() {
+                self.trip_in(&mut tx, code.as_str(), reason, Some(&row.lfn)).await?;
             }
         }
         self.commit(tx).await?;
@@ -171,7 +164,8 @@ impl Ledger {
             if self.step(&mut tx, &file.row, State::Registered, "registered", None).await? {
                 sqlx::query(
                     "UPDATE files SET on_site_rule = $1, further_copies_rule = NULL, first_rse = NULL, first_look = NULL,
-                         last_evidence = NULL, release_ordered_at = NULL, replica_gone_at = NULL, next_attempt = $3
+                         last_evidence = NULL, release_ordered_at = NULL, on_site_rule_end = NULL,
+                         replica_gone_at = NULL, next_attempt = $3
                      WHERE id = $2",
                 )
                 .bind(&file.on_site_rule)
@@ -196,7 +190,7 @@ impl Ledger {
         self.commit(tx).await
     }
 
-    /// Registered → Replicated: (row, RSE of the first copy, rule B).
+    /// Registered → Replicated: (row, RSE of the first copy, further-copies rule).
     pub async fn replicated(&self, files: &[(FileRow, String, String)]) -> Result<usize, Error> {
         let mut tx = self.begin().await?;
         let mut moved = 0;
@@ -241,7 +235,8 @@ impl Ledger {
     pub async fn set_on_site_rule(&self, row: &FileRow, rule: &str) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         let change = sqlx::query(
-            "UPDATE files SET on_site_rule = $1, release_announced_at = NULL WHERE id = $2 AND delivery = $3",
+            "UPDATE files SET on_site_rule = $1, on_site_rule_end = NULL, release_announced_at = NULL
+             WHERE id = $2 AND delivery = $3",
         );
         let change = change.bind(rule).bind(row.id).bind(row.delivery);
         if change.execute(&mut *tx).await.map_err(|e| self.database(e))?.rows_affected() == 0 {
@@ -255,8 +250,8 @@ impl Ledger {
     pub async fn looked(&self, row: &FileRow, first_look: &str, due: UnixMillis) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         let done = sqlx::query(
-            "UPDATE files SET first_look = $1, next_attempt = $2, waits_for = $3, claimed_by = NULL,
-                 claimed_until = NULL WHERE id = $4 AND state = $5 AND delivery = $6",
+            "UPDATE files SET first_look = $1, next_attempt = $2, waits_for = $3, copies_unreadable = 0,
+                 claimed_by = NULL, claimed_until = NULL WHERE id = $4 AND state = $5 AND delivery = $6",
         )
         .bind(first_look)
         .bind(due)
@@ -308,90 +303,6 @@ impl Ledger {
         Ok(moved)
     }
 
-    /// Rule C was ended in Rucio; the file can be watched go from now on. Counts once.
-    pub async fn release_ordered(&self, row: &FileRow, end: EndOfRule) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
-        let update = "UPDATE files SET release_ordered_at = $1, next_attempt = $1
-             WHERE id = $2 AND release_ordered_at IS NULL";
-        let detail = (end == EndOfRule::Found).then_some("its rule was found ended");
-        if self.note(&mut tx, row, "release-ordered", detail, update).await? {
-            self.spend(&mut tx, row.bytes).await?;
-        }
-        self.commit(tx).await
-    }
-
-    /// How it was known that rule C had ended, when the release was ordered last.
-    pub async fn how_it_ended(&self, row: &FileRow) -> Result<EndOfRule, Error> {
-        let last = "SELECT detail IS NULL FROM events WHERE file_id = $1 AND kind = 'release-ordered'
-             ORDER BY id DESC LIMIT 1";
-        let answered: Option<bool> =
-            sqlx::query_scalar(last).bind(row.id).fetch_optional(&self.reader).await.map_err(|e| self.database(e))?;
-        Ok(if answered == Some(true) { EndOfRule::Answered } else { EndOfRule::Found })
-    }
-
-    /// Nobody will delete the file, although its release was ordered: that is decided afresh, about the rule that stands now,
-    /// if one does. `false`: the file has moved on.
-    pub async fn release_order_void(
-        &self,
-        row: &FileRow,
-        on_site_rule: Option<&str>,
-        why: &str,
-    ) -> Result<bool, Error> {
-        let mut tx = self.begin().await?;
-        let done = sqlx::query(
-            "UPDATE files SET release_ordered_at = NULL, release_announced_at = NULL, replica_gone_at = NULL,
-                 on_site_rule = COALESCE($1, on_site_rule), waits_for = $2, next_attempt = $3, claimed_by = NULL, claimed_until = NULL
-             WHERE id = $4 AND state = 'releasing' AND delivery = $5 AND release_ordered_at IS NOT NULL",
-        )
-        .bind(on_site_rule)
-        .bind(why)
-        .bind(now())
-        .bind(row.id)
-        .bind(row.delivery)
-        .execute(&mut *tx)
-        .await
-        .map_err(|e| self.database(e))?;
-        if done.rows_affected() == 0 {
-            return Ok(false);
-        }
-        self.event(&mut tx, row.id, "release-order-void", None, Some(why)).await?;
-        self.commit(tx).await?;
-        Ok(true)
-    }
-
-    /// Rucio has no on-site replica any more.
-    pub async fn replica_gone(&self, row: &FileRow) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
-        let update = "UPDATE files SET replica_gone_at = $1 WHERE id = $2 AND replica_gone_at IS NULL";
-        self.note(&mut tx, row, "replica-gone", None, update).await?;
-        self.commit(tx).await
-    }
-
-    /// `false`: that is on record already.
-    async fn note(
-        &self,
-        tx: &mut Transaction<'static, Sqlite>,
-        row: &FileRow,
-        kind: &str,
-        detail: Option<&str>,
-        update: &'static str,
-    ) -> Result<bool, Error> {
-        let done = sqlx::query(update).bind(now()).bind(row.id).execute(&mut **tx).await;
-        if done.map_err(|e| self.database(e))?.rows_affected() == 0 {
-            return Ok(false);
-        }
-        self.event(tx, row.id, kind, None, detail).await?;
-        Ok(true)
-    }
-
-    /// Releasing → Released: replica and file are gone.
-    pub async fn released(&self, row: &FileRow) -> Result<bool, Error> {
-        let mut tx = self.begin().await?;
-        let moved = self.step(&mut tx, row, State::Released, "released", None).await?;
-        self.commit(tx).await?;
-        Ok(moved)
-    }
-
     /// Records something that happened without a move.
     pub async fn remark(&self, row: &FileRow, kind: &str, detail: &str) -> Result<(), Error> {
         let mut tx = self.begin().await?;
@@ -411,7 +322,7 @@ impl Ledger {
         row.state.moving_to(to)?;
         let done = sqlx::query(
             "UPDATE files SET state = $1, state_since = $2, next_attempt = $2, attempts = 0, waits_for = NULL,
-                 claimed_by = NULL, claimed_until = NULL
+                 copies_unreadable = 0, being_carried_out = 0, claimed_by = NULL, claimed_until = NULL
              WHERE id = $3 AND state = $4 AND delivery = $5",
         )
         .bind(to.as_str())

@@ -2,12 +2,14 @@
 
 use sqlx::{Sqlite, Transaction};
 
+use crate::clock::now;
 use crate::custody::brakes::{Target, Trip};
 use crate::custody::invariants::release_is_on_record;
-use crate::custody::{HeldFile, NoWayBack, State, UnderItsName};
+use crate::custody::{HeldFile, HoldCode, NoWayBack, State, UnderItsName};
 
-use super::claims::carried_out;
-use super::{Error, FileRow, Ledger, now};
+use super::error::Error;
+use super::rows::FileRow;
+use super::store::Ledger;
 
 /// Who does something by hand, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,7 +151,7 @@ impl Ledger {
                 Ok(_) => return Ok(Retried::Moved),
             },
             _ => {
-                let due = concat!("UPDATE files SET next_attempt = state_since WHERE id = $1 AND NOT ", carried_out!());
+                let due = "UPDATE files SET next_attempt = state_since WHERE id = $1 AND being_carried_out = 0";
                 let done = sqlx::query(due).bind(row.id).execute(&mut *tx).await.map_err(|e| self.database(e))?;
                 if done.rows_affected() == 0 {
                     return Ok(Retried::UnderWay);
@@ -178,7 +180,7 @@ impl Ledger {
             "UPDATE files SET reason_code = NULL, reason = NULL, held_from = NULL WHERE id = $1"
         } else {
             "UPDATE files SET first_look = NULL, last_evidence = NULL, release_ordered_at = NULL,
-                 replica_gone_at = NULL, reason_code = NULL, reason = NULL, invalid_path = NULL, held_from = NULL
+                 on_site_rule_end = NULL, replica_gone_at = NULL, reason_code = NULL, reason = NULL, invalid_path = NULL, held_from = NULL
              WHERE id = $1"
         };
         sqlx::query(forget).bind(row.id).execute(&mut **tx).await.map_err(|e| self.database(e))?;
@@ -227,11 +229,10 @@ impl Ledger {
     /// What waits for a brake is looked at at once; a release that is just being carried out stays with whoever does it. Due
     /// by a time of the daemon's, whose clock may not be ours.
     async fn look_again(&self, tx: &mut Transaction<'static, Sqlite>) -> Result<(), Error> {
-        sqlx::query(concat!(
+        sqlx::query(
             "UPDATE files SET next_attempt = state_since
-             WHERE state IN ('confirmed', 'releasing') AND next_attempt > state_since AND NOT ",
-            carried_out!()
-        ))
+             WHERE state IN ('confirmed', 'releasing') AND next_attempt > state_since AND being_carried_out = 0",
+        )
         .execute(&mut **tx)
         .await
         .map(|_| ())
@@ -265,10 +266,10 @@ fn held(row: &FileRow, found: UnderItsName) -> HeldFile {
         // of one that is held as unprotected the rule on record protects nothing
         protected: row.on_site_rule.is_some()
             && row.release_ordered_at.is_none()
-            && row.reason_code.as_deref() != Some("unprotected"),
+            && row.hold_code() != Some(HoldCode::Unprotected),
         replicated: row.further_copies_rule.is_some() && row.first_rse.is_some(),
         released: release_is_on_record(row.last_evidence.as_deref(), row.replica_gone_at.is_some()).is_ok(),
-        displaced: row.reason_code.as_deref() == Some("changed"),
+        displaced: row.hold_code() == Some(HoldCode::Changed),
         found,
     }
 }

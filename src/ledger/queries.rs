@@ -4,13 +4,15 @@ use sqlx::FromRow;
 
 use crate::custody::{State, UnixMillis};
 
-use super::{Error, EventRow, FileRow, Ledger, WrongTrigger};
+use super::deliveries::WrongTrigger;
+use super::error::Error;
+use super::rows::{EventRow, FileRow};
+use super::store::Ledger;
 
 /// How much stands in one state.
 #[derive(Clone, Debug, FromRow, serde::Serialize)]
 pub struct StateSummary {
     /// The state.
-    #[sqlx(try_from = "String")]
     #[serde(serialize_with = "as_name")]
     pub state: State,
     /// Files in it.
@@ -37,7 +39,7 @@ pub struct Filter {
     pub limit: Option<u32>,
 }
 
-/// Files whose rule C must stand: it has not been given up.
+/// Files whose on-site rule must stand: it has not been ended by us.
 macro_rules! protected {
     () => {
         "on_site_rule IS NOT NULL AND (state IN ('registered', 'replicated', 'confirmed')

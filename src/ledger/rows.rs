@@ -4,11 +4,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::FromRow;
 
-use crate::custody::invariants::Intent;
-use crate::custody::{Contents, FileIdentity, FirstLook, State, UnixMillis};
+use crate::custody::invariants::DecisionOnRecord;
+use crate::custody::{Contents, FileIdentity, FirstLook, HoldCode, State, UnixMillis};
 use crate::names::{Did, Lfn};
 
-use super::Error;
+use super::columns::EndOfRule;
+use super::error::Error;
 
 /// One file in custody.
 #[derive(Clone, Debug, FromRow, Serialize)]
@@ -23,7 +24,6 @@ pub struct FileRow {
     /// Dataset, without its scope.
     pub dataset: String,
     /// State.
-    #[sqlx(try_from = "String")]
     pub state: State,
     /// Since when.
     pub state_since: UnixMillis,
@@ -64,10 +64,12 @@ pub struct FileRow {
     pub first_look: Option<String>,
     /// The last complete evidence, as JSON.
     pub last_evidence: Option<String>,
-    /// When the end of rule C was announced.
+    /// When the end of the on-site rule was announced in the audit record.
     pub release_announced_at: Option<UnixMillis>,
-    /// When rule C was ended.
+    /// When the on-site rule was ended.
     pub release_ordered_at: Option<UnixMillis>,
+    /// How it is known that the on-site rule has ended, once that is so.
+    pub on_site_rule_end: Option<EndOfRule>,
     /// When Rucio had no on-site replica any more.
     pub replica_gone_at: Option<UnixMillis>,
     /// Why it was rejected or is held.
@@ -84,6 +86,8 @@ pub struct FileRow {
     pub attempts: i64,
     /// What it waits for, in words.
     pub waits_for: Option<String>,
+    /// It waits because copies of its own could not be read back.
+    pub copies_unreadable: bool,
 }
 
 impl FileRow {
@@ -122,12 +126,17 @@ impl FileRow {
     }
 
     /// The decisions on record that cannot be taken back.
-    pub fn intent(&self) -> Intent<'_> {
-        Intent {
+    pub fn decision(&self) -> DecisionOnRecord<'_> {
+        DecisionOnRecord {
             state: self.state,
             evidence: self.last_evidence.as_deref(),
             invalid_path: self.invalid_path.as_deref(),
         }
+    }
+
+    /// Why it is held; `None` for a code of an older version, and for files that are not held.
+    pub fn hold_code(&self) -> Option<HoldCode> {
+        self.reason_code.as_deref().filter(|_| self.state == State::Held).and_then(HoldCode::parse)
     }
 
     /// The product metadata.
@@ -202,19 +211,6 @@ pub struct EventRow {
     /// More, in words or JSON.
     pub detail: Option<String>,
 }
-
-impl TryFrom<String> for State {
-    type Error = UnknownState;
-
-    fn try_from(name: String) -> Result<Self, UnknownState> {
-        Self::parse(&name).ok_or(UnknownState(name))
-    }
-}
-
-/// A state this version does not know.
-#[derive(Debug, thiserror::Error)]
-#[error("unknown state '{0}'")]
-pub struct UnknownState(String);
 
 /// RFC 3339 in UTC with milliseconds.
 pub fn iso(at: UnixMillis) -> String {

@@ -6,12 +6,17 @@ use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{FromRow, Sqlite, SqliteConnection};
 
+use crate::clock::now;
 use crate::crash;
 use crate::custody::UnixMillis;
-use crate::custody::brakes::{Limits, Standing, Target};
+use crate::custody::brakes::{Brakes, Limits, Target};
+use crate::custody::settling::{Cause, Unsettled};
 use crate::names::Did;
 
-use super::{Error, FileRow, Intent, Ledger, after, now};
+use super::error::Error;
+use super::rows::FileRow;
+use super::stops::IntentOutcome;
+use super::store::{Ledger, after};
 
 /// A released file of a dataset, as far as settling needs it.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -62,7 +67,7 @@ pub struct Settlement {
     pub settled_rule: Option<String>,
     /// Since when no file has one of its own.
     pub settled_at: Option<UnixMillis>,
-    /// Why some still have.
+    /// Why some still have, in words.
     pub unsettled: Option<String>,
 }
 
@@ -81,8 +86,10 @@ pub struct Watched {
     pub settled_rule: Option<String>,
     /// Since when both were seen to hold all copies of all released files; `None`: that is to be seen.
     pub settled_at: Option<UnixMillis>,
-    /// Why they do not.
+    /// Why they do not, in words.
     pub unsettled: Option<String>,
+    /// What kind of reason that is.
+    pub unsettled_cause: Option<Cause>,
 }
 
 impl Watched {
@@ -156,10 +163,10 @@ impl Ledger {
 
     /// The durable intent to end the own rules of these files of a dataset, unless something in it has moved after `since`
     /// or a brake is on. From then on these rules are nobody's: a file that comes back gets another one.
-    pub async fn settling(&self, dataset: &Did, files: &[Resting], since: UnixMillis) -> Result<Intent, Error> {
+    pub async fn settling(&self, dataset: &Did, files: &[Resting], since: UnixMillis) -> Result<IntentOutcome, Error> {
         let mut tx = self.begin().await?;
-        if let Err(brake) = self.brakes_of_dataset(&mut tx, dataset).await?.allows(0, Limits::NONE, now()) {
-            return Ok(Intent::Braked(brake));
+        if let Err(brake) = self.brakes_of_dataset_in(&mut tx, dataset).await?.allows(0, Limits::NONE, now()) {
+            return Ok(IntentOutcome::Braked(brake));
         }
         let quiet: bool = sqlx::query_scalar(concat!("SELECT ", quiet!("$1", "$2", "$3")))
             .bind(&dataset.scope)
@@ -169,7 +176,7 @@ impl Ledger {
             .await
             .map_err(|e| self.database(e))?;
         if !quiet {
-            return Ok(Intent::Moved);
+            return Ok(IntentOutcome::Moved);
         }
         for file in files {
             let done = sqlx::query(
@@ -183,16 +190,16 @@ impl Ledger {
             .await
             .map_err(|e| self.database(e))?;
             if done.rows_affected() == 0 {
-                return Ok(Intent::Moved);
+                return Ok(IntentOutcome::Moved);
             }
             self.event(&mut tx, file.id, "settling", None, file.further_copies_rule.as_deref()).await?;
         }
         self.commit(tx).await?;
-        Ok(Intent::Written)
+        Ok(IntentOutcome::Written)
     }
 
     /// What stops the settling of a dataset: the breaker, and a hold on it, on a file of it, or on everything.
-    async fn brakes_of_dataset(&self, connection: &mut SqliteConnection, dataset: &Did) -> Result<Standing, Error> {
+    async fn brakes_of_dataset_in(&self, connection: &mut SqliteConnection, dataset: &Did) -> Result<Brakes, Error> {
         let (all, name) = (self.holds_in(connection).await?, dataset.to_string());
         let below = format!("{}/", dataset.name);
         let hold = all.into_iter().find(|hold| match &hold.target {
@@ -200,13 +207,13 @@ impl Ledger {
             Target::Dataset(held) => *held == name,
             Target::All => true,
         });
-        Ok(Standing { breaker: self.breaker_in(connection).await?, hold, ..Standing::default() })
+        Ok(Brakes { breaker: self.breaker_in(connection).await?, hold, ..Brakes::default() })
     }
 
     /// What stops the settling of a dataset as far as the ledger knows.
-    pub async fn standing_of_dataset(&self, dataset: &Did) -> Result<Standing, Error> {
+    pub async fn brakes_of_dataset(&self, dataset: &Did) -> Result<Brakes, Error> {
         let mut connection = self.reader.acquire().await.map_err(|e| self.database(e))?;
-        self.brakes_of_dataset(&mut connection, dataset).await
+        self.brakes_of_dataset_in(&mut connection, dataset).await
     }
 
     /// The rules were ended in Rucio.
@@ -265,7 +272,7 @@ impl Ledger {
         Ok(found.unwrap_or_default())
     }
 
-    /// How many released files of a dataset have no rule of their own: rules A and S of the dataset hold them.
+    /// How many released files of a dataset have no rule of their own: the first-copy rule and the settled rule hold them.
     pub async fn held_by_dataset(&self, dataset: &Did) -> Result<u64, Error> {
         let query = concat!(
             "SELECT COUNT(*) FROM files WHERE scope = $1 AND dataset = $2 AND further_copies_rule IS NULL AND ",
@@ -285,7 +292,8 @@ impl Ledger {
     pub async fn watched_datasets(&self, after: Option<&Watched>, most: i64) -> Result<Vec<Watched>, Error> {
         let (known_at, did) = after.map_or((i64::MAX, Did::new("", "")), |last| (last.known_at, last.did()));
         sqlx::query_as(concat!(
-            "SELECT scope, name, known_at, first_copy_rule, settled_rule, settled_at, unsettled FROM collections
+            "SELECT scope, name, known_at, first_copy_rule, settled_rule, settled_at, unsettled, unsettled_cause
+             FROM collections
              WHERE (settled_rule IS NOT NULL OR EXISTS (SELECT 1 FROM files WHERE files.scope = collections.scope
                      AND files.dataset = collections.name AND further_copies_rule IS NOT NULL AND ",
             gone!(),
@@ -340,15 +348,20 @@ impl Ledger {
     }
 
     /// The dataset's rules do not hold all copies of its released files, for this reason.
-    pub async fn unheld(&self, dataset: &Did, why: &str) -> Result<(), Error> {
-        let write =
-            sqlx::query("UPDATE collections SET settled_at = NULL, unsettled = $3 WHERE scope = $1 AND name = $2");
-        self.remember("unheld", write.bind(&dataset.scope).bind(&dataset.name).bind(why)).await
+    pub async fn unheld(&self, dataset: &Did, why: &Unsettled) -> Result<(), Error> {
+        let write = sqlx::query(
+            "UPDATE collections SET settled_at = NULL, unsettled = $3, unsettled_cause = $4
+             WHERE scope = $1 AND name = $2",
+        );
+        let write = write.bind(&dataset.scope).bind(&dataset.name).bind(&why.words).bind(why.cause.as_str());
+        self.remember("unheld", write).await
     }
 
-    /// The files of the dataset that were said not to be held have rules of their own again.
+    /// What each look at the dataset finds out is not so any more.
     pub async fn held_again(&self, dataset: &Did) -> Result<(), Error> {
-        let write = sqlx::query("UPDATE collections SET unsettled = NULL WHERE scope = $1 AND name = $2");
+        let write = sqlx::query(
+            "UPDATE collections SET unsettled = NULL, unsettled_cause = NULL WHERE scope = $1 AND name = $2",
+        );
         self.remember("held-again", write.bind(&dataset.scope).bind(&dataset.name)).await
     }
 
@@ -365,20 +378,22 @@ impl Ledger {
     pub async fn settled(&self, dataset: &Did) -> Result<(), Error> {
         let write = sqlx::query(
             "INSERT INTO collections (scope, name, known_at, settled_at) VALUES ($1, $2, $3, $3)
-             ON CONFLICT (scope, name) DO UPDATE SET settled_at = excluded.settled_at, unsettled = NULL",
+             ON CONFLICT (scope, name) DO UPDATE SET settled_at = excluded.settled_at, unsettled = NULL,
+                 unsettled_cause = NULL",
         );
         self.remember("settled", write.bind(&dataset.scope).bind(&dataset.name).bind(now())).await
     }
 
     /// The dataset stays as it is for now; it is looked at again after `delay`.
-    pub async fn unsettled(&self, dataset: &Did, why: &str, delay: Duration) -> Result<(), Error> {
+    pub async fn unsettled(&self, dataset: &Did, why: &Unsettled, delay: Duration) -> Result<(), Error> {
         let write = sqlx::query(
-            "INSERT INTO collections (scope, name, known_at, unsettled, settle_after) VALUES ($1, $2, $3, $4, $5)
+            "INSERT INTO collections (scope, name, known_at, unsettled, unsettled_cause, settle_after)
+             VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (scope, name) DO UPDATE SET unsettled = excluded.unsettled,
-                 settle_after = excluded.settle_after",
+                 unsettled_cause = excluded.unsettled_cause, settle_after = excluded.settle_after",
         );
-        let write = write.bind(&dataset.scope).bind(&dataset.name).bind(now()).bind(why).bind(after(delay));
-        self.remember("unsettled", write).await
+        let write = write.bind(&dataset.scope).bind(&dataset.name).bind(now()).bind(&why.words);
+        self.remember("unsettled", write.bind(why.cause.as_str()).bind(after(delay))).await
     }
 
     async fn remember(&self, effect: &'static str, write: Query<'_, Sqlite, SqliteArguments>) -> Result<(), Error> {

@@ -8,7 +8,7 @@ mod storages;
 
 pub(crate) use copies::{Looks, off_site_copies};
 pub(crate) use on_site::{as_registered, delivered_again, on_disk, on_site, unchanged_for};
-pub(crate) use read_back::{Unread, has_failed, is_wanted, read};
+pub(crate) use read_back::{Unread, is_wanted, read};
 
 /// Protocols that a storage can be asked over.
 const SCHEMES: [&str; 4] = ["davs", "https", "dav", "http"];

@@ -18,11 +18,6 @@ use super::SCHEMES;
 
 const UNREADABLE: &str = "cannot be read back";
 
-/// Whether it waits because its own copies could not be read back.
-pub(crate) fn has_failed(row: &FileRow) -> bool {
-    row.waits_for.as_ref().is_some_and(|why| why.contains(UNREADABLE))
-}
-
 /// Whether the file is one of the sample.
 pub(crate) fn is_wanted(context: &Context, row: &FileRow) -> Result<bool, StageError> {
     Ok(is_sampled(&row.contents()?.blake3, context.config().confirm.read_back))
@@ -32,13 +27,15 @@ pub(crate) fn is_wanted(context: &Context, row: &FileRow) -> Result<bool, StageE
 pub(crate) struct Unread {
     /// What is doubted.
     pub(crate) doubt: Doubt,
+    /// A copy of the file's own could not be read back; else it waits for others.
+    pub(crate) own: bool,
     /// The storage gave no answer in time, and would give none for other files.
     pub(crate) silent: bool,
 }
 
 impl From<Doubt> for Unread {
     fn from(doubt: Doubt) -> Self {
-        Self { doubt, silent: false }
+        Self { doubt, own: false, silent: false }
     }
 }
 
@@ -65,11 +62,12 @@ pub(crate) async fn read(
     let copies = try_join_all(evidence.copies().iter().map(|copy| async move {
         let rse = copy.rse();
         let pfn = best_url(pfns(rse))
-            .ok_or_else(|| Doubt::Unknown(format!("the copy at {rse} {UNREADABLE}: Rucio names no URL of it")))?;
+            .ok_or_else(|| Doubt::Unknown(format!("the copy at {rse} {UNREADABLE}: Rucio names no URL of it")))
+            .map_err(|doubt| Unread { doubt, own: true, silent: false })?;
         let answer = context.storage.read_back(pfn, contents.bytes).await;
         let silent = answer.as_ref().is_err_and(Error::is_transient);
         let led_to = answer.as_ref().ok().and_then(|read| read.led_to.clone());
-        judge(rse, answer, contents.bytes, &contents.blake3).map_err(|doubt| Unread { doubt, silent })?;
+        judge(rse, answer, contents.bytes, &contents.blake3).map_err(|doubt| Unread { doubt, own: true, silent })?;
         Ok::<_, Unread>(Source { rse: rse.to_owned(), site: Some(copy.site().to_owned()), door: door(pfn), led_to })
     }));
     let read = tokio::select! {
@@ -93,7 +91,7 @@ fn from_their_own_servers(mut doors: Vec<Source>, read: &[Source]) -> Result<(),
     let Some((source, other)) = borrowed else { return Ok(()) };
     let (rse, server) = (&source.rse, source.led_to.as_deref().unwrap_or_default());
     let why = format!("the copy at {rse} {UNREADABLE}: its storage led to {server}, where {other} has its copy");
-    Err(Doubt::Unknown(why).into())
+    Err(Unread { doubt: Doubt::Unknown(why), own: true, silent: false })
 }
 
 /// One of `every` files, the same at every look: chosen by the content's own digest, which is as good as chance.
@@ -165,7 +163,7 @@ mod tests {
             let unread = read(server).err().unwrap();
             let told =
                 format!("the copy at A cannot be read back: its storage led to {server}, where {owner} has its copy");
-            assert_eq!((unread.doubt, unread.silent), (Doubt::Unknown(told), false));
+            assert_eq!((unread.doubt, unread.own, unread.silent), (Doubt::Unknown(told), true, false));
         }
     }
 }

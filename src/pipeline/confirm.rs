@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use crate::config::Config;
-use crate::custody::{Doubt, Evidence, KeepReason, State, in_millis};
+use crate::custody::{Doubt, Evidence, HoldCode, KeepReason, State, in_millis};
 use crate::engine::{Context, Pace, Stage, StageError};
 use crate::ledger::{FileRow, Postpone, now};
 use crate::look::{self, Looks, Unread};
@@ -69,7 +69,7 @@ impl Stage for Confirm {
 /// Once a storage does not deliver, the others of the sample wait: each would wait as long for nothing. Those that failed
 /// before come last, so that what is wrong with one file keeps no other from being read.
 async fn read_back_each(context: &Context, mut sampled: Vec<(FileRow, Evidence)>) -> Result<(), StageError> {
-    sampled.sort_by_key(|(row, _)| look::has_failed(row));
+    sampled.sort_by_key(|(row, _)| row.copies_unreadable);
     let mut silent = false;
     for (row, evidence) in sampled {
         let read = if silent {
@@ -83,13 +83,20 @@ async fn read_back_each(context: &Context, mut sampled: Vec<(FileRow, Evidence)>
                 context.memory.reported.is_over(&row.lfn, UNREAD);
                 confirmed(context, &row, &evidence).await?;
             }
-            Err(Unread { doubt: Doubt::Contradiction(reason), .. }) => context.hold(&row, "evidence", &reason).await?,
-            Err(Unread { doubt: Doubt::NotYet(reason) | Doubt::Unknown(reason), silent: now_silent }) => {
+            Err(Unread { doubt: Doubt::Contradiction(reason), .. }) => {
+                context.hold(&row, HoldCode::Evidence, &reason).await?
+            }
+            Err(Unread { doubt: Doubt::NotYet(reason) | Doubt::Unknown(reason), own, silent: now_silent }) => {
                 if !context.shutdown.is_cancelled() && context.memory.reported.is_news(&row.lfn, UNREAD) {
                     tracing::warn!(lfn = row.lfn, "the file waits to be confirmed, and is tried again: {reason}");
                 }
                 silent |= now_silent;
-                context.wait_patiently(&row, Pace::of_copies(&context.config()), &reason).await?;
+                let wait = later(context, &row, reason);
+                if own {
+                    context.ledger.postpone_unreadable(wait).await?;
+                } else {
+                    context.ledger.postpone(&[wait]).await?;
+                }
             }
         }
     }
@@ -116,7 +123,7 @@ async fn seen(
             waiting.push(later(context, row, reason.to_string()));
             return Ok(false);
         }
-        Err(reason) => return context.hold(row, "evidence", &reason.to_string()).await.map(|()| false),
+        Err(reason) => return context.hold(row, HoldCode::Evidence, &reason.to_string()).await.map(|()| false),
     }
     let due = first.at + in_millis(config.hold);
     if evidence.at() < due {
@@ -138,9 +145,11 @@ async fn confirmed(context: &Context, row: &FileRow, evidence: &Evidence) -> Res
 
 async fn unseen(context: &Context, row: &FileRow, doubt: Doubt, waiting: &mut Vec<Postpone>) -> Result<(), StageError> {
     match doubt {
-        Doubt::Contradiction(reason) => context.hold(row, "evidence", &reason).await,
+        Doubt::Contradiction(reason) => context.hold(row, HoldCode::Evidence, &reason).await,
         Doubt::NotYet(reason) if row.first_look.is_some() => {
-            context.hold(row, "evidence", &format!("evidence that was complete is not any more: {reason}")).await
+            context
+                .hold(row, HoldCode::Evidence, &format!("evidence that was complete is not any more: {reason}"))
+                .await
         }
         Doubt::NotYet(_) if !context.is_on_site(row, look::as_registered(context, row).await?).await? => Ok(()),
         Doubt::NotYet(waits_for) | Doubt::Unknown(waits_for) => {

@@ -9,7 +9,7 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::config::Config;
 use crate::custody::brakes::Target;
-use crate::custody::{Contents, FileIdentity, State};
+use crate::custody::{Contents, FileIdentity, HoldCode, State};
 use crate::fixity::Report;
 use crate::ledger::{Operator, Restored};
 use crate::names::{Did, Lfn};
@@ -228,14 +228,14 @@ impl Rules {
 
 /// Why a file is held.
 struct Doubt {
-    code: &'static str,
+    code: HoldCode,
     reason: String,
 }
 
 impl Doubt {
     fn missing(facts: &Facts) -> Self {
         let what = if facts.disk.is_some() { "what is on disk is no plain file" } else { "it is not on disk" };
-        Self { code: "vanished", reason: format!("Rucio has it on site, {what}") }
+        Self { code: HoldCode::Vanished, reason: format!("Rucio has it on site, {what}") }
     }
 }
 
@@ -251,11 +251,11 @@ impl Custody<'_> {
     async fn of_file(self, found: FileIdentity) -> Result<Restoration, Error> {
         if self.replica.state != ReplicaState::Available {
             let reason = format!("Rucio's replica on site is {:?}", self.replica.state);
-            return Ok(self.held(found, None, Doubt { code: "replica-state", reason }));
+            return Ok(self.held(found, None, Doubt { code: HoldCode::ReplicaState, reason }));
         }
         if found.bytes != self.replica.bytes {
             let reason = format!("Rucio has it with {} bytes, {} bytes are on disk", self.replica.bytes, found.bytes);
-            return Ok(self.held(found, None, Doubt { code: "other-content", reason }));
+            return Ok(self.held(found, None, Doubt { code: HoldCode::OtherContent, reason }));
         }
         let report = match examine(self.sources, self.name.clone(), found).await {
             Reading::Read(report) => report,
@@ -271,7 +271,7 @@ impl Custody<'_> {
             other => {
                 let theirs = other.as_deref().unwrap_or("no adler32");
                 let reason = format!("Rucio has it with {theirs}, the file on disk has adler32 {}", read.adler32);
-                Ok(self.held(found, Some(&report), Doubt { code: "other-content", reason }))
+                Ok(self.held(found, Some(&report), Doubt { code: HoldCode::OtherContent, reason }))
             }
         }
     }
@@ -287,7 +287,7 @@ impl Custody<'_> {
             (None, _) => {
                 let why = report.reasons.first().map_or("", |reason| reason.message.as_str());
                 let reason = format!("no rule of ours protects it, and it would be rejected today: {why}");
-                return Ok(self.held(found, Some(report), Doubt { code: "unprotected", reason }));
+                return Ok(self.held(found, Some(report), Doubt { code: HoldCode::Unprotected, reason }));
             }
         };
         let replicated = state == State::Replicated;
@@ -303,7 +303,7 @@ impl Custody<'_> {
     }
 
     fn held(&self, found: FileIdentity, report: Option<&Report>, doubt: Doubt) -> Restoration {
-        let reason = Some((doubt.code.to_owned(), doubt.reason));
+        let reason = Some((doubt.code.as_str().to_owned(), doubt.reason));
         let on_site_rule = self.rules.c.clone();
         Restoration::Custody(Box::new(Restored { state: State::Held, reason, on_site_rule, ..self.row(found, report) }))
     }

@@ -1,7 +1,7 @@
 //! Mending what can be mended without deciding anything: nothing here removes data.
 
-use crate::custody::State;
 use crate::custody::invariants::trigger_may_go;
+use crate::custody::{HoldCode, State};
 use crate::datadir;
 use crate::engine::triggers::trigger_path;
 use crate::names::Lfn;
@@ -50,7 +50,7 @@ async fn remove_trigger(sources: &Sources, facts: &Facts, name: &Lfn) -> Result<
     if let Err(violation) = trigger_may_go(row.state, row.on_site_rule.as_deref()) {
         // the daemon, which counts them, is another process; the breaker is for both
         if let Some(ledger) = &sources.ledger {
-            ledger.trip("invariant", &violation.to_string(), Some(&row.lfn)).await?;
+            ledger.trip(HoldCode::Invariant.as_str(), &violation.to_string(), Some(&row.lfn)).await?;
         }
         return Ok(not(violation.to_string()));
     }

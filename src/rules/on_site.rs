@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::custody::{RuleStanding, State};
+use crate::custody::{HoldCode, RuleStanding, State};
 use crate::engine::{Context, StageError, UNTRUE_LIST, is_known};
 use crate::ledger::FileRow;
 use crate::rucio::{Grouping, NewRule, ReplicaQuery, ReplicaState, Rule};
@@ -104,11 +104,11 @@ async fn order_again(context: &Context, row: &FileRow) -> Result<(), StageError>
         if row.state == State::Held {
             // an operator's already, who may not know this
             if context.memory.reported.is_news(&row.lfn, "unprotected") {
-                tracing::error!(lfn = row.lfn, code = "unprotected", "a file that is held: {reason}");
+                tracing::error!(lfn = row.lfn, code = HoldCode::Unprotected.as_str(), "a file that is held: {reason}");
             }
             return Ok(());
         }
-        return context.hold(row, "unprotected", &reason).await;
+        return context.hold(row, HoldCode::Unprotected, &reason).await;
     }
     let placed = order(context, vec![row.clone()]).await?;
     if let Some((_, Some(rule))) = placed.into_iter().next() {

@@ -5,7 +5,9 @@
 use std::path::Path;
 
 use dl0_ingest::custody::State;
-use dl0_ingest::custody::invariants::{Intent, file_may_be_set_aside, trigger_may_go, trigger_of_rejected_may_go};
+use dl0_ingest::custody::invariants::{
+    DecisionOnRecord, file_may_be_set_aside, trigger_may_go, trigger_of_rejected_may_go,
+};
 
 use crate::steps::Steps;
 use crate::world::{Content, Copy, Delivery, File, Hands, Listed, Lock, OnSiteRule, RSES, Replica, Row, SITES, World};
@@ -39,8 +41,8 @@ pub(crate) fn unmoved(file: &File, state: State) -> Option<Row> {
     file.row.filter(|row| row.state == state && row.delivery == file.claimed)
 }
 
-pub(crate) fn intent(row: &Row) -> Intent<'static> {
-    Intent {
+pub(crate) fn decision(row: &Row) -> DecisionOnRecord<'static> {
+    DecisionOnRecord {
         state: row.state,
         evidence: row.evidence.then_some(r#"{"copies": [{"site": "a"}, {"site": "b"}]}"#),
         invalid_path: row.sentence.then_some(IN_INVALID),
@@ -202,7 +204,7 @@ fn set_aside<const N: usize>(file: &File, variant: Variant, out: &mut Steps<N>) 
             file.hands = Hands::Aside;
         }),
         Hands::Sentenced => out.fair("the reason is written", move |file| {
-            let lawful = |row: &Row| file_may_be_set_aside(&intent(row), Path::new(IN_INVALID)).is_ok();
+            let lawful = |row: &Row| file_may_be_set_aside(&decision(row), Path::new(IN_INVALID)).is_ok();
             if !on_record.as_ref().is_some_and(lawful) {
                 return free(file);
             }
@@ -224,7 +226,7 @@ fn set_aside<const N: usize>(file: &File, variant: Variant, out: &mut Steps<N>) 
         }),
         Hands::Aside => out.fair("its trigger is removed", move |file| {
             let still_in_place = file.disk == Some(file.claimed);
-            let lawful = |row: &Row| trigger_of_rejected_may_go(&intent(row), still_in_place).is_ok();
+            let lawful = |row: &Row| trigger_of_rejected_may_go(&decision(row), still_in_place).is_ok();
             if !on_record.as_ref().is_some_and(lawful) {
                 return free(file);
             }

@@ -3,7 +3,7 @@
 use dl0_ingest::custody::invariants::{on_site_copy_may_go, release_may_be_carried_out};
 use dl0_ingest::custody::{Copies, Doubt, Evidence, KeepReason, State};
 
-use crate::daemon::{advance, can_still_be_copied, free, hold, intent, unmoved};
+use crate::daemon::{advance, can_still_be_copied, decision, free, hold, unmoved};
 use crate::steps::Steps;
 use crate::world::{
     Answer, Bytes, File, Hands, Listed, Lock, Look, ON_SITE, OnSiteRule, RSES, Replica, Row, Seen, World,
@@ -280,11 +280,11 @@ fn permitted(file: &File, look: &Look, variant: Variant) -> Result<bool, String>
         _ => unmoved(file, State::Releasing),
     };
     let Some(row) = on_record else { return Ok(false) };
-    release_may_be_carried_out(&intent(&row)).map_err(|violation| violation.to_string())?;
+    release_may_be_carried_out(&decision(&row)).map_err(|violation| violation.to_string())?;
     // what had no fresh look has no evidence to hold against the constitution
     if variant != Variant::LeftoverUnasked {
         let evidence = judged(file, look, variant).map_err(|doubt| doubt.reason().to_owned())?;
-        on_site_copy_may_go(&intent(&row), &evidence, ON_SITE, Copies::MIN)
+        on_site_copy_may_go(&decision(&row), &evidence, ON_SITE, Copies::MIN)
             .map_err(|violation| violation.to_string())?;
     }
     Ok(true)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dl0_ingest::custody::invariants::{Standing, outage_is_nobodys_fault};
+use dl0_ingest::custody::invariants::{StateAndAttempts, outage_is_nobodys_fault};
 use dl0_ingest::ledger::FileRow;
 
 use crate::acada::{Acada, Deliveries, Plan};
@@ -50,9 +50,8 @@ async fn night_with_an_outage_of(service: &str) {
     let after = daemon.rows().await;
     assert!(!before.is_empty(), "nothing was on its road when the outage began");
     for (lfn, row) in before {
-        let standing = |row: &FileRow| Standing { state: row.state, attempts: row.attempts };
-        outage_is_nobodys_fault(standing(&row), standing(&after[&lfn]))
-            .unwrap_or_else(|broken| panic!("{lfn}: {broken}"));
+        let stands = |row: &FileRow| StateAndAttempts { state: row.state, attempts: row.attempts };
+        outage_is_nobodys_fault(stands(&row), stands(&after[&lfn])).unwrap_or_else(|broken| panic!("{lfn}: {broken}"));
     }
     tokio::task::block_in_place(|| drop(outage));
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::Explanation;
 use crate::cli::ledger::{age, moment};
 use crate::config::{Config, Deletion, Leftover, format_duration};
-use crate::custody::brakes::{Hold, Standing};
+use crate::custody::brakes::{Brakes, Hold};
 use crate::custody::{State, UnixMillis, in_millis};
 use crate::ledger::FileRow;
 use crate::telemetry::human;
 
 /// What the row says, under these settings, at this moment.
-pub(super) fn explain(row: &FileRow, config: &Config, brakes: &Standing, now: UnixMillis) -> Explanation {
+pub(super) fn explain(row: &FileRow, config: &Config, brakes: &Brakes, now: UnixMillis) -> Explanation {
     let mut because = vec![standing(row, config, now)];
     because.extend(braked(row, brakes));
     if row.state.in_custody() {
@@ -72,7 +72,7 @@ fn standing(row: &FileRow, config: &Config, now: UnixMillis) -> String {
 }
 
 /// What keeps the on-site copy besides the evidence. Only what is near its release is told of what stops all.
-fn braked(row: &FileRow, brakes: &Standing) -> Vec<String> {
+fn braked(row: &FileRow, brakes: &Brakes) -> Vec<String> {
     let mut lines = Vec::new();
     if !row.state.in_custody() || row.release_ordered_at.is_some() {
         return lines;

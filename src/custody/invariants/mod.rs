@@ -9,7 +9,7 @@ pub mod world;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::settling::Held;
+use super::settling::FileInRucio;
 use super::{Contents, Copies, Evidence, State, sites_on_record};
 use crate::names::INVALID_DIRECTORY;
 
@@ -46,15 +46,15 @@ pub fn trigger_may_go(state: State, protecting_rule: Option<&str>) -> Result<(),
 /// I2: the on-site copy is given up only on complete evidence for enough copies at different sites, none of them the
 /// on-site storage itself. What is on record of the release proves that as well.
 pub fn on_site_copy_may_go(
-    intent: &Intent,
+    decision: &DecisionOnRecord,
     evidence: &Evidence,
     on_site_rse: &str,
     required: Copies,
 ) -> Result<(), Violation> {
-    if !matches!(intent.state, State::Confirmed | State::Releasing) {
-        return broken("I2", format!("the file is {}, not confirmed", intent.state));
+    if !matches!(decision.state, State::Confirmed | State::Releasing) {
+        return broken("I2", format!("the file is {}, not confirmed", decision.state));
     }
-    release_is_proven(intent)?;
+    release_is_proven(decision)?;
     if evidence.copies().iter().any(|copy| copy.rse() == on_site_rse) {
         return broken("I2", format!("{on_site_rse} is the on-site storage and cannot vouch for itself"));
     }
@@ -65,8 +65,8 @@ pub fn on_site_copy_may_go(
 }
 
 /// I2: the evidence on record proves as many copies as any release needs. (More may be asked for since.)
-fn release_is_proven(intent: &Intent) -> Result<(), Violation> {
-    let sites = intent.evidence.map_or(0, sites_on_record);
+fn release_is_proven(decision: &DecisionOnRecord) -> Result<(), Violation> {
+    let sites = decision.evidence.map_or(0, sites_on_record);
     if sites < Copies::MIN.get() {
         return broken("I2", format!("the evidence on record proves a copy at {sites} sites of {}", Copies::MIN.get()));
     }
@@ -76,25 +76,25 @@ fn release_is_proven(intent: &Intent) -> Result<(), Violation> {
 /// I5, I2: a rule of a released file's own is ended only when that very intent is on record, with the evidence of the release,
 /// and the dataset's rules hold each copy that it holds, at enough sites. `sites`: the site of each RSE that says one.
 pub fn own_rule_may_end(
-    intent: &Intent,
+    decision: &DecisionOnRecord,
     (rule, ending): (Option<&str>, Option<&str>),
-    held: &Held,
+    held: &FileInRucio,
     required: Copies,
     sites: &BTreeMap<String, String>,
 ) -> Result<(), Violation> {
-    if intent.state != State::Released {
-        return broken("I5", format!("the file is {}, its rule is needed", intent.state));
+    if decision.state != State::Released {
+        return broken("I5", format!("the file is {}, its rule is needed", decision.state));
     }
     if rule.is_none() || rule != ending {
         return broken("I5", "the intent to end this rule is not on record");
     }
-    release_is_proven(intent)?;
+    release_is_proven(decision)?;
     held.own_rule_may_go(required, sites).or_else(|why| broken("I2", why.to_string()))
 }
 
 /// What the ledger has durably on record about a decision that cannot be taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Intent<'a> {
+pub struct DecisionOnRecord<'a> {
     /// The file's state.
     pub state: State,
     /// The evidence of a release.
@@ -105,11 +105,11 @@ pub struct Intent<'a> {
 
 /// I5: the rule that protects the on-site copy is ended, and what is left of the copy removed, only when the intent and
 /// its evidence are durable, so that a restart finds a release that was begun and never a file that merely vanished.
-pub fn release_may_be_carried_out(intent: &Intent) -> Result<(), Violation> {
-    if intent.state != State::Releasing {
-        return broken("I5", format!("the ledger says {}, the intent to release is not on record", intent.state));
+pub fn release_may_be_carried_out(decision: &DecisionOnRecord) -> Result<(), Violation> {
+    if decision.state != State::Releasing {
+        return broken("I5", format!("the ledger says {}, the intent to release is not on record", decision.state));
     }
-    match intent.evidence {
+    match decision.evidence {
         Some(evidence) if !evidence.is_empty() => Ok(()),
         _ => broken("I5", "the evidence of the release is not on record"),
     }
@@ -126,11 +126,11 @@ pub fn release_is_on_record(evidence: Option<&str>, replica_gone: bool) -> Resul
 }
 
 /// I5: a file is moved to `invalid/` only when the sentence, and the very place it names, is on record.
-pub fn file_may_be_set_aside(intent: &Intent, destination: &Path) -> Result<(), Violation> {
-    if intent.state != State::Discovered {
-        return broken("I5", format!("a file that is {} is not set aside", intent.state));
+pub fn file_may_be_set_aside(decision: &DecisionOnRecord, destination: &Path) -> Result<(), Violation> {
+    if decision.state != State::Discovered {
+        return broken("I5", format!("a file that is {} is not set aside", decision.state));
     }
-    match intent.invalid_path {
+    match decision.invalid_path {
         Some(place) if !place.is_empty() && Path::new(place) == destination => Ok(()),
         Some(place) => broken("I5", format!("the sentence on record names '{place}', not '{}'", destination.display())),
         None => broken("I5", "no sentence is on record"),
@@ -138,8 +138,8 @@ pub fn file_may_be_set_aside(intent: &Intent, destination: &Path) -> Result<(), 
 }
 
 /// I1, I3: the trigger of a rejected file goes when the file lies where the sentence says, or when there is no file left.
-pub fn trigger_of_rejected_may_go(intent: &Intent, still_in_place: bool) -> Result<(), Violation> {
-    if intent.invalid_path.is_none() {
+pub fn trigger_of_rejected_may_go(decision: &DecisionOnRecord, still_in_place: bool) -> Result<(), Violation> {
+    if decision.invalid_path.is_none() {
         return broken("I1", "the file is not registered, and no sentence is on record");
     }
     if still_in_place {
@@ -170,7 +170,7 @@ pub fn read_once(delivered: u64, read: u64) -> Result<(), Violation> {
 
 /// Where a file stands, as far as an outage could harm it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct StateAndAttempts {
     /// State.
     pub state: State,
     /// Failures of its own in this state.
@@ -178,7 +178,7 @@ pub struct Standing {
 }
 
 /// I6: an outage neither rejects nor holds a file, nor counts as an attempt. What was under way may still arrive.
-pub fn outage_is_nobodys_fault(before: Standing, after: Standing) -> Result<(), Violation> {
+pub fn outage_is_nobodys_fault(before: StateAndAttempts, after: StateAndAttempts) -> Result<(), Violation> {
     if after.state != before.state && matches!(after.state, State::Rejected | State::Held) {
         return broken("I6", format!("an outage made a {} file {}", before.state, after.state));
     }
@@ -264,12 +264,12 @@ mod tests {
     #[test]
     fn a_release_is_carried_out_only_on_a_durable_intent() {
         for state in State::ALL {
-            let intent = Intent { state, evidence: Some("{}"), invalid_path: None };
-            assert_eq!(release_may_be_carried_out(&intent).is_ok(), state == State::Releasing, "{state}");
+            let decision = DecisionOnRecord { state, evidence: Some("{}"), invalid_path: None };
+            assert_eq!(release_may_be_carried_out(&decision).is_ok(), state == State::Releasing, "{state}");
         }
         for evidence in [None, Some("")] {
-            let intent = Intent { state: State::Releasing, evidence, invalid_path: None };
-            assert_eq!(name(release_may_be_carried_out(&intent)), Some("I5"));
+            let decision = DecisionOnRecord { state: State::Releasing, evidence, invalid_path: None };
+            assert_eq!(name(release_may_be_carried_out(&decision)), Some("I5"));
         }
     }
 
@@ -283,19 +283,19 @@ mod tests {
 
     #[test]
     fn a_file_is_set_aside_only_where_its_sentence_says() {
-        let intent = |state, invalid_path| Intent { state, evidence: None, invalid_path };
+        let decision = |state, invalid_path| DecisionOnRecord { state, evidence: None, invalid_path };
         let place = Path::new("ctao/acada/invalid/a");
-        let sentenced = intent(State::Discovered, Some("ctao/acada/invalid/a"));
+        let sentenced = decision(State::Discovered, Some("ctao/acada/invalid/a"));
         assert!(file_may_be_set_aside(&sentenced, place).is_ok());
         assert_eq!(name(file_may_be_set_aside(&sentenced, Path::new("ctao/acada/invalid/b"))), Some("I5"));
-        assert_eq!(name(file_may_be_set_aside(&intent(State::Discovered, None), place)), Some("I5"));
+        assert_eq!(name(file_may_be_set_aside(&decision(State::Discovered, None), place)), Some("I5"));
         assert_eq!(
-            name(file_may_be_set_aside(&intent(State::Registered, Some("ctao/acada/invalid/a")), place)),
+            name(file_may_be_set_aside(&decision(State::Registered, Some("ctao/acada/invalid/a")), place)),
             Some("I5")
         );
         assert!(trigger_of_rejected_may_go(&sentenced, false).is_ok());
         assert_eq!(name(trigger_of_rejected_may_go(&sentenced, true)), Some("I3"));
-        assert_eq!(name(trigger_of_rejected_may_go(&intent(State::Discovered, None), false)), Some("I1"));
+        assert_eq!(name(trigger_of_rejected_may_go(&decision(State::Discovered, None), false)), Some("I1"));
     }
 
     #[test]
@@ -331,7 +331,7 @@ mod tests {
         const TWO: &str = r#"{"copies": [{"site": "a"}, {"site": "b"}]}"#;
         const ONE: &str = r#"{"copies": [{"site": "a"}]}"#;
         let set = |rse: &str| std::collections::BTreeSet::from([rse.to_owned()]);
-        let held = Held {
+        let held = FileInRucio {
             lfn: "/f".to_owned(),
             as_verified: true,
             replicas: [("A", true), ("B", true)].map(|(rse, there)| (rse.to_owned(), there)).into(),
@@ -340,9 +340,9 @@ mod tests {
             dataset: set("B"),
         };
         let sites = BTreeMap::from([("A", "a"), ("B", "b")].map(|(rse, site)| (rse.to_owned(), site.to_owned())));
-        let ask = |state, evidence, ending, held: &Held| {
-            let intent = Intent { state, evidence, invalid_path: None };
-            name(own_rule_may_end(&intent, (Some("rule"), ending), held, Copies::MIN, &sites))
+        let ask = |state, evidence, ending, held: &FileInRucio| {
+            let decision = DecisionOnRecord { state, evidence, invalid_path: None };
+            name(own_rule_may_end(&decision, (Some("rule"), ending), held, Copies::MIN, &sites))
         };
         assert_eq!(ask(State::Released, Some(TWO), Some("rule"), &held), None);
         assert_eq!(ask(State::Held, Some(TWO), Some("rule"), &held), Some("I5"));
@@ -351,17 +351,17 @@ mod tests {
         for evidence in [None, Some(""), Some(ONE)] {
             assert_eq!(ask(State::Released, evidence, Some("rule"), &held), Some("I2"));
         }
-        let unheld = Held { dataset: set("C"), ..held };
+        let unheld = FileInRucio { dataset: set("C"), ..held };
         assert_eq!(ask(State::Released, Some(TWO), Some("rule"), &unheld), Some("I2"));
     }
 
     #[test]
     fn an_outage_leaves_a_file_where_it_stands() {
-        let standing = |state, attempts| Standing { state, attempts };
-        let before = standing(State::Verified, 1);
+        let at = |state, attempts| StateAndAttempts { state, attempts };
+        let before = at(State::Verified, 1);
         assert!(outage_is_nobodys_fault(before, before).is_ok());
-        assert!(outage_is_nobodys_fault(before, standing(State::Registered, 0)).is_ok());
-        for after in [standing(State::Verified, 2), standing(State::Held, 0), standing(State::Rejected, 0)] {
+        assert!(outage_is_nobodys_fault(before, at(State::Registered, 0)).is_ok());
+        for after in [at(State::Verified, 2), at(State::Held, 0), at(State::Rejected, 0)] {
             assert_eq!(name(outage_is_nobodys_fault(before, after)), Some("I6"), "{after:?}");
         }
     }

@@ -17,7 +17,7 @@ pub enum OnSite {
     Other,
 }
 
-/// What Rucio says of rule C, which protects the on-site copy.
+/// What Rucio says of the on-site rule, which protects the on-site copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protection {
     /// It stands and has no end.
@@ -45,7 +45,7 @@ pub struct FileFacts {
     pub set_aside: Option<bool>,
     /// Its trigger is on disk.
     pub trigger: Option<bool>,
-    /// Rule C, as far as the ledger knows one.
+    /// The on-site rule, as far as the ledger knows one.
     pub protection: Option<Protection>,
     /// Sites that hold a right copy off site.
     pub good_sites: Option<u32>,

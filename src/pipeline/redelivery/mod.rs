@@ -5,7 +5,7 @@ mod rescue;
 use std::time::Duration;
 
 use crate::custody::invariants::same_content;
-use crate::custody::{Contents, State};
+use crate::custody::{Contents, HoldCode, State};
 use crate::engine::triggers::remove_left_triggers;
 use crate::engine::{Context, StageError, blocking, job};
 use crate::ledger::Redelivery;
@@ -138,11 +138,11 @@ async fn other_content(
         State::Held => {}
         State::Releasing => rescue::from_deletion(context, redelivery, delivered, reason).await?,
         _ => {
-            if !context.ledger.hold(row, "other-content", reason).await? {
+            if !context.ledger.hold(row, HoldCode::OtherContent, reason).await? {
                 // the file moved on while it was compared: the next look sees it where it is now
                 return Ok(context.ledger.redelivery_later(row, POLL).await?);
             }
-            tracing::error!(lfn = row.lfn, code = "other-content", "file held: {reason}");
+            tracing::error!(lfn = row.lfn, code = HoldCode::OtherContent.as_str(), "file held: {reason}");
         }
     }
     Ok(context.ledger.redelivery_settled(row, "delivered-again-different", reason).await?)

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::config::Config;
-use crate::custody::State;
 use crate::custody::invariants::{AfterFailure, failure_is_met_rightly};
+use crate::custody::{HoldCode, State};
 use crate::datadir;
 use crate::engine::triggers::remove_triggers;
 use crate::engine::{Context, Halves, STILL_WRITING, Stage, StageError, after_failures, blocking};
@@ -111,7 +111,7 @@ async fn still_as_verified(context: &Context, rows: Vec<FileRow>) -> Result<Vec<
                 context.ledger.postpone(&[Postpone { id: row.id, delay, waits_for, failed: true }]).await?;
             }
             Err(error @ (datadir::Error::Symlink { .. } | datadir::Error::NotAFile { .. })) => {
-                context.hold(&row, "changed", &error.to_string()).await?;
+                context.hold(&row, HoldCode::Changed, &error.to_string()).await?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -148,7 +148,7 @@ async fn compare_with_rucio(
                 contents.bytes,
                 contents.adler32
             );
-            context.hold(&row, "other-content", &reason).await?;
+            context.hold(&row, HoldCode::OtherContent, &reason).await?;
             continue;
         }
         match listing.states.get(&on_site) {
@@ -159,7 +159,7 @@ async fn compare_with_rucio(
             }
             Some(state) => {
                 let reason = format!("Rucio has a replica at {on_site} in state {state:?} for this file");
-                context.hold(&row, "replica-state", &reason).await?;
+                context.hold(&row, HoldCode::ReplicaState, &reason).await?;
             }
         }
     }
@@ -194,7 +194,7 @@ async fn attach(context: &Context, rows: Vec<FileRow>) -> Result<Vec<FileRow>, S
                     return Err(error.into());
                 }
                 for row in &batch {
-                    context.hold(row, "refused-by-rucio", &error.to_string()).await?;
+                    context.hold(row, HoldCode::RefusedByRucio, &error.to_string()).await?;
                 }
             }
         }

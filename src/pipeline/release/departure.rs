@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::config::{Config, Deletion, Leftover};
-use crate::custody::{Doubt, Evidence, State};
+use crate::custody::{Doubt, Evidence, HoldCode, State};
 use crate::datadir;
 use crate::engine::{
     Context, Effect, ORDER, Pace, Stage, StageError, UNTRUE_LIST, announce, before_going_on, blocking, is_known,
@@ -66,7 +66,7 @@ impl Stage for Departure {
                         continue;
                     }
                     context.metrics.invariant_violation("I2");
-                    context.hold(&row, "unknown-to-rucio", "Rucio does not list the file any more").await?;
+                    context.hold(&row, HoldCode::UnknownToRucio, "Rucio does not list the file any more").await?;
                 }
             }
         }
@@ -159,11 +159,13 @@ async fn departed(context: &Context, row: FileRow) -> Result<(), StageError> {
             return context.wait(&row, delay, why).await;
         }
         Ok(Some(found)) if found != row.identity() => {
-            return context.hold(&row, "changed", "another file took the place of the one that was released").await;
+            return context
+                .hold(&row, HoldCode::Changed, "another file took the place of the one that was released")
+                .await;
         }
         Ok(Some(_)) => {}
         Err(error @ (datadir::Error::Symlink { .. } | datadir::Error::NotAFile { .. })) => {
-            return context.hold(&row, "changed", &error.to_string()).await;
+            return context.hold(&row, HoldCode::Changed, &error.to_string()).await;
         }
         Err(error) => return Err(error.into()),
     }

@@ -12,12 +12,12 @@ use futures_util::stream::{self, StreamExt};
 use crate::config::{Config, Deletion};
 use crate::custody::brakes::Brake;
 use crate::custody::invariants::{on_site_copy_may_go, release_may_be_carried_out};
-use crate::custody::{Doubt, Evidence, KeepReason, OnSiteFile, ReleaseOrder, State};
+use crate::custody::{Doubt, Evidence, HoldCode, KeepReason, OnSiteFile, ReleaseOrder, State};
 use crate::engine::{
     Context, Effect, ORDER, Pace, RELEASE, Stage, StageError, announce, kill_switch, limits, may_be_acted_upon,
     unbraked, wait_for_brake,
 };
-use crate::ledger::{EndOfRule, FileRow, Intent, now};
+use crate::ledger::{EndOfRule, FileRow, IntentOutcome, now};
 use crate::look::{self, Looks, delivered_again};
 use crate::rucio::{Kind, ReplicaState};
 use crate::rules::{
@@ -100,9 +100,9 @@ async fn release(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Resu
     let evidence = serde_json::json!(order).to_string();
     let limits = limits(&context.config());
     match context.ledger.releasing(row, &evidence, now() + CARRYING_OUT, limits).await? {
-        Intent::Moved => return Ok(()),
-        Intent::Braked(brake) => return wait_for_brake(context, row, &brake).await,
-        Intent::Written => {}
+        IntentOutcome::Moved => return Ok(()),
+        IntentOutcome::Braked(brake) => return wait_for_brake(context, row, &brake).await,
+        IntentOutcome::Written => {}
     }
     let releasing = FileRow { state: State::Releasing, ..row.clone() };
     if let Err(error) = give_up(context, &releasing, order).await {
@@ -126,7 +126,9 @@ async fn order(
             return Ok(None);
         }
         Err(Doubt::NotYet(reason) | Doubt::Contradiction(reason)) => {
-            context.hold(row, "evidence", &format!("evidence that was complete is not any more: {reason}")).await?;
+            context
+                .hold(row, HoldCode::Evidence, &format!("evidence that was complete is not any more: {reason}"))
+                .await?;
             return Ok(None);
         }
     };
@@ -167,7 +169,7 @@ async fn order(
             Ok(None)
         }
         Err(reason) => {
-            context.hold(row, "evidence", &reason.to_string()).await?;
+            context.hold(row, HoldCode::Evidence, &reason.to_string()).await?;
             Ok(None)
         }
     }
@@ -181,7 +183,7 @@ async fn give_up(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Resu
     let row = &on_record;
     let Some(rule) = &row.on_site_rule else {
         let why = "the rule that protects the on-site copy is not on record";
-        return context.hold(row, "no-rule", why).await.map(|()| false);
+        return context.hold(row, HoldCode::NoRule, why).await.map(|()| false);
     };
     let because = (ORDER, serde_json::json!(order));
     announce(context, row, Effect { name: RELEASE, identity: row.identity(), because }).await?;
@@ -235,8 +237,8 @@ async fn permitted(context: &Context, row: &FileRow, order: &ReleaseOrder) -> Re
         return Ok(None);
     };
     let config = context.config();
-    let lawful = release_may_be_carried_out(&on_record.intent()).and_then(|()| {
-        on_site_copy_may_go(&on_record.intent(), order.evidence(), &config.onsite_rse, config.offsite.copies)
+    let lawful = release_may_be_carried_out(&on_record.decision()).and_then(|()| {
+        on_site_copy_may_go(&on_record.decision(), order.evidence(), &config.onsite_rse, config.offsite.copies)
     });
     match lawful {
         Ok(()) => Ok(Some(on_record)),

@@ -62,7 +62,7 @@ async fn who_deletes(context: &Context, row: &FileRow) -> Result<Deletes, StageE
     };
     match rule {
         Some(rule) => Ok(with(rule)),
-        None if context.ledger.how_it_ended(row).await? == EndOfRule::Answered => {
+        None if row.on_site_rule_end == Some(EndOfRule::Answered) => {
             Ok(Deletes::Rucio("its rule has ended, and Rucio's reaper has not come yet"))
         }
         None => Ok(Deletes::Nobody("its rule had ended before we could end it, perhaps without purge", None)),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::custody::UnixMillis;
-use crate::custody::settling::{Held, Unsettled};
+use crate::custody::settling::{Cause, FileInRucio, Unsettled};
 use crate::engine::{Context, StageError, may_be_acted_upon};
 use crate::ledger::{Resting, now};
 use crate::names::Did;
@@ -13,11 +13,6 @@ use crate::rucio::{Kind, Lock, LockState, ReplicaListing, ReplicaQuery, ReplicaS
 use crate::rules::{is_first_copy_rule, is_further_copies_rule, is_settled_rule};
 
 use super::REQUESTS;
-
-/// Said of a dataset that is not in Rucio.
-pub(super) const UNKNOWN: &str = "Rucio does not know the dataset";
-/// Said of a dataset that was given an end.
-pub(super) const REMOVED: &str = "Rucio removes the dataset and its rules";
 
 /// Our rules on the dataset itself.
 pub(super) struct DatasetRules {
@@ -39,11 +34,11 @@ impl DatasetRules {
         let config = context.config();
         let rules = match context.rucio.did_rules(dataset).await {
             Ok(rules) => rules,
-            Err(error) if error.kind() == Kind::NotFound => return Ok(Err(Unsettled(UNKNOWN.to_owned()))),
+            Err(error) if error.kind() == Kind::NotFound => return Ok(Err(Unsettled::unknown_to_rucio())),
             Err(error) => return Err(error.into()),
         };
         let Some(a) = rules.iter().find(|rule| is_first_copy_rule(&config, rule)).cloned() else {
-            return Ok(Err(Unsettled("it has no permanent rule of ours for the first copies".to_owned())));
+            return Ok(Err(Unsettled::other("it has no permanent rule of ours for the first copies")));
         };
         let mut s: Vec<Rule> = rules.into_iter().filter(|rule| is_settled_rule(&config, rule)).collect();
         s.sort_by_key(|rule| known != Some(rule.id.as_str()));
@@ -56,7 +51,7 @@ pub(super) fn is_ok(rule: &Rule) -> Result<(), Unsettled> {
     if rule.state == RuleState::Ok {
         return Ok(());
     }
-    Err(Unsettled(format!("its rule {} on '{}' is not OK", rule.id, rule.rse_expression)))
+    Err(Unsettled::other(format!("its rule {} on '{}' is not OK", rule.id, rule.rse_expression)))
 }
 
 /// Whether the dataset is to stay. One that has an end (`rucio erase`, or its metadata key `lifetime`) is removed by Rucio's
@@ -64,9 +59,12 @@ pub(super) fn is_ok(rule: &Rule) -> Result<(), Unsettled> {
 pub(super) async fn stays(context: &Context, dataset: &Did) -> Result<Result<(), Unsettled>, StageError> {
     match context.rucio.did(dataset).await {
         Ok(found) => Ok(found.expired_at.map_or(Ok(()), |end| {
-            Err(Unsettled(format!("{REMOVED} at its end, {end}; take the end away in Rucio ('rucio erase --undo')")))
+            let words = format!(
+                "Rucio removes the dataset and its rules at its end, {end}; take the end away in Rucio ('rucio erase --undo')"
+            );
+            Err(Unsettled { cause: Cause::EndsInRucio, words })
         })),
-        Err(error) if error.kind() == Kind::NotFound => Ok(Err(Unsettled(UNKNOWN.to_owned()))),
+        Err(error) if error.kind() == Kind::NotFound => Ok(Err(Unsettled::unknown_to_rucio())),
         Err(error) => Err(error.into()),
     }
 }
@@ -74,7 +72,7 @@ pub(super) async fn stays(context: &Context, dataset: &Did) -> Result<Result<(),
 /// What is known of the files.
 pub(super) struct Facts {
     /// Of those asked about, in their order.
-    pub(super) files: Vec<Held>,
+    pub(super) files: Vec<FileInRucio>,
     rules: (String, Option<String>),
     at: UnixMillis,
 }
@@ -124,7 +122,7 @@ impl Facts {
         let files = wanted.iter().map(|file| {
             let did = Did::new(dataset.scope.clone(), file.lfn.clone());
             let listing = listings.get(&did);
-            Held {
+            FileInRucio {
                 lfn: file.lfn.clone(),
                 as_verified: listing.is_some_and(|listing| {
                     listing.bytes == file.bytes && listing.adler32.is_some() && listing.adler32 == file.adler32
@@ -155,8 +153,10 @@ async fn same_files(context: &Context, dataset: &Did, all: &[Resting]) -> Result
     let inside: BTreeSet<String> = context.rucio.content(dataset).await?.into_iter().map(|child| child.name).collect();
     let ours: BTreeSet<String> = all.iter().map(|file| file.lfn.clone()).collect();
     Ok(match (inside.difference(&ours).next(), ours.difference(&inside).next()) {
-        (Some(strange), _) => Err(Unsettled(format!("it holds {strange}, which the ledger does not have as released"))),
-        (_, Some(missing)) => Err(Unsettled(format!("{missing} is not in it any more"))),
+        (Some(strange), _) => {
+            Err(Unsettled::other(format!("it holds {strange}, which the ledger does not have as released")))
+        }
+        (_, Some(missing)) => Err(Unsettled::other(format!("{missing} is not in it any more"))),
         (None, None) => Ok(()),
     })
 }

@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use crate::config::{Config, Deletion};
 use crate::custody::brakes::Brake;
 use crate::custody::invariants::{Violation, not_on_record, own_rule_may_end};
-use crate::custody::settling::{DatasetRule, Held, Unsettled, plan};
+use crate::custody::settling::{DatasetRule, FileInRucio, Unsettled, plan};
 use crate::custody::{UnixMillis, in_millis};
 use crate::engine::{Context, StageError, after_failures, announce_settling, brake_of_dataset, job, kill_switch};
-use crate::ledger::{Ending, Intent, Resting, now};
+use crate::ledger::{Ending, IntentOutcome, Resting, now};
 use crate::names::Did;
 use crate::rucio::Kind;
 use crate::rules::{Offsite, settled, stands};
@@ -84,7 +84,7 @@ async fn settle_quiet(context: &Context) -> Result<(), StageError> {
                 // a dataset that Rucio does not answer for keeps no other from being settled
                 Err(error) if context.leaves_others(&error) => {
                     let delay = after_failures(&config.retry, i64::MAX);
-                    context.ledger.unsettled(&dataset, &error.to_string(), delay).await?;
+                    context.ledger.unsettled(&dataset, &Unsettled::other(error.to_string()), delay).await?;
                     tracing::debug!(dataset = dataset.name, "not settled now: {error}");
                     break;
                 }
@@ -128,11 +128,11 @@ async fn tell(context: &Context, dataset: &Did, end: Turn) -> Result<(), StageEr
         }
         Turn::Moved | Turn::Going => {}
         Turn::Braked(brake) => {
-            context.ledger.unsettled(dataset, &brake.to_string(), brake.look_again(now())).await?;
+            let why = Unsettled::other(brake.to_string());
+            context.ledger.unsettled(dataset, &why, brake.look_again(now())).await?;
         }
         Turn::Stays(why) => {
-            let why = why.to_string();
-            if known.unsettled.as_ref() != Some(&why) {
+            if known.unsettled.as_ref() != Some(&why.words) {
                 tracing::warn!(dataset = dataset.name, scope = dataset.scope, "the dataset cannot be settled: {why}");
             }
             let after = context.config().settle.after.unwrap_or(LOOK_AGAIN);
@@ -190,7 +190,7 @@ async fn turn(context: &Context, dataset: &Did, since: UnixMillis) -> Result<Tur
             Ok(facts) => facts,
             Err(why) => return Ok(Turn::Stays(why)),
         };
-        let may_go = |file: &Held| file.own_rule_may_go(config.offsite.copies, &sites);
+        let may_go = |file: &FileInRucio| file.own_rule_may_go(config.offsite.copies, &sites);
         if let Some(why) = facts.files.iter().find_map(|file| may_go(file).err()) {
             doubt.get_or_insert(why);
             continue;
@@ -208,16 +208,16 @@ async fn place(context: &Context, dataset: &Did, planned: &DatasetRule) -> Resul
     let expression = planned.expression();
     if expression == context.config().offsite.expression {
         let why = format!("a rule on '{expression}' would be the same as that of the first copies");
-        return Ok(Turn::Stays(Unsettled(why)));
+        return Ok(Turn::Stays(Unsettled::other(why)));
     }
     if settled::order(context, dataset, planned).await?.is_some() {
         return Ok(Turn::Going);
     }
     let why = format!("a rule of ours on '{expression}' is about to end; a permanent one follows when it is gone");
-    Ok(Turn::Stays(Unsettled(why)))
+    Ok(Turn::Stays(Unsettled::other(why)))
 }
 
-/// Intent, record, end.
+/// IntentOutcome, record, end.
 async fn end(
     context: &Context,
     dataset: &Did,
@@ -233,22 +233,22 @@ async fn end(
         return Ok(Turn::Braked(Brake::KillSwitch(reason)));
     }
     match context.ledger.settling(dataset, batch, since).await? {
-        Intent::Written => {}
-        Intent::Moved => return Ok(Turn::Moved),
-        Intent::Braked(brake) => return Ok(Turn::Braked(brake)),
+        IntentOutcome::Written => {}
+        IntentOutcome::Moved => return Ok(Turn::Moved),
+        IntentOutcome::Braked(brake) => return Ok(Turn::Braked(brake)),
     }
     if let Some((lfn, violation)) = unlawful(context, batch, facts, sites).await? {
         context.trip(Some(&lfn), &violation).await?;
         tracing::error!(lfn, dataset = dataset.name, "{violation}; all its rules stay");
         all_stand(context, batch).await?;
-        return Ok(Turn::Stays(Unsettled(format!("{lfn}: {violation}"))));
+        return Ok(Turn::Stays(Unsettled::other(format!("{lfn}: {violation}"))));
     }
     let fresh = facts.freshness();
     if !fresh() {
         all_stand(context, batch).await?;
-        return Ok(Turn::Stays(Unsettled(TOO_OLD.to_owned())));
+        return Ok(Turn::Stays(Unsettled::other(TOO_OLD)));
     }
-    let record = |(held, file): (&Held, &Resting)| json!({ "lfn": held.lfn, "rule": file.further_copies_rule, "first": held.first, "further": held.dataset });
+    let record = |(held, file): (&FileInRucio, &Resting)| json!({ "lfn": held.lfn, "rule": file.further_copies_rule, "first": held.first, "further": held.dataset });
     let records: Vec<Value> = facts.files.iter().zip(batch).map(record).collect();
     announce_settling(context, dataset, &facts.rule_ids(), records).await?;
     let rules: Vec<String> = batch.iter().filter_map(|file| file.further_copies_rule.clone()).collect();
@@ -280,7 +280,7 @@ async fn unlawful(
             return Ok(Some((file.lfn.clone(), not_on_record())));
         };
         let rules = (file.further_copies_rule.as_deref(), on_record.further_copies_rule_ending.as_deref());
-        if let Err(violation) = own_rule_may_end(&on_record.intent(), rules, held, required, sites) {
+        if let Err(violation) = own_rule_may_end(&on_record.decision(), rules, held, required, sites) {
             return Ok(Some((file.lfn.clone(), violation)));
         }
     }

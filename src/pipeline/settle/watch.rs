@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::custody::settling::{Held, Unsettled, plan};
+use crate::custody::settling::{Cause, FileInRucio, Unsettled, plan};
 use crate::custody::{Copies, RuleStanding};
 use crate::engine::{Context, StageError};
 use crate::ledger::{Resting, Watched};
@@ -20,8 +20,6 @@ use super::{DatasetRules, Facts, Turn, facts, place};
 
 /// Datasets asked about in one round, with two short questions each: 28 800 datasets a day at the usual pace.
 const ROUND: i64 = 200;
-/// What is told of a released file whose own rule Rucio refuses to take again.
-const UNHELD: &str = "no rule can be placed again on the further copies of";
 const UNSEEN: &str = "not looked at";
 const DOUBTFUL: &str = "not all held";
 /// Datasets of one round whose locks are listed. The round ends there, and the next one begins there.
@@ -72,7 +70,7 @@ async fn look(context: &Context, known: &Watched, lists: &mut own_rules::Lists) 
     let rules = match context.rucio.did_rules(&dataset).await {
         Ok(rules) => rules,
         Err(error) if error.kind() == Kind::NotFound => {
-            tell(context, known, Turn::Stays(Unsettled(facts::UNKNOWN.to_owned()))).await?;
+            tell(context, known, Turn::Stays(Unsettled::unknown_to_rucio())).await?;
             return Ok(Looked::Briefly);
         }
         Err(error) => return Err(error.into()),
@@ -90,10 +88,7 @@ async fn look(context: &Context, known: &Watched, lists: &mut own_rules::Lists) 
     // what is wrong with one file keeps the dataset's own rules from nothing, and is told before anything better is
     let (some_own, refused) = own?;
     let trouble = stays.err().or(refused);
-    let was_told = known
-        .unsettled
-        .as_ref()
-        .is_some_and(|why| [UNHELD, facts::REMOVED, facts::UNKNOWN].iter().any(|told| why.starts_with(told)));
+    let was_told = known.unsettled_cause.is_some_and(Cause::is_found_by_each_look);
     let closely = looked.is_some() || some_own || trouble.is_some();
     if trouble.is_none() && was_told {
         context.ledger.held_again(&dataset).await?;
@@ -115,7 +110,10 @@ async fn own_files(
     Ok(match own_rules::mend(context, dataset, first_copy_rule.as_deref(), lists).await? {
         OwnRules::None => (false, None),
         OwnRules::Stand => (true, None),
-        OwnRules::Refused { lfn, error } => (true, Some(Unsettled(format!("{UNHELD} {lfn}: {error}")))),
+        OwnRules::Refused { lfn, error } => {
+            let words = format!("no rule can be placed again on the further copies of {lfn}: {error}");
+            (true, Some(Unsettled { cause: Cause::RuleRefused, words }))
+        }
     })
 }
 
@@ -170,10 +168,10 @@ async fn tell(context: &Context, known: &Watched, end: Turn) -> Result<(), Stage
             context.ledger.settled(&dataset).await?;
             tracing::info!(dataset = known.name, "the rules of the settled dataset hold all copies");
         }
-        Turn::Stays(Unsettled(why)) => {
+        Turn::Stays(why) => {
             // settling may have found the same before, and said less of it
             let is_news = context.memory.reported.is_news(&known.name, DOUBTFUL);
-            if is_news || known.unsettled.as_ref() != Some(&why) {
+            if is_news || known.unsettled.as_ref() != Some(&why.words) {
                 context.metrics.rule_trouble("unheld");
                 tracing::error!(
                     dataset = known.name,
@@ -221,10 +219,10 @@ pub(super) async fn hold_all(context: &Context, dataset: &Did) -> Result<Turn, S
         Err(why) => why,
     };
     // what is wrong with some files keeps the others from nothing
-    let sound: Vec<Held> = facts.files.into_iter().filter(|file| file.can_be_planned_for(copies)).collect();
-    let is_sound = |file: &&Held| sound.iter().any(|sound| sound.lfn == file.lfn);
+    let sound: Vec<FileInRucio> = facts.files.into_iter().filter(|file| file.can_be_planned_for(copies)).collect();
+    let is_sound = |file: &&FileInRucio| sound.iter().any(|sound| sound.lfn == file.lfn);
     let some_rule_holds_them = held.iter().any(|files| {
-        let files: Vec<Held> = files.iter().filter(is_sound).cloned().collect();
+        let files: Vec<FileInRucio> = files.iter().filter(is_sound).cloned().collect();
         all_held(&files, copies, &sites)
     });
     if !some_rule_holds_them && let Ok(rule) = plan(&sound, copies) {
@@ -234,6 +232,6 @@ pub(super) async fn hold_all(context: &Context, dataset: &Did) -> Result<Turn, S
 }
 
 /// As settling asks it before a file's own rule ends. `sites`: the site of each RSE that says one.
-fn all_held(files: &[Held], copies: Copies, sites: &BTreeMap<String, String>) -> bool {
+fn all_held(files: &[FileInRucio], copies: Copies, sites: &BTreeMap<String, String>) -> bool {
     files.iter().all(|file| file.own_rule_may_go(copies, sites).is_ok())
 }

@@ -45,6 +45,7 @@ fn row(state: State) -> FileRow {
         last_evidence: None,
         release_announced_at: None,
         release_ordered_at: None,
+        on_site_rule_end: None,
         replica_gone_at: None,
         reason_code: None,
         reason: None,
@@ -53,11 +54,12 @@ fn row(state: State) -> FileRow {
         next_attempt: NOW,
         attempts: 0,
         waits_for: None,
+        copies_unreadable: false,
     }
 }
 
 fn told(row: &FileRow, config: &Config) -> String {
-    let explanation = explain(row, config, &Standing::default(), NOW);
+    let explanation = explain(row, config, &Brakes::default(), NOW);
     let mut out = Vec::new();
     super::super::tell(&explanation, &mut out).unwrap();
     String::from_utf8(out).unwrap()

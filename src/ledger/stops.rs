@@ -1,16 +1,18 @@
-//! What stops releases: the breaker, holds, and what was released lately; and how far the audit record goes.
+//! What stops releases: the breaker, holds, and what was released lately.
 
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
-use crate::crash;
-use crate::custody::brakes::{Brake, HOUR, Hold, Limits, MINUTE, Spent, Standing, Target, Trip};
-use crate::custody::{State, UnixMillis};
+use crate::clock::now;
+use crate::custody::UnixMillis;
+use crate::custody::brakes::{Brake, Brakes, HOUR, Hold, MINUTE, Spent, Target, Trip};
 
-use super::{Error, FileRow, Ledger, now};
+use super::error::Error;
+use super::rows::FileRow;
+use super::store::Ledger;
 
 /// What became of an intent to release a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Intent {
+pub enum IntentOutcome {
     /// It is durable and may be carried out.
     Written,
     /// The file is no longer as it was claimed.
@@ -20,41 +22,19 @@ pub enum Intent {
 }
 
 impl Ledger {
-    /// Confirmed → Releasing: the durable intent, with the evidence it rests on, unless a brake is on. Both are one
-    /// transaction: what an operator has put on by then is seen. Nobody else takes the file up before `until`: whoever
-    /// wrote the intent is about to carry it out.
-    pub async fn releasing(
-        &self,
-        row: &FileRow,
-        evidence: &str,
-        until: UnixMillis,
-        limits: Limits,
-    ) -> Result<Intent, Error> {
-        let mut tx = self.begin().await?;
-        let standing = self.standing_in(&mut tx, Some(row), true).await?;
-        if let Err(brake) = standing.allows(row.bytes, limits, now()) {
-            return Ok(Intent::Braked(brake));
-        }
-        if !self.step_with_evidence(&mut tx, row, State::Releasing, evidence, until).await? {
-            return Ok(Intent::Moved);
-        }
-        self.commit(tx).await?;
-        Ok(Intent::Written)
-    }
-
     /// The brakes that the ledger knows of, for one file or for any. `intents`: whether files count whose release is
     /// decided and not carried out yet.
-    pub async fn standing(&self, row: Option<&FileRow>, intents: bool) -> Result<Standing, Error> {
+    pub async fn brakes(&self, row: Option<&FileRow>, intents: bool) -> Result<Brakes, Error> {
         let mut connection = self.reader.acquire().await.map_err(|e| self.database(e))?;
-        self.standing_in(&mut connection, row, intents).await
+        self.brakes_in(&mut connection, row, intents).await
     }
 
-    async fn standing_in(
+    pub(super) async fn brakes_in(
         &self,
         connection: &mut SqliteConnection,
         row: Option<&FileRow>,
         intents: bool,
-    ) -> Result<Standing, Error> {
+    ) -> Result<Brakes, Error> {
         let breaker = self.breaker_in(connection).await?;
         let hold = match row {
             Some(row) => {
@@ -75,7 +55,7 @@ impl Ledger {
             spent.files = spent.files.saturating_add(files.cast_unsigned());
             spent.bytes = spent.bytes.saturating_add(bytes.cast_unsigned());
         }
-        Ok(Standing { kill_switch: None, breaker, hold, spent })
+        Ok(Brakes { kill_switch: None, breaker, hold, spent })
     }
 
     /// Releases ordered within the last hour, the minute in which it began included. A clock that was set back makes it a
@@ -211,41 +191,5 @@ impl Ledger {
             Hold { target, since, by, reason }
         };
         Ok(rows.into_iter().map(hold).collect())
-    }
-
-    /// The last audit record known to be on disk: its number and its hash.
-    pub async fn audit_head(&self) -> Result<Option<(u64, String)>, Error> {
-        let head: Option<(i64, String)> = sqlx::query_as("SELECT seq, hash FROM audit_head WHERE id = 1")
-            .fetch_optional(&self.reader)
-            .await
-            .map_err(|e| self.database(e))?;
-        Ok(head.map(|(seq, hash)| (seq.cast_unsigned(), hash)))
-    }
-
-    /// An audit record is on disk. `released`: the file the end of whose rule C it announces.
-    pub async fn audited(&self, seq: u64, hash: &str, released: Option<&FileRow>) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
-        crash::note("audited");
-        sqlx::query(
-            "INSERT INTO audit_head (id, seq, hash) VALUES (1, $1, $2)
-             ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
-        )
-        .bind(seq.cast_signed())
-        .bind(hash)
-        .execute(&mut *tx)
-        .await
-        .map_err(|e| self.database(e))?;
-        if let Some(row) = released {
-            sqlx::query(
-                "UPDATE files SET release_announced_at = $1 WHERE id = $2 AND state = 'releasing' AND delivery = $3",
-            )
-            .bind(now())
-            .bind(row.id)
-            .bind(row.delivery)
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| self.database(e))?;
-        }
-        self.commit(tx).await
     }
 }

@@ -2,10 +2,12 @@
 
 use sqlx::FromRow;
 
+use crate::clock::now;
 use crate::custody::{Contents, FileIdentity, State, UnixMillis, sites_on_record};
 use crate::names::{Did, Lfn};
 
-use super::{Error, Ledger, now};
+use super::error::Error;
+use super::store::Ledger;
 
 /// What the ledger says of one file, as far as disk and Rucio can agree or disagree with it.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -13,7 +15,6 @@ pub struct OnRecord {
     /// Logical file name.
     pub lfn: String,
     /// State.
-    #[sqlx(try_from = "String")]
     pub state: State,
     /// Since when.
     pub state_since: UnixMillis,

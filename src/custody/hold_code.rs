@@ -1,0 +1,98 @@
+//! Why a file is held for an operator.
+
+use std::fmt;
+
+/// Why a file is held. The names stand in ledgers, audit records and `--json`, and stay as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HoldCode {
+    /// What lies on site is not the file that was verified.
+    Changed,
+    /// A copy contradicts the file, or evidence that was complete is not any more.
+    Evidence,
+    /// An invariant would have been broken.
+    Invariant,
+    /// The rule that protects the on-site copy is not on record.
+    NoRule,
+    /// Other content was delivered, or is registered, under its name.
+    OtherContent,
+    /// Rucio refuses to register it.
+    RefusedByRucio,
+    /// Rucio has the on-site replica in a state that it should not have.
+    ReplicaState,
+    /// Rucio does not list the file any more.
+    UnknownToRucio,
+    /// Nothing protects the on-site copy, and Rucio may delete it.
+    Unprotected,
+    /// The on-site file is gone although nobody released it.
+    Vanished,
+}
+
+impl HoldCode {
+    /// All codes, by name.
+    pub const ALL: [Self; 10] = [
+        Self::Changed,
+        Self::Evidence,
+        Self::Invariant,
+        Self::NoRule,
+        Self::OtherContent,
+        Self::RefusedByRucio,
+        Self::ReplicaState,
+        Self::UnknownToRucio,
+        Self::Unprotected,
+        Self::Vanished,
+    ];
+
+    /// The name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Evidence => "evidence",
+            Self::Invariant => "invariant",
+            Self::NoRule => "no-rule",
+            Self::OtherContent => "other-content",
+            Self::RefusedByRucio => "refused-by-rucio",
+            Self::ReplicaState => "replica-state",
+            Self::UnknownToRucio => "unknown-to-rucio",
+            Self::Unprotected => "unprotected",
+            Self::Vanished => "vanished",
+        }
+    }
+
+    /// The code of that name; `None` for one of another version.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == name)
+    }
+
+    /// Whether a file held for this reason stops the releases of all files until an operator has looked.
+    pub const fn is_contradiction(self) -> bool {
+        match self {
+            Self::Changed
+            | Self::Evidence
+            | Self::Invariant
+            | Self::NoRule
+            | Self::UnknownToRucio
+            | Self::Unprotected
+            | Self::Vanished => true,
+            Self::OtherContent | Self::RefusedByRucio | Self::ReplicaState => false,
+        }
+    }
+}
+
+impl fmt::Display for HoldCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_survive_the_way_through_the_ledger() {
+        for code in HoldCode::ALL {
+            assert_eq!(HoldCode::parse(code.as_str()), Some(code));
+        }
+        assert_eq!(HoldCode::parse("content-differs"), None, "of an older ledger");
+    }
+}
