@@ -7,11 +7,11 @@ use std::path::{Component, Path};
 use std::sync::{LazyLock, mpsc};
 
 use dl0_ingest::datadir::DataDir;
-use dl0_ingest::fits::zfits::Block;
-use dl0_ingest::fits::{BLOCK, CARD, Card, Header, Walk, Walker};
 use dl0_ingest::names::Lfn;
 use dl0_ingest::pipeline::intake::judge::{Verdict, judge};
 use dl0_ingest::product;
+use fits_verify::zfits::Block;
+use fits_verify::{BLOCK, CARD, Card, Header, Walk, Walker};
 
 /// Header cards, one by one and together.
 pub fn cards(data: &[u8]) {

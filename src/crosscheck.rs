@@ -14,8 +14,8 @@ use std::os::unix::fs::FileExt as _;
 use fitsio::FitsFile;
 use fitsio::hdu::{FitsHdu, HduInfo};
 
-use crate::fits::{Hdu, Header, Value, Walk, Walker};
 use crate::product;
+use fits_verify::{Hdu, Header, Value, Walk, Walker};
 
 /// Bytes per read of our own walk.
 const BLOCK: usize = 256 * 1024;

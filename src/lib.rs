@@ -13,7 +13,6 @@ pub mod custody;
 pub mod daemon;
 pub mod datadir;
 pub mod embedded;
-pub mod fits;
 pub mod fixity;
 pub mod kill_switch;
 pub mod ledger;

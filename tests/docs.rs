@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use dl0_ingest::fits::findings::{Severity, TABLE, entry};
+use fits_verify::findings::{Severity, TABLE, entry};
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 #[cfg(feature = "testbed")]
 use std::process::Command;
 
-use dl0_ingest::fits::Walker;
-use dl0_ingest::fits::zfits::Rows;
+use fits_verify::Walker;
+use fits_verify::zfits::Rows;
 use md5::{Digest, Md5};
 use serde::Deserialize;
 

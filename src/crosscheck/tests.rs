@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::fits::CARD;
+use fits_verify::CARD;
 
 fn check(bytes: &[u8]) -> Vec<String> {
     let mut file = tempfile::tempfile().unwrap();

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::{io, mem};
 
 use super::CancelFlag;
-use crate::fits::zfits::{Block, DECODED_MAX};
+use fits_verify::zfits::{Block, DECODED_MAX};
 
 mod outcome;
 

@@ -4,7 +4,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 use md5::{Digest as _, Md5};
 use simd_adler32::Adler32;
 
-use crate::fits::{Walk, Walker};
+use fits_verify::{Walk, Walker};
 
 /// Everything that is computed on the reading thread: both Rucio's and the storages' checksum, and the FITS walk.
 pub(super) struct Digests {

@@ -19,11 +19,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::fits::{Problem, Walk};
 use crate::product;
+use fits_verify::{Problem, Walk};
 
-pub use crate::fits::Checksum;
 pub use depth::{Depth, UnknownDepth};
+pub use fits_verify::Checksum;
 
 /// Set to `true` by another thread to stop an examination at the next block.
 pub type CancelFlag = Arc<AtomicBool>;

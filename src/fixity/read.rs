@@ -14,8 +14,8 @@ use super::decode::Decoders;
 use super::digests::Digests;
 use super::tree::{BLOCK, Part, Tree};
 use super::{Depth, Fixity, Options};
-use crate::fits::{Walk, Walker};
 use crate::product;
+use fits_verify::{Walk, Walker};
 
 /// A file below this size is hashed before a second thread has begun.
 const WORTH_A_THREAD: u64 = 4 * 1024 * 1024;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::model::{Default, Field, Group, Kind, Model, VERSION, is_below};
 use super::{Defect, Invalid, MARKER, Metadata, convert, rules};
-use crate::fits::{Card, Header, Value};
+use fits_verify::{Card, Header, Value};
 
 /// How the model's keys begin in a HIERARCH card. Other namespaces are other people's.
 const NAMESPACE: &str = "HIERARCH CTAO ";

@@ -18,7 +18,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::fits::Header;
+use fits_verify::Header;
 
 pub use content::{Incomplete, has_data};
 

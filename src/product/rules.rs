@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 use super::engine::{Given, Input, Source};
 use super::model::{Model, is_below};
 use super::{Defect, Ignored, convert, coordinates, time, units};
-use crate::fits::{Header, Value};
+use fits_verify::{Header, Value};
 
 const T_MIN: &str = "observation__coverage__time__t_min";
 const T_MAX: &str = "observation__coverage__time__t_max";

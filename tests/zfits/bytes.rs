@@ -4,7 +4,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use dl0_ingest::fits::{Problem, Sum, Walk, Walker, encode_checksum};
+use fits_verify::{Problem, Sum, Walk, Walker, encode_checksum};
 
 const BLOCK: usize = 2880;
 const CARD: usize = 80;

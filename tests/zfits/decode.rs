@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::io::Write as _;
 
-use dl0_ingest::fits::Walker;
-use dl0_ingest::fits::zfits::{Block, Rows};
 use dl0_ingest::fixity::{Depth, Finding, Options, examine};
+use fits_verify::Walker;
+use fits_verify::zfits::{Block, Rows};
 
 use crate::bytes::{Noise, agree, codes, fixture, maps, paths, tables, walk};
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dl0_ingest::fits::Walker;
+use fits_verify::Walker;
 use proptest::prelude::*;
 
 use crate::bytes::{Noise, agree, codes, fixture, maps, number, paths, set, tables, walk};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::fits::zfits::{Block, TOLD, Undecoded};
-use crate::fits::{Place, Problem, REDELIVER};
+use fits_verify::zfits::{Block, TOLD, Undecoded};
+use fits_verify::{Place, Problem, REDELIVER};
 
 /// What was found, by HDU.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::*;
-use crate::fits::Walker;
+use fits_verify::Walker;
 
 /// The blocks of a real file.
 fn blocks() -> Vec<Block> {
@@ -22,7 +22,7 @@ fn blocks() -> Vec<Block> {
 fn told(outcome: Outcome) -> (Vec<String>, Vec<String>) {
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
     outcome.tell(&mut problems, &mut warnings);
-    let texts = |list: Vec<crate::fits::Problem>| list.iter().map(ToString::to_string).collect();
+    let texts = |list: Vec<fits_verify::Problem>| list.iter().map(ToString::to_string).collect();
     (texts(problems), texts(warnings))
 }
 

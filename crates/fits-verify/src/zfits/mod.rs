@@ -27,7 +27,7 @@ pub use block::{BLOCK_MAX, Block};
 pub use column::Column;
 pub use decode::{DECODED_MAX, Rows, Undecoded};
 pub(super) use findings::Findings;
-pub(crate) use findings::TOLD;
+pub use findings::TOLD;
 pub(super) use structure::Structure;
 pub use table::Table;
 

@@ -3,7 +3,7 @@
 use super::super::problem::{Place, Problem, REDELIVER};
 
 /// Findings of each kind that are told in full for one HDU.
-pub(crate) const TOLD: usize = 8;
+pub const TOLD: usize = 8;
 
 /// What was found in one HDU: the first few in full, the others by number.
 #[derive(Debug, Default)]

@@ -20,7 +20,7 @@ pub use card::{Card, Content, Fault, Value};
 pub use checksum::{Sum, encode as encode_checksum};
 pub use header::Header;
 pub use layout::{Kind, Layout};
-pub(crate) use problem::REDELIVER;
+pub use problem::REDELIVER;
 pub use problem::{Place, Problem};
 pub use walker::{Checksum, Hdu, Walk, Walker};
 

@@ -5,7 +5,7 @@ use std::fmt;
 use super::findings;
 
 /// Remedy for a file that was damaged or cut on its way.
-pub(crate) const REDELIVER: &str = "have ACADA deliver the file again";
+pub const REDELIVER: &str = "have ACADA deliver the file again";
 /// Remedy for a file that was written wrong.
 pub(crate) const SUSPECT_WRITER: &str = "report it to the writer of the file, and have it delivered again";
 /// Remedy for what is odd but safe.
@@ -50,32 +50,36 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(code: &'static str, what: impl Into<String>, remedy: &'static str) -> Self {
+    /// A defect with this code, whose section of the standard comes from the [table](crate::findings::TABLE).
+    pub fn new(code: &'static str, what: impl Into<String>, remedy: &'static str) -> Self {
         let section = findings::entry(code).and_then(|entry| entry.section);
         Self { code, place: None, keyword: None, offset: None, section, what: what.into(), remedy }
     }
 
+    /// Names the HDU.
     #[must_use]
-    pub(crate) fn in_hdu(mut self, place: Place) -> Self {
+    pub fn in_hdu(mut self, place: Place) -> Self {
         self.place = Some(place);
         self
     }
 
+    /// Names the keyword.
     #[must_use]
-    pub(crate) fn of(mut self, keyword: impl Into<String>) -> Self {
+    pub fn of(mut self, keyword: impl Into<String>) -> Self {
         self.keyword = Some(keyword.into());
         self
     }
 
     /// Names a closer section than the one of the code.
     #[must_use]
-    pub(crate) fn by(mut self, section: &'static str) -> Self {
+    pub fn by(mut self, section: &'static str) -> Self {
         self.section = Some(section);
         self
     }
 
+    /// Names the byte in the file.
     #[must_use]
-    pub(crate) fn at(mut self, offset: u64) -> Self {
+    pub fn at(mut self, offset: u64) -> Self {
         self.offset = Some(offset);
         self
     }

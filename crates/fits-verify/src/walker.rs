@@ -12,8 +12,8 @@ use super::zfits::{Block, Blocks, Findings, Structure};
 use super::{BLOCK, CARD, FINDINGS_MAX, HDUS_MAX, HEADER_MAX};
 
 /// What a checksum keyword says about the bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 pub enum Checksum {
     /// The keyword is there and right.
     Ok,
