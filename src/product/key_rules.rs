@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::engine::{Given, Input, Source};
+use super::input::{Given, Input, Source};
 use super::model::{Model, is_below};
-use super::{Defect, Ignored, convert, coordinates, time, units};
+use super::outcome::{Defect, Ignored};
+use super::{convert, coordinates, time, units};
 use fits_verify::{Header, Value};
 
 const T_MIN: &str = "observation__coverage__time__t_min";
