@@ -1,6 +1,6 @@
 //! One 80-byte header card (section 4.1 and 4.2).
 
-use super::CARD;
+use crate::sizes::CARD;
 
 /// A keyword's value (section 4.2).
 #[derive(Clone, Debug, PartialEq)]

@@ -1,4 +1,4 @@
-//! Every code a finding can have: one table, from which messages take their section and `docs/findings.md` is checked.
+//! Every code a finding can have: one table, from which messages take their section.
 
 /// What a finding means for the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,22 +91,7 @@ pub const TABLE: &[Entry] = &[
         "catalog, tiles and blocks of a table compressed as ZFITS contradict each other or the header",
     ),
     rejection("zfits-decode", "", "a block of such a table cannot be decompressed, or not to the size its rows need"),
-    rejection(
-        "no-data-hdu",
-        "",
-        "no HDU has data, or an event file has no table of events: it was cut between two HDUs",
-    ),
-    rejection(
-        "missing-metadata",
-        "",
-        "no HDU has CTAOMETA; with `verify.reject_missing_metadata: false` only a warning",
-    ),
-    rejection(
-        "invalid-metadata",
-        "",
-        "the product metadata break the CTAO data model; every problem is named, by keyword; with `verify.reject_missing_metadata: false` only a warning",
-    ),
-    warning("checksum-absent", "4.4.2.7", "an HDU has no CHECKSUM; with `verify.require_checksum: true` a rejection"),
+    warning("checksum-absent", "4.4.2.7", "an HDU has no CHECKSUM, so nobody can know whether it is as it was written"),
     warning("datasum-absent", "4.4.2.7", "an HDU has CHECKSUM but no DATASUM"),
     warning("simple-false", "4.4.1.1", "SIMPLE = F: the writer says that the file does not conform to the standard"),
     warning("random-groups", "6", "random groups, a structure out of use"),
@@ -145,7 +130,6 @@ pub const TABLE: &[Entry] = &[
         "a block is compressed in a way that is not decoded here, so its values were not seen",
     ),
     warning("zfits-not-judged", "", "a table says it is compressed as ZFITS, in a form that is not known here"),
-    warning("metadata-ignored", "", "keywords of the data model that have no effect, such as a pointing without times"),
     warning("more-findings", "", "the headers have more findings than are listed (1,000)"),
 ];
 

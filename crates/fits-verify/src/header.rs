@@ -1,7 +1,7 @@
 //! A header: the cards up to END, with long strings put together (section 4.1 and 4.2.1.2).
 
-use super::CARD;
-use super::card::{Card, Content, Value};
+use crate::card::{Card, Content, Value};
+use crate::sizes::CARD;
 
 /// The cards of one HDU, END and padding not included.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -68,10 +68,10 @@ impl Header {
 }
 
 /// The keyword of the last card.
-pub(super) const END: &[u8] = b"END     ";
+pub(crate) const END: &[u8] = b"END     ";
 
 /// Whether a card is END.
-pub(super) fn is_end(raw: &[u8; CARD]) -> bool {
+pub(crate) fn is_end(raw: &[u8; CARD]) -> bool {
     raw.starts_with(END)
 }
 

@@ -1,8 +1,8 @@
 //! What the mandatory keywords say about the data unit (section 4.4.1 and 7).
 
-use super::BLOCK;
-use super::card::{Card, Value};
-use super::header::Header;
+use crate::card::{Card, Value};
+use crate::header::Header;
+use crate::sizes::BLOCK;
 
 /// What kind of HDU it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Kind {
     }
 
     /// The kind as messages name it.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Self::Primary => "a primary HDU without random groups",
             Self::Image => "an image",

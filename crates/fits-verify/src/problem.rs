@@ -2,14 +2,7 @@
 
 use std::fmt;
 
-use super::findings;
-
-/// Remedy for a file that was damaged or cut on its way.
-pub const REDELIVER: &str = "have ACADA deliver the file again";
-/// Remedy for a file that was written wrong.
-pub(crate) const SUSPECT_WRITER: &str = "report it to the writer of the file, and have it delivered again";
-/// Remedy for what is odd but safe.
-pub(crate) const TELL_WRITER: &str = "tell the writer of the file";
+use crate::findings;
 
 /// An HDU as messages name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +23,43 @@ impl fmt::Display for Place {
     }
 }
 
+/// What to do about a problem. [`Display`](fmt::Display) says it in words that fit anywhere; who knows where the files come
+/// from can say it better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Remedy {
+    /// The file was damaged or cut on its way.
+    Redeliver,
+    /// The writer did not finish the file.
+    AwaitWriter,
+    /// The file was written wrong.
+    SuspectWriter,
+    /// The file is odd, but safe.
+    TellWriter,
+    /// It is another file than its name says.
+    DeliverFits,
+    /// It may be right, but cannot be judged here.
+    AskWritersReader,
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Redeliver => "have the file delivered again",
+            Self::AwaitWriter => "the writer did not finish; have the file delivered again",
+            Self::SuspectWriter => "report it to the writer of the file, and have it delivered again",
+            Self::TellWriter => "tell the writer of the file",
+            Self::DeliverFits => "deliver the FITS file itself under this name",
+            Self::AskWritersReader => "check these values with the writer's own reader",
+        })
+    }
+}
+
 /// One defect of a file: a stable code for programs, and a sentence for the person who has to act on it.
+///
+/// Its [`Display`](fmt::Display) says where and what; [`Problem::remedy`] is left to the caller: `"{problem}; {remedy}"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Stable, kebab-case.
+    /// Stable, kebab-case; [`findings::TABLE`] has them all.
     pub code: &'static str,
     /// The HDU, if the defect belongs to one.
     pub place: Option<Place>,
@@ -46,40 +72,37 @@ pub struct Problem {
     /// What is wrong.
     pub what: String,
     /// What to do about it.
-    pub remedy: &'static str,
+    pub remedy: Remedy,
 }
 
 impl Problem {
-    /// A defect with this code, whose section of the standard comes from the [table](crate::findings::TABLE).
-    pub fn new(code: &'static str, what: impl Into<String>, remedy: &'static str) -> Self {
+    /// A defect with this code, whose section of the standard comes from the table of codes.
+    pub(crate) fn new(code: &'static str, what: impl Into<String>, remedy: Remedy) -> Self {
         let section = findings::entry(code).and_then(|entry| entry.section);
         Self { code, place: None, keyword: None, offset: None, section, what: what.into(), remedy }
     }
 
-    /// Names the HDU.
     #[must_use]
-    pub fn in_hdu(mut self, place: Place) -> Self {
+    pub(crate) fn in_hdu(mut self, place: Place) -> Self {
         self.place = Some(place);
         self
     }
 
-    /// Names the keyword.
     #[must_use]
-    pub fn of(mut self, keyword: impl Into<String>) -> Self {
+    pub(crate) fn of(mut self, keyword: impl Into<String>) -> Self {
         self.keyword = Some(keyword.into());
         self
     }
 
     /// Names a closer section than the one of the code.
     #[must_use]
-    pub fn by(mut self, section: &'static str) -> Self {
+    pub(crate) fn by(mut self, section: &'static str) -> Self {
         self.section = Some(section);
         self
     }
 
-    /// Names the byte in the file.
     #[must_use]
-    pub fn at(mut self, offset: u64) -> Self {
+    pub(crate) fn at(mut self, offset: u64) -> Self {
         self.offset = Some(offset);
         self
     }
@@ -107,6 +130,6 @@ impl fmt::Display for Problem {
         if let Some(section) = self.section {
             write!(f, " (FITS 4.0, section {section})")?;
         }
-        write!(f, "; {}", self.remedy)
+        Ok(())
     }
 }

@@ -2,97 +2,24 @@
 
 use std::mem;
 
-use super::checksum::Sum;
-use super::header::{END, Header, is_end};
-use super::layout::{Kind, Layout};
-use super::problem::{Place, Problem, REDELIVER, SUSPECT_WRITER};
-use super::structure::Judge;
-use super::verdict;
-use super::zfits::{Block, Blocks, Findings, Structure};
-use super::{BLOCK, CARD, FINDINGS_MAX, HDUS_MAX, HEADER_MAX};
-
-/// What a checksum keyword says about the bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
-pub enum Checksum {
-    /// The keyword is there and right.
-    Ok,
-    /// The keyword is there and does not agree with the bytes.
-    Bad,
-    /// There is no such keyword.
-    Absent,
-}
-
-/// What is known of one HDU.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hdu {
-    /// Index, 0 for the primary HDU.
-    pub index: usize,
-    /// Kind, name and size.
-    pub layout: Layout,
-    /// Byte offset of the header.
-    pub header_offset: u64,
-    /// Byte offset of the data unit.
-    pub data_offset: u64,
-    /// CHECKSUM over header and data unit.
-    pub checksum: Checksum,
-    /// DATASUM over the data unit.
-    pub datasum: Checksum,
-}
-
-/// What a file holds, and what is wrong with it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Walk {
-    /// The HDUs in order, the last one perhaps cut short.
-    pub hdus: Vec<Hdu>,
-    /// The first header that has the keyword the walker was asked to look for, with its HDU's index.
-    pub kept: Option<(usize, Header)>,
-    /// Whether the walk came to the end of the file with every HDU seen whole.
-    pub complete: bool,
-    /// Bytes after the last HDU.
-    pub trailing_bytes: u64,
-    /// Unsafe: the file must not be accepted.
-    pub problems: Vec<Problem>,
-    /// Odd but safe.
-    pub warnings: Vec<Problem>,
-}
-
-impl Walk {
-    /// Notes a reason to reject that lies in a header.
-    pub(super) fn reject(&mut self, problem: Problem) {
-        if self.problems.len() < FINDINGS_MAX {
-            self.problems.push(problem);
-        } else {
-            self.more_findings();
-        }
-    }
-
-    /// Notes an oddity of a header.
-    pub(super) fn warn(&mut self, problem: Problem) {
-        if self.warnings.len() < FINDINGS_MAX {
-            self.warnings.push(problem);
-        } else {
-            self.more_findings();
-        }
-    }
-
-    /// A hostile header must not fill the memory with complaints about it.
-    fn more_findings(&mut self) {
-        const CODE: &str = "more-findings";
-        if !self.warnings.iter().any(|warning| warning.code == CODE) {
-            let what = format!("more than {FINDINGS_MAX} findings in the headers; the others are not listed");
-            self.warnings.push(Problem::new(CODE, what, SUSPECT_WRITER));
-        }
-    }
-}
+use crate::hdu::{Checksum, Hdu};
+use crate::header::{END, Header, is_end};
+use crate::layout::{Kind, Layout};
+use crate::problem::{Place, Problem, Remedy};
+use crate::sizes::{BLOCK, CARD, HDUS_MAX, HEADER_MAX};
+use crate::sum::Sum;
+use crate::verdict::{Judge, Sums, judge_sums};
+use crate::walk::Walk;
+use crate::zfits::{Block, BlockSink, Follower};
 
 /// Walks a FITS file fed in slices of any size; the result is the same for every split.
 #[derive(Debug)]
 pub struct Walker {
-    keep: &'static str,
+    /// The keyword whose header is kept.
+    keep: Option<&'static str>,
     /// Whether compressed tables are followed tile by tile.
-    structure: bool,
-    blocks: Blocks,
+    follow: bool,
+    blocks: BlockSink,
     /// Bytes fed so far.
     position: u64,
     stage: Stage,
@@ -122,28 +49,41 @@ struct Unit {
     padding_left: u64,
     dirty_padding: Option<u64>,
     /// The compressed table in it that is being followed.
-    structure: Option<Structure>,
+    table: Option<Follower>,
+}
+
+impl Default for Walker {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Walker {
-    /// A walker that keeps the first header in which the keyword `keep` occurs, and follows compressed tables.
-    pub fn new(keep: &'static str) -> Self {
+    /// A walker at the beginning of a file, which follows compressed tables tile by tile.
+    pub fn new() -> Self {
         let stage = Stage::Header { raw: Vec::new(), offset: 0 };
-        Self { keep, structure: true, blocks: Blocks::default(), position: 0, stage, walk: Walk::default() }
+        Self { keep: None, follow: true, blocks: BlockSink::default(), position: 0, stage, walk: Walk::default() }
+    }
+
+    /// Keeps the first header in which this keyword occurs, for [`Walk::kept`].
+    #[must_use]
+    pub fn keeping(mut self, keyword: &'static str) -> Self {
+        self.keep = Some(keyword);
+        self
     }
 
     /// Passes over the data of compressed tables like over any other.
     #[must_use]
     pub fn checksums_only(mut self) -> Self {
-        self.structure = false;
+        self.follow = false;
         self
     }
 
     /// Gives every block of a compressed table away as soon as it is whole, in the order of the file. Blocks larger than
-    /// [`BLOCK_MAX`](super::zfits::BLOCK_MAX) are warned of instead.
+    /// [`BLOCK_MAX`](crate::zfits::BLOCK_MAX) are warned of instead.
     #[must_use]
     pub fn giving_blocks(mut self, taker: impl FnMut(Block) + Send + 'static) -> Self {
-        self.blocks = Blocks::to(Box::new(taker));
+        self.blocks = BlockSink::to(Box::new(taker));
         self
     }
 
@@ -200,7 +140,7 @@ impl Walker {
             }
             if index >= HDUS_MAX {
                 let what = format!("more than {HDUS_MAX} HDUs");
-                self.walk.problems.push(Problem::new("too-many-hdus", what, SUSPECT_WRITER).at(offset));
+                self.walk.problems.push(Problem::new("too-many-hdus", what, Remedy::SuspectWriter).at(offset));
                 return Stage::Lost;
             }
         }
@@ -214,7 +154,9 @@ impl Walker {
             None if raw.len() >= HEADER_MAX => {
                 let place = Place { index, name: None };
                 let what = format!("no END card within the first {HEADER_MAX} bytes of the header");
-                self.walk.problems.push(Problem::new("invalid-header", what, REDELIVER).in_hdu(place).at(offset));
+                self.walk
+                    .problems
+                    .push(Problem::new("invalid-header", what, Remedy::Redeliver).in_hdu(place).at(offset));
                 Stage::Lost
             }
             None => Stage::Header { raw, offset },
@@ -231,19 +173,20 @@ impl Walker {
             let walk = &mut self.walk;
             let mut judge = Judge { header: &header, raw, start: offset, kind: &kind, place: &place, walk };
             judge.cards();
-            judge.structure();
+            judge.mandatory_keywords();
         }
         // the rest of the END card must be blank, too
         let after = end - (CARD - END.len());
         if let Some(dirty) = raw[after..].iter().position(|&byte| byte != b' ') {
             let what = format!("byte 0x{:02x} after END, where only blanks may be", raw[after + dirty]);
             let at = offset + (after + dirty) as u64;
-            self.walk.problems.push(Problem::new("padding", what, REDELIVER).in_hdu(place.clone()).at(at));
+            self.walk.problems.push(Problem::new("padding", what, Remedy::Redeliver).in_hdu(place.clone()).at(at));
         }
         let layout = match Layout::of(&header, index) {
             Ok(layout) => layout,
             Err(error) => {
-                let problem = Problem::new(error.code, error.what, SUSPECT_WRITER).in_hdu(place).of(error.keyword);
+                let problem =
+                    Problem::new(error.code, error.what, Remedy::SuspectWriter).in_hdu(place).of(error.keyword);
                 self.walk.problems.push(problem.at(error.offset.unwrap_or(offset)));
                 return Stage::Lost;
             }
@@ -261,8 +204,8 @@ impl Walker {
             datasum: Checksum::Absent,
         };
         let sum = Sum::default();
-        let structure = self.follow(&header, &hdu);
-        let unit = Unit { hdu, header, header_sum, sum, data_left, padding_left, dirty_padding: None, structure };
+        let table = self.follow(&header, &hdu);
+        let unit = Unit { hdu, header, header_sum, sum, data_left, padding_left, dirty_padding: None, table };
         if unit.data_left == 0 {
             self.close(unit, true);
             return Stage::Header { raw: Vec::new(), offset: data_offset };
@@ -270,38 +213,34 @@ impl Walker {
         Stage::Data(Box::new(unit))
     }
 
-    /// Begins to follow a compressed table. What is wrong with its header is told even if its data are not followed.
-    fn follow(&mut self, header: &Header, hdu: &Hdu) -> Option<Structure> {
-        if !self.structure {
+    /// Begins to follow a compressed table. What is wrong with its header is reported even if its data are not followed.
+    fn follow(&mut self, header: &Header, hdu: &Hdu) -> Option<Follower> {
+        if !self.follow {
             return None;
         }
-        match Structure::of(header, hdu) {
-            Ok(structure) => Some(structure),
+        match Follower::of(header, hdu) {
+            Ok(table) => Some(table),
             Err(findings) => {
-                self.tell(&hdu.place(), findings);
+                findings.append_to(&hdu.place(), &mut self.walk);
                 None
             }
         }
     }
 
-    fn tell(&mut self, place: &Place, findings: Findings) {
-        findings.tell(place, &mut self.walk.problems, &mut self.walk.warnings);
-    }
-
     /// An HDU is over: judges its checksums and files it.
     fn close(&mut self, unit: Unit, complete: bool) {
-        let Unit { mut hdu, header, header_sum, sum, dirty_padding, structure, .. } = unit;
+        let Unit { mut hdu, header, header_sum, sum, dirty_padding, table, .. } = unit;
         let place = hdu.place();
         if let Some(at) = dirty_padding {
             let fill = if hdu.layout.kind == Kind::AsciiTable { "blanks" } else { "zeros" };
             let what = format!("the padding after the data is not all {fill}");
-            self.walk.problems.push(Problem::new("padding", what, REDELIVER).in_hdu(place).at(at));
+            self.walk.problems.push(Problem::new("padding", what, Remedy::Redeliver).in_hdu(place).at(at));
         }
-        verdict::sums(&mut hdu, &header, &header_sum, &sum, complete, &mut self.walk);
-        if let Some((place, findings)) = structure.map(|structure| structure.finish(complete)) {
-            self.tell(&place, findings);
+        judge_sums(&mut hdu, &header, Sums::of(&header_sum, &sum), complete, &mut self.walk);
+        if let Some((place, findings)) = table.map(|table| table.finish(complete)) {
+            findings.append_to(&place, &mut self.walk);
         }
-        if self.walk.kept.is_none() && header.get(self.keep).is_some() {
+        if self.walk.kept.is_none() && self.keep.is_some_and(|keyword| header.get(keyword).is_some()) {
             self.walk.kept = Some((hdu.index, header));
         }
         self.walk.hdus.push(hdu);
@@ -312,7 +251,7 @@ impl Walker {
         match mem::replace(&mut self.stage, Stage::Lost) {
             Stage::Header { raw, .. } if raw.is_empty() && self.position == 0 => {
                 let what = "the file is empty";
-                self.walk.problems.push(Problem::new("empty", what, REDELIVER));
+                self.walk.problems.push(Problem::new("empty", what, Remedy::Redeliver));
             }
             Stage::Header { raw, .. } if raw.is_empty() => self.walk.complete = true,
             Stage::Header { raw, offset } => self.cut_header(&raw, offset),
@@ -323,7 +262,7 @@ impl Walker {
         if self.walk.trailing_bytes > 0 {
             let n = self.walk.trailing_bytes;
             let what = format!("{n} bytes follow the last HDU and belong to none");
-            let problem = Problem::new("trailing-data", what, REDELIVER).at(self.position - n);
+            let problem = Problem::new("trailing-data", what, Remedy::Redeliver).at(self.position - n);
             self.walk.problems.push(problem);
         }
         self.walk
@@ -344,7 +283,7 @@ impl Walker {
         }
         let what = format!("the file ends inside the header that begins at byte {offset}, before its END card");
         let place = Place { index, name: None };
-        self.walk.problems.push(Problem::new("truncated", what, REDELIVER).in_hdu(place).at(self.position));
+        self.walk.problems.push(Problem::new("truncated", what, Remedy::Redeliver).in_hdu(place).at(self.position));
     }
 
     fn cut_data(&mut self, unit: Unit) {
@@ -355,7 +294,7 @@ impl Walker {
                 format!("the file ends {data} bytes before the end of its {} bytes of data", unit.hdu.layout.data_bytes)
             }
         };
-        let problem = Problem::new("truncated", what, REDELIVER).in_hdu(place).at(self.position);
+        let problem = Problem::new("truncated", what, Remedy::Redeliver).in_hdu(place).at(self.position);
         self.walk.problems.push(problem);
         self.close(unit, false);
     }
@@ -363,11 +302,11 @@ impl Walker {
 
 impl Unit {
     /// Takes what belongs to this unit, data first, and returns how many bytes that was.
-    fn feed(&mut self, bytes: &[u8], position: u64, blocks: &mut Blocks) -> usize {
+    fn feed(&mut self, bytes: &[u8], position: u64, blocks: &mut BlockSink) -> usize {
         let data = within(bytes, self.data_left);
         self.sum.update(data);
-        if let Some(structure) = &mut self.structure {
-            structure.feed(data, blocks);
+        if let Some(table) = &mut self.table {
+            table.feed(data, blocks);
         }
         self.data_left -= data.len() as u64;
         let padding = within(&bytes[data.len()..], if self.data_left == 0 { self.padding_left } else { 0 });
@@ -387,13 +326,6 @@ fn within(bytes: &[u8], limit: u64) -> &[u8] {
     &bytes[..usize::try_from(limit).unwrap_or(usize::MAX).min(bytes.len())]
 }
 
-impl Hdu {
-    /// The HDU as messages name it.
-    pub fn place(&self) -> Place {
-        Place { index: self.index, name: self.layout.name.clone() }
-    }
-}
-
 /// Says what the file is instead, where that is easy to see.
 fn not_fits(start: &[u8]) -> Problem {
     let what = match start {
@@ -405,7 +337,7 @@ fn not_fits(start: &[u8]) -> Problem {
         _ => format!("it begins with {:?}", start[..start.len().min(16)].escape_ascii().to_string()),
     };
     let what = format!("this is not a FITS file: {what} where 'SIMPLE  =' must be");
-    Problem::new("not-fits", what, "deliver the FITS file itself under this name").at(0)
+    Problem::new("not-fits", what, Remedy::DeliverFits).at(0)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ fn image(length: usize) -> Vec<u8> {
 }
 
 fn walk(bytes: &[u8]) -> Walk {
-    let mut walker = Walker::new("MARK");
+    let mut walker = Walker::new().keeping("MARK");
     walker.feed(bytes);
     walker.finish()
 }
@@ -42,7 +42,7 @@ fn a_whole_file_is_complete() {
 
 #[test]
 fn an_endless_header_is_given_up_within_its_bound() {
-    let mut walker = Walker::new("MARK");
+    let mut walker = Walker::new().keeping("MARK");
     walker.feed(&hdu(&PRIMARY, &[])[..80]);
     for _ in 0..(HEADER_MAX / CARD + 100) {
         walker.feed(&[b' '; CARD]);
@@ -62,7 +62,7 @@ fn a_claimed_exabyte_costs_nothing() {
 fn ten_thousand_hdus_are_walked_and_too_many_are_not() {
     let many: Vec<u8> = [hdu(&PRIMARY, &[]), image(0).repeat(10_000)].concat();
     assert_eq!(walk(&many).hdus.len(), 10_001);
-    let (mut walker, extension) = (Walker::new("MARK"), image(0));
+    let (mut walker, extension) = (Walker::new().keeping("MARK"), image(0));
     walker.feed(&hdu(&PRIMARY, &[]));
     for _ in 0..HDUS_MAX {
         walker.feed(&extension);
@@ -145,7 +145,7 @@ fn nearly_fits() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn any_split_gives_the_same_walk(bytes in nearly_fits(), cuts in prop::collection::vec(0_usize..4000, 0..20)) {
-        let mut walker = Walker::new("MARK");
+        let mut walker = Walker::new().keeping("MARK");
         let mut rest = &bytes[..];
         for cut in cuts {
             let (head, tail) = rest.split_at(cut.min(rest.len()));
@@ -158,7 +158,7 @@ proptest! {
 
     #[test]
     fn byte_by_byte_gives_the_same_walk(bytes in nearly_fits()) {
-        let mut walker = Walker::new("MARK");
+        let mut walker = Walker::new().keeping("MARK");
         for byte in &bytes {
             walker.feed(std::slice::from_ref(byte));
         }

@@ -1,4 +1,14 @@
-//! The catalog: where every block is, told before the blocks themselves.
+//! The catalog: where every block is, said before the blocks themselves.
+
+use super::block_header::SHORTEST;
+
+/// Bytes of a catalog entry: size and offset.
+pub(super) const ENTRY_BYTES: u64 = 16;
+/// Most blocks that a table may have. A 1 GB file of events has some 40,000; the sizes of all are remembered, in 8 bytes
+/// each and only as they arrive.
+pub const CATALOG_ENTRIES_MAX: u64 = 4 << 20;
+/// Bytes of a tile's header.
+pub(super) const TILE_HEADER: u64 = 16;
 
 /// The sizes of all blocks, in the order of the heap.
 #[derive(Debug, Default)]
@@ -20,11 +30,6 @@ pub(super) enum EntryError {
     #[error("the catalog says offset {0} for a block of size 0, which has none")]
     OffsetOfNothing(i64),
 }
-
-/// Bytes of a tile's header.
-pub(super) const TILE_HEADER: u64 = 16;
-/// Bytes of the shortest header of a block: size, order, number of processes, one process.
-pub(super) const BLOCK_HEADER_MIN: u64 = 12;
 
 impl Catalog {
     /// Entries seen so far.
@@ -54,7 +59,7 @@ impl Catalog {
             return Err(EntryError::Beyond { size, offset, heap });
         }
         self.next = end;
-        if bytes < BLOCK_HEADER_MIN {
+        if bytes < SHORTEST {
             return Err(EntryError::Size(size));
         }
         if begin == expected { Ok(()) } else { Err(EntryError::Offset { offset, expected }) }

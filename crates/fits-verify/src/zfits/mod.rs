@@ -1,4 +1,4 @@
-//! ZFITS, the compressed tables of ACADA's DL0 files.
+//! ZFITS, the compressed tables in which Cherenkov telescopes write their events.
 //!
 //! A table's data unit is a catalog, a gap of zeros, and a heap. The heap is a sequence of tiles, a tile one block for
 //! each column, a block the column's values over the tile's rows, compressed:
@@ -11,28 +11,27 @@
 //! block     u64 size with this header, 'C', u8 n, n × u16 process ids, payload
 //! ```
 //!
-//! `Structure` follows all this while the bytes go by, without a look into the payloads but for their first bytes. [`Block::decode`] undoes the
-//! compression of one block; blocks are independent of each other.
+//! A [`Walker`](crate::Walker) follows all this while the bytes go by, without a look into the payloads but for their first
+//! bytes. [`Block::decode`] undoes the compression of one block; blocks are independent of each other, and may be decoded
+//! in any order on any thread. [`DecodeFindings`] puts what is found in them in the order of the file again.
 
 mod block;
+mod block_header;
 mod catalog;
 mod column;
 mod decode;
-mod findings;
-mod structure;
+mod decode_findings;
+mod follower;
+mod payload;
+mod process;
+mod short_list;
 mod table;
 
-pub(super) use block::Blocks;
+pub(crate) use block::BlockSink;
 pub use block::{BLOCK_MAX, Block};
+pub use catalog::CATALOG_ENTRIES_MAX;
 pub use column::Column;
 pub use decode::{DECODED_MAX, Rows, Undecoded};
-pub(super) use findings::Findings;
-pub use findings::TOLD;
-pub(super) use structure::Structure;
+pub use decode_findings::DecodeFindings;
+pub(crate) use follower::Follower;
 pub use table::Table;
-
-/// Bytes of a catalog entry: size and offset.
-const ENTRY: u64 = 16;
-/// Most blocks that a table may have. A 1 GB shower file has some 40,000; the sizes of all are remembered, in 8 bytes
-/// each and only as they arrive.
-pub const CATALOG_ENTRIES_MAX: u64 = 4 << 20;

@@ -1,13 +1,13 @@
 //! Which tables are ZFITS, and what their headers claim.
 
-use super::super::card::{Card, Value};
-use super::super::header::Header;
-use super::super::layout::Kind;
-use super::super::problem::{Problem, SUSPECT_WRITER, TELL_WRITER};
-use super::super::walker::Hdu;
+use super::catalog::{CATALOG_ENTRIES_MAX, ENTRY_BYTES};
 use super::column::Column;
-use super::findings::Findings;
-use super::{CATALOG_ENTRIES_MAX, ENTRY};
+use super::short_list::ShortList;
+use crate::card::{Card, Value};
+use crate::hdu::Hdu;
+use crate::header::Header;
+use crate::layout::Kind;
+use crate::problem::{Problem, Remedy};
 
 /// The value of `ZCTYPn` in the tables that are judged here.
 const CTA: &str = "CTA";
@@ -40,7 +40,7 @@ pub struct Table {
 impl Table {
     /// The table that a header describes. `None` if it is no ZFITS table of this kind, if it cannot be judged, or if its
     /// header contradicts itself so that its data cannot be followed; the findings say which.
-    pub(super) fn of(header: &Header, hdu: &Hdu, findings: &mut Findings) -> Option<Self> {
+    pub(super) fn of(header: &Header, hdu: &Hdu, findings: &mut ShortList) -> Option<Self> {
         if hdu.layout.kind != Kind::BinaryTable {
             return None;
         }
@@ -48,13 +48,19 @@ impl Table {
         if !header.cards().iter().any(|card| card.keyword.starts_with("ZCTYP") && text(card) == Some(CTA)) {
             return None;
         }
-        let claims = Claims { header, hdu };
+        let reader = TableReader { header, hdu };
         if let Some(card) = header.get("ZSHRINK").filter(|card| card.value() != Some(&Value::Integer(1))) {
             let what = "is not 1: the catalog leaves tiles out, which is not known well enough to be judged here";
-            findings.warn(claims.problem("zfits-not-judged", "ZSHRINK", Some(card), what.to_owned(), TELL_WRITER));
+            findings.warn(reader.problem(
+                "zfits-not-judged",
+                "ZSHRINK",
+                Some(card),
+                what.to_owned(),
+                Remedy::TellWriter,
+            ));
             return None;
         }
-        match claims.table(findings) {
+        match reader.table(findings) {
             Ok(table) => Some(table),
             Err(problem) => {
                 findings.reject(*problem);
@@ -77,20 +83,13 @@ fn text(card: &Card) -> Option<&str> {
 }
 
 /// A header on its way to a [`Table`].
-struct Claims<'a> {
+struct TableReader<'a> {
     header: &'a Header,
     hdu: &'a Hdu,
 }
 
-impl Claims<'_> {
-    fn problem(
-        &self,
-        code: &'static str,
-        keyword: &str,
-        card: Option<&Card>,
-        what: String,
-        remedy: &'static str,
-    ) -> Problem {
+impl TableReader<'_> {
+    fn problem(&self, code: &'static str, keyword: &str, card: Option<&Card>, what: String, remedy: Remedy) -> Problem {
         let offset = card.map_or(self.hdu.header_offset, |card| card.offset);
         Problem::new(code, what, remedy).in_hdu(self.hdu.place()).of(keyword).at(offset)
     }
@@ -98,7 +97,7 @@ impl Claims<'_> {
     // boxed because a Result carries it
     #[allow(clippy::unnecessary_box_returns)]
     fn wrong(&self, keyword: &str, what: String) -> Box<Problem> {
-        Box::new(self.problem("zfits-structure", keyword, self.header.get(keyword), what, SUSPECT_WRITER))
+        Box::new(self.problem("zfits-structure", keyword, self.header.get(keyword), what, Remedy::SuspectWriter))
     }
 
     fn count(&self, keyword: &str) -> Result<u64, Box<Problem>> {
@@ -112,7 +111,7 @@ impl Claims<'_> {
     }
 
     /// The table, if the data can be followed with it; contradictions that do not hinder that go to the findings.
-    fn table(&self, findings: &mut Findings) -> Result<Table, Box<Problem>> {
+    fn table(&self, findings: &mut ShortList) -> Result<Table, Box<Problem>> {
         if self.header.logical("ZTABLE") != Some(true) {
             findings.reject(*self.wrong("ZTABLE", "is not T, but the columns are those of a ZFITS table".to_owned()));
         }
@@ -124,8 +123,8 @@ impl Claims<'_> {
         let (width, tiles, rows) = (self.count("NAXIS1")?, self.count("NAXIS2")?, self.count("ZNAXIS2")?);
         let (tile_rows, heap) = (self.count("ZTILELEN")?, self.count("ZHEAPPTR")?);
 
-        if width != fields * ENTRY {
-            let what = format!("is {width}, but a catalog row of {fields} columns has {} bytes", fields * ENTRY);
+        if width != fields * ENTRY_BYTES {
+            let what = format!("is {width}, but a catalog row of {fields} columns has {} bytes", fields * ENTRY_BYTES);
             return Err(self.wrong("NAXIS1", what));
         }
         let data_bytes = self.hdu.layout.data_bytes;
@@ -171,7 +170,7 @@ impl Claims<'_> {
         Ok(Table { hdu: index, name, columns, rows, tile_rows, tiles, data_offset, data_bytes, heap })
     }
 
-    fn column(&self, field: u64, findings: &mut Findings) -> Result<Column, Box<Problem>> {
+    fn column(&self, field: u64, findings: &mut ShortList) -> Result<Column, Box<Problem>> {
         let name = self.header.text(&format!("TTYPE{field}")).map_or_else(|| format!("column {field}"), str::to_owned);
         let compression = format!("ZCTYP{field}");
         if self.header.text(&compression).map(str::trim) != Some(CTA) {
@@ -191,7 +190,7 @@ impl Claims<'_> {
         if column.width.is_none() {
             let card = self.header.get(&form);
             let what = format!("has the type '{}', whose width is not known: its values are not judged", column.letter);
-            findings.warn(self.problem("zfits-not-judged", &form, card, what, TELL_WRITER));
+            findings.warn(self.problem("zfits-not-judged", &form, card, what, Remedy::TellWriter));
         }
         Ok(column)
     }

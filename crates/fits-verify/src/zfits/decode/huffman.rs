@@ -15,7 +15,7 @@ const BITS_MAX: u32 = 56;
 
 /// What the next bits mean: nothing yet, a symbol and the length of its code, or a node where long codes go on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Entry {
+enum Meaning {
     #[default]
     Free,
     Symbol {
@@ -27,8 +27,8 @@ enum Entry {
 
 /// A prefix code.
 struct Code {
-    look: Vec<Entry>,
-    nodes: Vec<[Entry; 2]>,
+    look: Vec<Meaning>,
+    nodes: Vec<[Meaning; 2]>,
 }
 
 /// Decodes a payload into 16-bit little-endian values.
@@ -65,7 +65,7 @@ impl Code {
         if !(2..=1 << 16).contains(&symbols) {
             return Err(format!("{symbols} different symbols of 16 bits"));
         }
-        let mut code = Self { look: vec![Entry::Free; 1 << LOOK], nodes: Vec::new() };
+        let mut code = Self { look: vec![Meaning::Free; 1 << LOOK], nodes: Vec::new() };
         let mut seen = vec![false; 1 << 16];
         // all codes together, in units of the smallest
         let mut share = 0_u64;
@@ -83,8 +83,8 @@ impl Code {
             if std::mem::replace(&mut seen[usize::from(symbol)], true) {
                 return Err(format!("symbol 0x{symbol:04x} has two codes"));
             }
-            let entry = Entry::Symbol { symbol, bits };
-            code.insert(value, length, entry)
+            let meaning = Meaning::Symbol { symbol, bits };
+            code.insert(value, length, meaning)
                 .ok_or_else(|| format!("the code of symbol 0x{symbol:04x} begins like another"))?;
             // no overflow: codes that do not begin alike share one whole
             share += 1 << (BITS_MAX - length);
@@ -97,14 +97,14 @@ impl Code {
     }
 
     /// Adds a code; `None` if it begins like another one.
-    fn insert(&mut self, value: u64, bits: u32, entry: Entry) -> Option<()> {
+    fn insert(&mut self, value: u64, bits: u32, meaning: Meaning) -> Option<()> {
         let low = usize::try_from(value & ((1 << LOOK) - 1)).ok()?;
         if bits <= LOOK {
             for slot in self.look.iter_mut().skip(low).step_by(1 << bits) {
-                if *slot != Entry::Free {
+                if *slot != Meaning::Free {
                     return None;
                 }
-                *slot = entry;
+                *slot = meaning;
             }
             return Some(());
         }
@@ -113,10 +113,10 @@ impl Code {
             node = self.node(node, Some(usize::from(value >> bit & 1 == 1)))?;
         }
         let last = &mut self.nodes[node][usize::from(value >> (bits - 1) & 1 == 1)];
-        if *last != Entry::Free {
+        if *last != Meaning::Free {
             return None;
         }
-        *last = entry;
+        *last = meaning;
         Some(())
     }
 
@@ -128,11 +128,11 @@ impl Code {
             Some(bit) => &mut self.nodes[at][bit],
         };
         match *entry {
-            Entry::Node(node) => usize::try_from(node).ok(),
-            Entry::Symbol { .. } => None,
-            Entry::Free => {
-                *entry = Entry::Node(new);
-                self.nodes.push([Entry::Free; 2]);
+            Meaning::Node(node) => usize::try_from(node).ok(),
+            Meaning::Symbol { .. } => None,
+            Meaning::Free => {
+                *entry = Meaning::Node(new);
+                self.nodes.push([Meaning::Free; 2]);
                 usize::try_from(new).ok()
             }
         }
@@ -148,9 +148,9 @@ impl Code {
             let sure = (stream.filled / LOOK).max(1).min(u32::try_from(count - values.len()).unwrap_or(u32::MAX));
             for _ in 0..sure {
                 let (symbol, bits) = match self.look[stream.look()] {
-                    Entry::Symbol { symbol, bits } => (symbol, u32::from(bits)),
-                    Entry::Free => return Err(short(&values)),
-                    Entry::Node(node) => {
+                    Meaning::Symbol { symbol, bits } => (symbol, u32::from(bits)),
+                    Meaning::Free => return Err(short(&values)),
+                    Meaning::Node(node) => {
                         stream.fill();
                         self.long(node, stream.bits).ok_or_else(|| short(&values))?
                     }
@@ -175,9 +175,9 @@ impl Code {
     fn long(&self, mut node: u32, bits: u64) -> Option<(u16, u32)> {
         for bit in LOOK..=BITS_MAX {
             match self.nodes[usize::try_from(node).ok()?][usize::from(bits >> bit & 1 == 1)] {
-                Entry::Symbol { symbol, bits } => return Some((symbol, u32::from(bits))),
-                Entry::Node(next) => node = next,
-                Entry::Free => return None,
+                Meaning::Symbol { symbol, bits } => return Some((symbol, u32::from(bits))),
+                Meaning::Node(next) => node = next,
+                Meaning::Free => return None,
             }
         }
         None

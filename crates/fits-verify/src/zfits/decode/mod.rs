@@ -6,11 +6,13 @@ mod transform;
 
 use zstd::zstd_safe;
 
-use super::block::{Block, huffman_size, names, process, zstd_content_size, zstd_size};
+use super::block::Block;
+use super::payload::{huffman_size, zstd_content_size, zstd_size};
+use super::process;
 
 pub use rows::Rows;
 
-/// Most bytes that a block may decompress to. ACADA's stay below 40 MB; what claims more is not decoded.
+/// Most bytes that a block may decompress to. Those in use stay below 40 MB; what claims more is not decoded.
 pub const DECODED_MAX: u64 = 256 << 20;
 
 /// Why a block has no values.
@@ -53,7 +55,7 @@ impl Block {
     /// # Errors
     /// The block is broken, of a process that is not known here, or larger than [`DECODED_MAX`].
     pub fn decode(&self) -> Result<Vec<u8>, Undecoded> {
-        let unknown = || Undecoded::Unknown(format!("{} is not decoded here", names(&self.processes)));
+        let unknown = || Undecoded::Unknown(format!("{} is not decoded here", process::names(&self.processes)));
         let (last, before) = self.processes.split_last().ok_or_else(unknown)?;
         // a compression before another process would have made bytes of the values
         if !before.iter().all(|id| [process::RAW, process::SMOOTHING, process::DIFF].contains(id)) {

@@ -1,6 +1,6 @@
 //! The rows in a block's values.
 
-use super::super::column::Column;
+use crate::zfits::column::Column;
 
 /// The values of one column over the rows of a tile.
 ///

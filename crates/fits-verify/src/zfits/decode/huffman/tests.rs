@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::zfits::block::huffman_size;
+use crate::zfits::payload::huffman_size;
 
 /// Code lengths by symbol, by merging the two rarest again and again; a rarity of 2^n makes codes of any length.
 fn lengths(counts: &BTreeMap<u16, u64>) -> BTreeMap<u16, u32> {

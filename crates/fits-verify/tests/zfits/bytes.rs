@@ -9,9 +9,9 @@ use fits_verify::{Problem, Sum, Walk, Walker, encode_checksum};
 const BLOCK: usize = 2880;
 const CARD: usize = 80;
 
-/// The compressed files of `fixtures/dl0`.
+/// The compressed files of `fixtures`.
 pub(crate) fn paths() -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/dl0");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|extension| extension == "fz")).collect();
     files.sort();
@@ -25,7 +25,7 @@ pub(crate) fn fixture(kind: &str) -> Vec<u8> {
 }
 
 pub(crate) fn walk(bytes: &[u8]) -> Walk {
-    let mut walker = Walker::new("CTAOMETA");
+    let mut walker = Walker::new();
     walker.feed(bytes);
     walker.finish()
 }

@@ -103,7 +103,7 @@ fn fold(mut sum: u128) -> u32 {
 
 /// The 16 characters which, as the value of a CHECKSUM card in fixed format, add `!sum` to an HDU: if the HDU sums to
 /// `sum` while its CHECKSUM holds 16 digits 0, it sums to all ones with them (appendix J).
-pub fn encode(sum: u32) -> String {
+pub fn encode_checksum(sum: u32) -> String {
     let mut text = [0_u8; 16];
     for (column, byte) in (!sum).to_be_bytes().into_iter().enumerate() {
         let mut quarters = [byte / 4 + b'0'; 4];
@@ -163,7 +163,7 @@ mod tests {
             // the value of a fixed-format card begins at an offset of 11 in the card: 3 modulo 4
             let mut bytes: Vec<u8> = words.into_iter().flat_map(u32::to_be_bytes).collect();
             bytes.extend_from_slice(b"xxx0000000000000000x");
-            let text = encode(plain(&bytes));
+            let text = encode_checksum(plain(&bytes));
             prop_assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric()));
             let at = bytes.len() - 17;
             bytes[at..at + 16].copy_from_slice(text.as_bytes());

@@ -6,22 +6,23 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::super::header::Header;
-use super::super::problem::{Place, Problem, REDELIVER, TELL_WRITER};
-use super::super::walker::Hdu;
-use super::ENTRY;
-use super::block::{self, BLOCK_MAX, BY_COLUMN, BY_ROW, Block, Blocks, HeadError};
-use super::catalog::{Catalog, TILE_HEADER};
-use super::findings::Findings;
+use super::block::{BLOCK_MAX, Block, BlockSink};
+use super::block_header::{self, BY_COLUMN, BY_ROW, BlockHeader, HeaderError};
+use super::catalog::{Catalog, ENTRY_BYTES, TILE_HEADER};
+use super::short_list::ShortList;
 use super::table::Table;
+use super::{payload, process};
+use crate::hdu::Hdu;
+use crate::header::Header;
+use crate::problem::{Place, Problem, Remedy};
 
 /// A ZFITS table on its way through.
 #[derive(Debug)]
-pub(crate) struct Structure {
+pub(crate) struct Follower {
     table: Arc<Table>,
     place: Place,
-    findings: Findings,
-    stage: Stage,
+    findings: ShortList,
+    part: Part,
     /// Bytes of the data unit that have been taken.
     position: u64,
     /// The header or catalog entry being collected.
@@ -45,7 +46,7 @@ pub(crate) struct Structure {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum Part {
     Catalog,
     Gap,
     Tile,
@@ -57,19 +58,19 @@ enum Stage {
     Lost,
 }
 
-impl Structure {
+impl Follower {
     /// Follows the table of this HDU if it is a ZFITS table.
     ///
     /// # Errors
     /// There is nothing to follow; what was found in the header.
-    pub(crate) fn of(header: &Header, hdu: &Hdu) -> Result<Self, Findings> {
-        let mut findings = Findings::default();
+    pub(crate) fn of(header: &Header, hdu: &Hdu) -> Result<Self, ShortList> {
+        let mut findings = ShortList::default();
         let Some(table) = Table::of(header, hdu, &mut findings) else { return Err(findings) };
-        let mut structure = Self {
+        let mut follower = Self {
             table: Arc::new(table),
             place: hdu.place(),
             findings,
-            stage: Stage::Lost,
+            part: Part::Lost,
             position: 0,
             head: Vec::new(),
             goal: 0,
@@ -82,57 +83,57 @@ impl Structure {
             processes: Vec::new(),
             block: None,
         };
-        structure.next_entry();
-        Ok(structure)
+        follower.next_entry();
+        Ok(follower)
     }
 
     /// Takes the next bytes of the data unit, its padding excluded.
-    pub(crate) fn feed(&mut self, mut bytes: &[u8], blocks: &mut Blocks) {
+    pub(crate) fn feed(&mut self, mut bytes: &[u8], blocks: &mut BlockSink) {
         while !bytes.is_empty() {
-            if self.stage == Stage::Catalog
+            if self.part == Part::Catalog
                 && self.head.is_empty()
                 && let Some((&entry, rest)) = bytes.split_first_chunk()
             {
-                self.position += ENTRY;
+                self.position += ENTRY_BYTES;
                 bytes = rest;
                 self.entry(entry);
                 continue;
             }
-            let taken = match self.stage {
-                Stage::Catalog | Stage::Tile | Stage::Block => bytes.len().min(self.goal - self.head.len()),
-                Stage::Gap | Stage::Payload => usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len()),
-                Stage::End | Stage::Lost => bytes.len(),
+            let taken = match self.part {
+                Part::Catalog | Part::Tile | Part::Block => bytes.len().min(self.goal - self.head.len()),
+                Part::Gap | Part::Payload => usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len()),
+                Part::End | Part::Lost => bytes.len(),
             };
-            let (part, rest) = bytes.split_at(taken);
-            match self.stage {
-                Stage::Catalog | Stage::Tile | Stage::Block => self.head.extend_from_slice(part),
-                Stage::Gap => self.gap(part),
-                Stage::Payload => self.payload(part),
-                Stage::End => self.beyond(),
-                Stage::Lost => {}
+            let (taken_bytes, rest) = bytes.split_at(taken);
+            match self.part {
+                Part::Catalog | Part::Tile | Part::Block => self.head.extend_from_slice(taken_bytes),
+                Part::Gap => self.gap(taken_bytes),
+                Part::Payload => self.payload(taken_bytes),
+                Part::End => self.beyond(),
+                Part::Lost => {}
             }
             self.position += taken as u64;
             bytes = rest;
-            match self.stage {
-                Stage::Catalog if self.head.len() == self.goal => {
+            match self.part {
+                Part::Catalog if self.head.len() == self.goal => {
                     if let Some(&entry) = self.head.first_chunk() {
                         self.entry(entry);
                     }
                 }
-                Stage::Tile if self.head.len() == self.goal => self.tile(),
-                Stage::Block if self.head.len() == self.goal => self.block(blocks),
-                Stage::Gap if self.left == 0 => self.next_tile(),
-                Stage::Payload if self.left == 0 => self.end_block(blocks),
+                Part::Tile if self.head.len() == self.goal => self.tile(),
+                Part::Block if self.head.len() == self.goal => self.block(blocks),
+                Part::Gap if self.left == 0 => self.next_tile(),
+                Part::Payload if self.left == 0 => self.end_block(blocks),
                 _ => {}
             }
         }
     }
 
     /// The data unit is over, or the file is. What is missing at the end of a cut file is not this table's fault.
-    pub(crate) fn finish(mut self, complete: bool) -> (Place, Findings) {
-        if complete && !matches!(self.stage, Stage::End | Stage::Lost) {
-            let what = match self.stage {
-                Stage::Tile if self.head.is_empty() => {
+    pub(crate) fn finish(mut self, complete: bool) -> (Place, ShortList) {
+        if complete && !matches!(self.part, Part::End | Part::Lost) {
+            let what = match self.part {
+                Part::Tile if self.head.is_empty() => {
                     format!("the heap ends after {} of {} tiles", self.tiles, self.table.tiles)
                 }
                 _ => format!("the heap ends inside tile {}", self.tiles.saturating_sub(1)),
@@ -142,8 +143,8 @@ impl Structure {
         (self.place, self.findings)
     }
 
-    fn collect(&mut self, stage: Stage, goal: usize) {
-        self.stage = stage;
+    fn collect(&mut self, part: Part, goal: usize) {
+        self.part = part;
         self.goal = goal;
         self.head.clear();
     }
@@ -152,11 +153,11 @@ impl Structure {
     fn next_entry(&mut self) {
         let entries = self.table.tiles * self.table.columns.len() as u64;
         if self.catalog.len() < entries {
-            self.collect(Stage::Catalog, 16);
+            self.collect(Part::Catalog, 16);
             return;
         }
-        self.left = self.table.heap - entries * ENTRY;
-        self.stage = Stage::Gap;
+        self.left = self.table.heap - entries * ENTRY_BYTES;
+        self.part = Part::Gap;
         if self.left == 0 {
             self.next_tile();
         }
@@ -166,8 +167,8 @@ impl Structure {
         let heap = self.table.data_bytes - self.table.heap;
         if let Err(error) = self.catalog.push(entry, self.column == 0, heap) {
             let tile = (self.catalog.len() - 1) / self.table.columns.len() as u64;
-            let what = format!("{}: {error}", self.names(tile, self.column));
-            self.reject(self.position - ENTRY, what);
+            let what = format!("{}: {error}", self.name_of(tile, self.column));
+            self.reject(self.position - ENTRY_BYTES, what);
         }
         self.column += 1;
         if self.column == self.table.columns.len() {
@@ -176,12 +177,12 @@ impl Structure {
         self.next_entry();
     }
 
-    fn gap(&mut self, part: &[u8]) {
-        self.left -= part.len() as u64;
-        let dirty = if self.dirty_gap { None } else { part.iter().position(|&byte| byte != 0) };
+    fn gap(&mut self, bytes: &[u8]) {
+        self.left -= bytes.len() as u64;
+        let dirty = if self.dirty_gap { None } else { bytes.iter().position(|&byte| byte != 0) };
         if let Some(dirty) = dirty {
             self.dirty_gap = true;
-            let what = format!("byte 0x{:02x} between catalog and heap, where there must be zeros", part[dirty]);
+            let what = format!("byte 0x{:02x} between catalog and heap, where there must be zeros", bytes[dirty]);
             self.reject(self.position + dirty as u64, what);
         }
     }
@@ -189,9 +190,9 @@ impl Structure {
     fn next_tile(&mut self) {
         self.column = 0;
         if self.tiles < self.table.tiles {
-            self.collect(Stage::Tile, usize::try_from(TILE_HEADER).unwrap_or_default());
+            self.collect(Part::Tile, usize::try_from(TILE_HEADER).unwrap_or_default());
         } else {
-            self.stage = Stage::End;
+            self.part = Part::End;
         }
     }
 
@@ -234,19 +235,20 @@ impl Structure {
             return;
         }
         let size = self.catalog.size(self.tiles - 1, self.column, columns);
-        let goal = usize::try_from(size).map_or(block::USUAL, |size| size.clamp(block::START, block::USUAL));
-        self.collect(Stage::Block, goal);
+        let goal = usize::try_from(size)
+            .map_or(block_header::USUAL, |size| size.clamp(block_header::START, block_header::USUAL));
+        self.collect(Part::Block, goal);
     }
 
     /// A block's header is there, or a part of it, with the first bytes of the payload.
-    fn block(&mut self, blocks: &mut Blocks) {
+    fn block(&mut self, blocks: &mut BlockSink) {
         // given back below: a hundred thousand blocks share one allocation
         let head = mem::take(&mut self.head);
         let begun = self.begin_block(&head, blocks.wanted());
         self.head = head;
         match begun {
             Err(goal) => self.goal = goal,
-            Ok(()) if self.stage == Stage::Payload && self.left == 0 => self.end_block(blocks),
+            Ok(()) if self.part == Part::Payload && self.left == 0 => self.end_block(blocks),
             Ok(()) => {}
         }
     }
@@ -256,11 +258,11 @@ impl Structure {
         let tile = self.tiles - 1;
         let size = self.catalog.size(tile, self.column, self.table.columns.len());
         let start = self.position - bytes.len() as u64;
-        let head = match block::Head::parse(bytes, size) {
+        let head = match BlockHeader::parse(bytes, size) {
             Ok(head) => head,
-            Err(HeadError::Short(goal)) => return Err(goal),
-            Err(HeadError::Wrong(what)) => {
-                self.lose(start, format!("{}: {what}", self.names(tile, self.column)));
+            Err(HeaderError::Short(goal)) => return Err(goal),
+            Err(HeaderError::Wrong(what)) => {
+                self.lose(start, format!("{}: {what}", self.name_of(tile, self.column)));
                 return Ok(());
             }
         };
@@ -270,7 +272,7 @@ impl Structure {
         let wanted = self.judge(&head, start, size) && wanted;
         if wanted && size > BLOCK_MAX {
             let what = format!("a block of {size} bytes is not decoded, the limit being {BLOCK_MAX}");
-            self.warn("not-decodable", start, format!("{}: {what}", self.names(tile, self.column)));
+            self.warn("not-decodable", start, format!("{}: {what}", self.name_of(tile, self.column)));
         } else if wanted {
             // only what is written to is really taken
             let mut payload = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
@@ -286,14 +288,14 @@ impl Structure {
             });
         }
         self.left = size - bytes.len() as u64;
-        self.stage = Stage::Payload;
+        self.part = Part::Payload;
         Ok(())
     }
 
     /// Judges a block by its header and the first bytes of its payload: is it worth decoding?
-    fn judge(&mut self, head: &block::Head<'_>, start: u64, size: u64) -> bool {
+    fn judge(&mut self, head: &BlockHeader<'_>, start: u64, size: u64) -> bool {
         let tile = self.tiles - 1;
-        let names = |what| format!("{}: {what}", self.names(tile, self.column));
+        let names = |what| format!("{}: {what}", self.name_of(tile, self.column));
         match head.order {
             BY_COLUMN => {}
             BY_ROW => {
@@ -307,28 +309,28 @@ impl Structure {
                 return false;
             }
         }
-        if let Some(id) = self.processes.iter().find(|id| !block::process::KNOWN.contains(id)) {
+        if let Some(id) = self.processes.iter().find(|id| !process::KNOWN.contains(id)) {
             let what = names(format!("process id 0x{id:02x} is none that the format has"));
-            self.warn("zfits-not-judged", start + block::START as u64, what);
+            self.warn("zfits-not-judged", start + block_header::START as u64, what);
             return true;
         }
         let payload = size - head.length as u64;
         let column = &self.table.columns[self.column];
-        let found = block::peek(&self.processes, head.start, payload, column, self.rows).map_err(names);
+        let found = payload::peek(&self.processes, head.start, payload, column, self.rows).map_err(names);
         if let Err(what) = &found {
             self.reject(start + head.length as u64, what.clone());
         }
         found.is_ok()
     }
 
-    fn payload(&mut self, part: &[u8]) {
-        self.left -= part.len() as u64;
+    fn payload(&mut self, bytes: &[u8]) {
+        self.left -= bytes.len() as u64;
         if let Some(block) = &mut self.block {
-            block.payload.extend_from_slice(part);
+            block.payload.extend_from_slice(bytes);
         }
     }
 
-    fn end_block(&mut self, blocks: &mut Blocks) {
+    fn end_block(&mut self, blocks: &mut BlockSink) {
         if let Some(block) = self.block.take() {
             blocks.take(block);
         }
@@ -342,23 +344,23 @@ impl Structure {
         self.lose(self.position, what);
     }
 
-    fn names(&self, tile: u64, column: usize) -> String {
+    fn name_of(&self, tile: u64, column: usize) -> String {
         format!("tile {tile}, column {} '{}'", column + 1, self.table.columns[column].name)
     }
 
     fn reject(&mut self, at: u64, what: String) {
-        let problem = Problem::new("zfits-structure", what, REDELIVER).in_hdu(self.place.clone());
+        let problem = Problem::new("zfits-structure", what, Remedy::Redeliver).in_hdu(self.place.clone());
         self.findings.reject(problem.at(self.table.data_offset + at));
     }
 
     fn lose(&mut self, at: u64, what: String) {
         self.reject(at, what);
-        self.stage = Stage::Lost;
+        self.part = Part::Lost;
         self.block = None;
     }
 
     fn warn(&mut self, code: &'static str, at: u64, what: String) {
-        let problem = Problem::new(code, what, TELL_WRITER).in_hdu(self.place.clone());
+        let problem = Problem::new(code, what, Remedy::TellWriter).in_hdu(self.place.clone());
         self.findings.warn(problem.at(self.table.data_offset + at));
     }
 }

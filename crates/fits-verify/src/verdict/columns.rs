@@ -1,10 +1,10 @@
 //! The columns of a table must fill its rows (sections 7.2.1 and 7.3.1).
 
-use super::layout::Kind;
-use super::structure::Judge;
+use super::judge::Judge;
+use crate::layout::Kind;
 
 /// Judges TFIELDS, `TFORMn`, `TBCOLn` and THEAP.
-pub(super) fn check(judge: &mut Judge<'_>, section: &'static str) {
+pub(super) fn judge(judge: &mut Judge<'_>, section: &'static str) {
     if judge.header.get("TFIELDS").is_none() {
         return; // said already
     }
@@ -12,7 +12,7 @@ pub(super) fn check(judge: &mut Judge<'_>, section: &'static str) {
         let what = "must be an integer between 0 and 999".to_owned();
         return judge.reject("mandatory-value", "TFIELDS", what, Some(section));
     };
-    judge.extra(&[("TFORM", fields), ("TBCOL", fields)]);
+    judge.beyond_count(&[("TFORM", fields), ("TBCOL", fields)]);
     let row = judge.integer("NAXIS1").unwrap_or_default();
     if *judge.kind == Kind::AsciiTable {
         for column in 1..=fields {

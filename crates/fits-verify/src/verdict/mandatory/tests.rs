@@ -1,8 +1,6 @@
 //! One header a rule: what is rejected, what is only odd, what is right.
 
-use super::super::walker::Walker;
-use super::super::{BLOCK, FINDINGS_MAX, Walk};
-use super::*;
+use crate::{BLOCK, FINDINGS_MAX, Problem, Walk, Walker};
 
 const PRIMARY: &[&str] =
     &["SIMPLE  =                    T", "BITPIX  =                    8", "NAXIS   =                    0"];
@@ -51,7 +49,7 @@ fn walk(primary: &[String], extension: &[String]) -> Walk {
         let fill = if extension[0].contains("'TABLE") { b' ' } else { 0 };
         bytes.resize(bytes.len() + BLOCK, fill);
     }
-    let mut walker = Walker::new("MARK");
+    let mut walker = Walker::new();
     walker.feed(&bytes);
     walker.finish()
 }
@@ -183,7 +181,7 @@ fn a_repeated_keyword_matters_by_its_value() {
 }
 
 #[test]
-fn odd_cards_are_told() {
+fn odd_cards_are_reported() {
     primary(&["NAXIS   = 0"], &[], &["free-format NAXIS"]);
     extension(IMAGE, &["XTENSION= 'IMAGE'"], &[], &["free-format XTENSION"]);
     primary(&["lower   = 1"], &[], &["keyword-name LOWER"]);

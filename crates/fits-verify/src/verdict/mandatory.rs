@@ -1,30 +1,18 @@
 //! The mandatory keywords of an HDU: all there, in order, once, in fixed format, with values its kind allows
-//! (section 4.4.1 and 7). What makes the size of the data unknown is [`Layout`](super::Layout)'s to say.
+//! (section 4.4.1 and 7). What makes the size of the data unknown is [`Layout`](crate::Layout)'s to say.
 
 use std::collections::HashMap;
 
-use super::CARD;
-use super::card::{Card, Content, Value};
 use super::columns;
-use super::header::Header;
-use super::layout::Kind;
-use super::problem::{Place, Problem, SUSPECT_WRITER, TELL_WRITER};
-use super::walker::Walk;
-
-/// A header under judgement.
-pub(super) struct Judge<'a> {
-    pub(super) header: &'a Header,
-    /// The bytes of the header, and where they begin in the file.
-    pub(super) raw: &'a [u8],
-    pub(super) start: u64,
-    pub(super) kind: &'a Kind,
-    pub(super) place: &'a Place,
-    pub(super) walk: &'a mut Walk,
-}
+use super::judge::Judge;
+use crate::card::{Card, Content, Value};
+use crate::layout::Kind;
+use crate::problem::{Problem, Remedy};
+use crate::sizes::CARD;
 
 impl Judge<'_> {
     /// Judges the mandatory keywords.
-    pub(super) fn structure(&mut self) {
+    pub(crate) fn mandatory_keywords(&mut self) {
         let axes = self.integer("NAXIS").and_then(|axes| u16::try_from(axes).ok()).unwrap_or(0).min(999);
         let mut expected: Vec<String> =
             vec![if *self.kind == Kind::Primary { "SIMPLE" } else { "XTENSION" }.to_owned()];
@@ -41,7 +29,7 @@ impl Judge<'_> {
         self.order(&expected, core);
         self.fixed_format(&expected);
         self.repeated(&expected);
-        self.extra(&[("NAXIS", axes.into())]);
+        self.beyond_count(&[("NAXIS", axes.into())]);
         match self.kind {
             Kind::Primary => self.primary(),
             Kind::Image => {
@@ -64,7 +52,7 @@ impl Judge<'_> {
         if *self.kind == Kind::AsciiTable {
             self.allowed("PCOUNT", &[0], section);
         }
-        columns::check(self, section);
+        columns::judge(self, section);
     }
 
     /// SIMPLE, and the deprecated random groups.
@@ -129,7 +117,7 @@ impl Judge<'_> {
             let offset = first.offset;
             let keywords: Vec<_> = free.iter().map(|card| card.keyword.as_str()).collect();
             let what = "must be written in fixed format: numbers and logicals ending in column 30".to_owned();
-            let problem = Problem::new("free-format", what, TELL_WRITER).in_hdu(self.place.clone());
+            let problem = Problem::new("free-format", what, Remedy::TellWriter).in_hdu(self.place.clone());
             self.walk.warn(problem.of(keywords.join(", ")).at(offset));
         }
     }
@@ -169,74 +157,15 @@ impl Judge<'_> {
         }
         for (card, earlier, mandatory, conflict) in found {
             let (code, remedy) = match (mandatory, conflict) {
-                (true, true) => ("mandatory-conflict", SUSPECT_WRITER),
-                (true, false) => ("mandatory-repeated", TELL_WRITER),
-                (false, _) => ("repeated-keyword", TELL_WRITER),
+                (true, true) => ("mandatory-conflict", Remedy::SuspectWriter),
+                (true, false) => ("mandatory-repeated", Remedy::TellWriter),
+                (false, _) => ("repeated-keyword", Remedy::TellWriter),
             };
             let values = if conflict { "with another value" } else { "with the same value" };
             let what = format!("is there already at byte {earlier}, {values}");
             let problem = Problem::new(code, what, remedy).in_hdu(self.place.clone()).of(&card.keyword).at(card.offset);
             if mandatory && conflict { self.walk.reject(problem) } else { self.walk.warn(problem) }
         }
-    }
-
-    /// Indexed keywords beyond their count.
-    pub(super) fn extra(&mut self, counts: &[(&str, i128)]) {
-        for card in self.header.cards() {
-            let beyond = counts.iter().find_map(|(root, count)| {
-                let index = card.keyword.strip_prefix(root)?.parse::<u32>().ok()?;
-                (i128::from(index) > *count).then_some(*count)
-            });
-            if let Some(count) = beyond {
-                let what = format!("has an index beyond {count}, the number of its kind");
-                let problem = Problem::new("extra-index", what, TELL_WRITER).in_hdu(self.place.clone());
-                self.walk.warn(problem.of(&card.keyword).at(card.offset));
-            }
-        }
-    }
-
-    /// A keyword that may have these values only, if it is there.
-    pub(super) fn allowed(&mut self, keyword: &str, values: &[i128], section: &'static str) {
-        if self.header.get(keyword).is_some() && !self.integer(keyword).is_some_and(|value| values.contains(&value)) {
-            let values: Vec<_> = values.iter().map(ToString::to_string).collect();
-            let kind = self.kind.name();
-            self.reject(
-                "mandatory-value",
-                keyword,
-                format!("must be {} in {kind}", values.join(" or ")),
-                Some(section),
-            );
-        }
-    }
-
-    /// An integer value.
-    pub(super) fn integer(&self, keyword: &str) -> Option<i128> {
-        match self.header.get(keyword)?.value()? {
-            Value::Integer(value) => Some(*value),
-            _ => None,
-        }
-    }
-
-    pub(super) fn reject(&mut self, code: &'static str, keyword: &str, what: String, section: Option<&'static str>) {
-        let problem = self.about(code, keyword, what, SUSPECT_WRITER);
-        self.walk.reject(if let Some(section) = section { problem.by(section) } else { problem });
-    }
-
-    pub(super) fn warn(&mut self, code: &'static str, keyword: &str, what: String) {
-        let problem = self.about(code, keyword, what, TELL_WRITER);
-        self.walk.warn(problem);
-    }
-
-    fn about(&self, code: &'static str, keyword: &str, what: String, remedy: &'static str) -> Problem {
-        let offset = self.header.get(keyword).map_or(self.start, |card| card.offset);
-        Problem::new(code, what, remedy).in_hdu(self.place.clone()).of(keyword).at(offset)
-    }
-
-    /// The 80 bytes of a card.
-    pub(super) fn raw_card(&self, card: &Card) -> &[u8; CARD] {
-        const BLANK: &[u8; CARD] = &[b' '; CARD];
-        let at = usize::try_from(card.offset - self.start).unwrap_or(usize::MAX);
-        self.raw.get(at..).and_then(|rest| rest.first_chunk()).unwrap_or(BLANK)
     }
 }
 

@@ -103,7 +103,7 @@ fn flips_in_the_heap_are_found_with_checksums() {
 }
 
 #[test]
-fn many_findings_are_told_in_few_words() {
+fn many_findings_are_reported_in_few_words() {
     let original = fixture("SHOWER");
     let map = &maps(&original)[2];
     let mut bytes = original.clone();
@@ -169,7 +169,7 @@ fn the_texts_name_table_tile_column_and_byte() {
         bytes[at] ^= flip;
         agree(&mut bytes, map);
         for problem in walk(&bytes).problems {
-            writeln!(texts, "{name}: {}: {problem}", problem.code).unwrap();
+            writeln!(texts, "{name}: {}: {problem}; {}", problem.code, problem.remedy).unwrap();
         }
     }
     insta::assert_snapshot!(texts);
@@ -203,7 +203,7 @@ proptest! {
     fn any_split_gives_the_same_findings_and_blocks(bytes in damaged(), cuts in prop::collection::vec(1_usize..3000, 1..40)) {
         let walked = |sizes: &mut dyn Iterator<Item = usize>| {
             let (send, blocks) = std::sync::mpsc::channel();
-            let mut walker = Walker::new("CTAOMETA").giving_blocks(move |block| send.send(block).unwrap());
+            let mut walker = Walker::new().giving_blocks(move |block| send.send(block).unwrap());
             let mut rest = &bytes[..];
             while !rest.is_empty() {
                 let (head, tail) = rest.split_at(sizes.next().unwrap_or(usize::MAX).min(rest.len()));
