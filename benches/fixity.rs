@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crc_fast::{CrcAlgorithm, Digest};
-use dl0_ingest::fits::{Sum, encode_checksum};
 use dl0_ingest::fixity::{Depth, Options, examine};
+use fits_verify::{Sum, encode_checksum};
 use simd_adler32::Adler32;
 
 const FITS_BLOCK: usize = 2880;

@@ -7,11 +7,11 @@ use std::path::{Component, Path};
 use std::sync::{LazyLock, mpsc};
 
 use dl0_ingest::datadir::DataDir;
-use dl0_ingest::fits::zfits::Block;
-use dl0_ingest::fits::{BLOCK, CARD, Card, Header, Walk, Walker};
 use dl0_ingest::names::Lfn;
 use dl0_ingest::pipeline::intake::judge::{Verdict, judge};
 use dl0_ingest::product;
+use fits_verify::zfits::Block;
+use fits_verify::{BLOCK, CARD, Card, Header, Walk, Walker};
 
 /// Header cards, one by one and together.
 pub fn cards(data: &[u8]) {
@@ -33,7 +33,7 @@ pub fn cards(data: &[u8]) {
 pub fn walker(data: &[u8]) {
     let Some((&first, file)) = data.split_first() else { return };
     let walk = |slice: usize| -> Walk {
-        let mut walker = Walker::new(product::MARKER);
+        let mut walker = Walker::new().keeping(product::MARKER);
         file.chunks(slice).for_each(|bytes| walker.feed(bytes));
         walker.finish()
     };
@@ -45,7 +45,7 @@ pub fn walker(data: &[u8]) {
 
 /// Every block that any file pretends to have, decompressed.
 pub fn blocks(data: &[u8]) {
-    let mut walker = Walker::new(product::MARKER).giving_blocks(|block| drop(block.check()));
+    let mut walker = Walker::new().keeping(product::MARKER).giving_blocks(|block| drop(block.check()));
     walker.feed(data);
     drop(walker.finish());
 }
@@ -57,7 +57,7 @@ static BLOCKS: LazyLock<Vec<Block>> = LazyLock::new(|| {
     let (send, found) = mpsc::channel();
     for entry in std::fs::read_dir(directory).unwrap() {
         let send = send.clone();
-        let mut walker = Walker::new(product::MARKER).giving_blocks(move |block| drop(send.send(block)));
+        let mut walker = Walker::new().keeping(product::MARKER).giving_blocks(move |block| drop(send.send(block)));
         walker.feed(&std::fs::read(entry.unwrap().path()).unwrap());
         drop(walker.finish());
     }

@@ -14,8 +14,7 @@ use std::os::unix::fs::FileExt as _;
 use fitsio::FitsFile;
 use fitsio::hdu::{FitsHdu, HduInfo};
 
-use crate::fits::{Hdu, Header, Value, Walk, Walker};
-use crate::product;
+use fits_verify::{Hdu, Header, Value, Walk, Walker};
 
 /// Bytes per read of our own walk.
 const BLOCK: usize = 256 * 1024;
@@ -86,7 +85,7 @@ fn number_of_hdus(walk: &Walk, cfitsio: String) -> Disagreement {
 }
 
 fn walk(file: &File) -> io::Result<Walk> {
-    let mut walker = Walker::new(product::MARKER);
+    let mut walker = Walker::new();
     let mut block = vec![0; BLOCK];
     let mut offset = 0;
     loop {

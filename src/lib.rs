@@ -14,7 +14,6 @@ pub mod daemon;
 pub mod datadir;
 pub mod embedded;
 pub mod engine;
-pub mod fits;
 pub mod fixity;
 pub mod kill_switch;
 pub mod ledger;

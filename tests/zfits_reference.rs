@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 #[cfg(feature = "testbed")]
 use std::process::Command;
 
-use dl0_ingest::fits::Walker;
-use dl0_ingest::fits::zfits::Rows;
+use fits_verify::Walker;
+use fits_verify::zfits::Rows;
 use md5::{Digest, Md5};
 use serde::Deserialize;
 
@@ -82,7 +82,7 @@ fn compare(paths: &[PathBuf], theirs: impl Fn(&Path) -> Columns) {
 
 fn ours(path: &Path) -> Columns {
     let (send, blocks) = std::sync::mpsc::channel();
-    let mut walker = Walker::new("CTAOMETA").giving_blocks(move |block| send.send(block).unwrap());
+    let mut walker = Walker::new().giving_blocks(move |block| send.send(block).unwrap());
     walker.feed(&fs::read(path).unwrap());
     let walk = walker.finish();
     assert_eq!((walk.problems, walk.warnings), (vec![], vec![]), "{}", path.display());

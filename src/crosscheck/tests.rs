@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::fits::CARD;
+use fits_verify::CARD;
 
 fn check(bytes: &[u8]) -> Vec<String> {
     let mut file = tempfile::tempfile().unwrap();
@@ -81,7 +81,7 @@ fn unexplained(bytes: &[u8]) -> Vec<String> {
     if told.is_empty() {
         return told;
     }
-    let mut walker = Walker::new(product::MARKER);
+    let mut walker = Walker::new();
     walker.feed(bytes);
     let walk = walker.finish();
     let codes: Vec<_> = walk.problems.iter().chain(&walk.warnings).map(|finding| finding.code).collect();
@@ -91,7 +91,7 @@ fn unexplained(bytes: &[u8]) -> Vec<String> {
 
 /// Where the header cards of a file lie.
 fn cards(bytes: &[u8]) -> Vec<usize> {
-    let mut walker = Walker::new(product::MARKER);
+    let mut walker = Walker::new();
     walker.feed(bytes);
     let headers = walker.finish().hdus;
     let cards = headers.iter().flat_map(|hdu| (hdu.header_offset..hdu.data_offset).step_by(CARD));

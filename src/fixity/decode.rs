@@ -7,12 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::{io, mem};
 
-use super::CancelFlag;
-use crate::fits::zfits::{Block, DECODED_MAX};
-
-mod outcome;
-
-pub(super) use outcome::Outcome;
+use super::options::CancelFlag;
+use fits_verify::zfits::{Block, DECODED_MAX, DecodeFindings};
 
 /// Bytes of blocks, compressed and decompressed together, that may wait or be decoded at one time. A single block that
 /// needs more is let through alone.
@@ -38,7 +34,7 @@ struct State {
     waiting: VecDeque<(Block, u64)>,
     in_flight: u64,
     closed: bool,
-    outcome: Outcome,
+    findings: DecodeFindings,
 }
 
 impl Decoders {
@@ -65,11 +61,11 @@ impl Decoders {
     ///
     /// # Errors
     /// A thread panicked.
-    pub(super) fn finish(mut self) -> io::Result<Outcome> {
+    pub(super) fn finish(mut self) -> io::Result<DecodeFindings> {
         if self.close().into_iter().any(|thread| thread.join().is_err()) {
             return Err(io::Error::other("a decoding thread panicked"));
         }
-        Ok(mem::take(&mut self.shared.lock().outcome))
+        Ok(mem::take(&mut self.shared.lock().findings))
     }
 
     fn close(&mut self) -> Vec<JoinHandle<()>> {
@@ -92,7 +88,7 @@ impl Drop for Decoders {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // a panic elsewhere is told by the join; the state is whole between two statements
+        // a panic elsewhere is reported by the join; the state is whole between two statements
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -116,7 +112,7 @@ impl Shared {
             if !self.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed))
                 && let Err(error) = block.check()
             {
-                self.lock().outcome.note(&block, &error);
+                self.lock().findings.note(&block, &error);
             }
         }
     }

@@ -4,7 +4,44 @@ use crc_fast::{CrcAlgorithm, Digest};
 use md5::{Digest as _, Md5};
 use simd_adler32::Adler32;
 
-use crate::fits::{Walk, Walker};
+use fits_verify::{Walk, Walker};
+
+/// The digests of a file, all from the same read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fixity {
+    /// Bytes read.
+    pub bytes: u64,
+    /// Adler-32, Rucio's checksum.
+    pub adler32: u32,
+    /// CRC-32C (Castagnoli), which storages can compute afresh.
+    pub crc32c: u32,
+    /// BLAKE3, the one that no accidental or deliberate change escapes.
+    pub blake3: [u8; 32],
+    /// MD5, if it was asked for: of all algorithms the one that a storage is the least likely to have been asked for.
+    pub md5: Option<[u8; 16]>,
+}
+
+impl Fixity {
+    /// Adler-32 as 8 hexadecimal digits, lower case.
+    pub fn adler32_hex(&self) -> String {
+        format!("{:08x}", self.adler32)
+    }
+
+    /// CRC-32C as 8 hexadecimal digits, lower case.
+    pub fn crc32c_hex(&self) -> String {
+        format!("{:08x}", self.crc32c)
+    }
+
+    /// BLAKE3 as 64 hexadecimal digits, lower case.
+    pub fn blake3_hex(&self) -> String {
+        blake3::Hash::from_bytes(self.blake3).to_hex().to_string()
+    }
+
+    /// MD5 as 32 hexadecimal digits, lower case.
+    pub fn md5_hex(&self) -> Option<String> {
+        self.md5.map(|md5| format!("{:032x}", u128::from_be_bytes(md5)))
+    }
+}
 
 /// Everything that is computed on the reading thread: both Rucio's and the storages' checksum, and the FITS walk.
 pub(super) struct Digests {

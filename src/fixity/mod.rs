@@ -7,139 +7,21 @@
 mod decode;
 mod depth;
 mod digests;
+pub mod findings;
+mod options;
 mod read;
+mod report;
 mod tree;
 
 use std::fs::File;
 use std::io;
-use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use serde::Serialize;
-use serde_json::{Map, Value};
-
-use crate::fits::{Problem, Walk};
-use crate::product;
-
-pub use crate::fits::Checksum;
 pub use depth::{Depth, UnknownDepth};
-
-/// Set to `true` by another thread to stop an examination at the next block.
-pub type CancelFlag = Arc<AtomicBool>;
-
-/// The digests of a file, all from the same read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fixity {
-    /// Bytes read.
-    pub bytes: u64,
-    /// Adler-32, Rucio's checksum.
-    pub adler32: u32,
-    /// CRC-32C (Castagnoli), which storages can compute afresh.
-    pub crc32c: u32,
-    /// BLAKE3, the one that no accidental or deliberate change escapes.
-    pub blake3: [u8; 32],
-    /// MD5, if it was asked for: of all algorithms the one that a storage is the least likely to have been asked for.
-    pub md5: Option<[u8; 16]>,
-}
-
-impl Fixity {
-    /// Adler-32 as 8 hexadecimal digits, lower case.
-    pub fn adler32_hex(&self) -> String {
-        format!("{:08x}", self.adler32)
-    }
-
-    /// CRC-32C as 8 hexadecimal digits, lower case.
-    pub fn crc32c_hex(&self) -> String {
-        format!("{:08x}", self.crc32c)
-    }
-
-    /// BLAKE3 as 64 hexadecimal digits, lower case.
-    pub fn blake3_hex(&self) -> String {
-        blake3::Hash::from_bytes(self.blake3).to_hex().to_string()
-    }
-
-    /// MD5 as 32 hexadecimal digits, lower case.
-    pub fn md5_hex(&self) -> Option<String> {
-        self.md5.map(|md5| format!("{:032x}", u128::from_be_bytes(md5)))
-    }
-}
-
-/// One thing found in a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Stable, kebab-case: for programs.
-    pub code: &'static str,
-    /// Where, what, and what to do: for people.
-    pub message: String,
-}
-
-impl From<&Problem> for Finding {
-    fn from(problem: &Problem) -> Self {
-        Self { code: problem.code, message: problem.to_string() }
-    }
-}
-
-/// The checksums of one HDU.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct HduReport {
-    /// Index, 0 for the primary HDU.
-    pub index: usize,
-    /// EXTNAME.
-    pub name: Option<String>,
-    /// CHECKSUM over header and data unit.
-    pub checksum: Checksum,
-    /// DATASUM over the data unit.
-    pub datasum: Checksum,
-}
-
-/// All that one read tells about a file.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Report {
-    /// Size and digests.
-    pub fixity: Fixity,
-    /// Why the file must not be accepted; empty if it may.
-    pub reasons: Vec<Finding>,
-    /// Odd but safe.
-    pub warnings: Vec<Finding>,
-    /// The HDUs in order.
-    pub hdus: Vec<HduReport>,
-    /// Bytes after the last HDU.
-    pub trailing_bytes: u64,
-    /// Product metadata under flat keys; `None` if there are none or they are invalid.
-    pub metadata: Option<Map<String, Value>>,
-    /// Whether no CHECKSUM or DATASUM disagrees with the bytes; `None` if the file could not be walked to its end.
-    pub valid_fits_checksum: Option<bool>,
-}
-
-impl Report {
-    /// Whether the file may be accepted.
-    pub fn accepted(&self) -> bool {
-        self.reasons.is_empty()
-    }
-}
-
-/// How to examine a file.
-#[derive(Clone, Debug, Default)]
-#[allow(clippy::struct_excessive_bools)] // independent of each other, each asked by its name
-pub struct Options {
-    /// How closely compressed tables are looked at.
-    pub depth: Depth,
-    /// Threads that decompress blocks beside the read at [`Depth::Decode`]; one per core if not given.
-    pub decode_threads: Option<NonZeroUsize>,
-    /// Compute BLAKE3 on a second thread: nearly twice as fast, for nearly twice the processor.
-    pub parallel_blake3: bool,
-    /// Compute MD5 as well, which takes longer than all the rest together.
-    pub md5: bool,
-    /// Reject a file with an HDU that has no CHECKSUM, instead of warning.
-    pub require_checksum: bool,
-    /// Accept a file without valid product metadata, with a warning.
-    pub accept_missing_metadata: bool,
-    /// Stops the examination when set.
-    pub cancel: Option<CancelFlag>,
-    /// Bytes are added here as they are read.
-    pub progress: Option<Arc<AtomicU64>>,
-}
+pub use digests::Fixity;
+pub use findings::Finding;
+pub use fits_verify::Checksum;
+pub use options::{CancelFlag, Options};
+pub use report::{HduReport, Report};
 
 /// Reads the whole file once, from offset 0 to its end, and reports.
 ///
@@ -151,67 +33,7 @@ pub struct Options {
 /// whatever reading it gives.
 pub fn examine(file: &File, options: &Options) -> io::Result<Report> {
     let (fixity, walk) = read::digest(file, options)?;
-    Ok(report(fixity, &walk, options))
-}
-
-/// Draws the conclusions from what was read.
-fn report(fixity: Fixity, walk: &Walk, options: &Options) -> Report {
-    let mut reasons: Vec<Finding> = walk.problems.iter().map(Finding::from).collect();
-    let (required, odd): (Vec<_>, Vec<_>) =
-        walk.warnings.iter().partition(|warning| options.require_checksum && warning.code == "checksum-absent");
-    reasons.extend(required.into_iter().map(Finding::from));
-    let mut warnings: Vec<Finding> = odd.into_iter().map(Finding::from).collect();
-
-    let mut metadata = None;
-    let mut without = None;
-    if let Some((index, header)) = &walk.kept {
-        let place = walk.hdus.get(*index).map_or_else(|| format!("HDU {index}"), |hdu| hdu.place().to_string());
-        match product::metadata(header, &fixity.blake3) {
-            Ok(found) => {
-                let ignored = found.ignored.iter().map(|ignored| format!("{place}: {ignored}"));
-                warnings.extend(ignored.map(|message| Finding { code: "metadata-ignored", message }));
-                metadata = Some(found.keys);
-            }
-            Err(invalid) => {
-                without = Some(Finding { code: "invalid-metadata", message: format!("{place}: {invalid}") });
-            }
-        }
-    } else if walk.complete {
-        let message = "no HDU has the keyword CTAOMETA, so there is no product metadata; \
-                       have the file written with the CTAO data product keywords and delivered again";
-        without = Some(Finding { code: "missing-metadata", message: message.to_owned() });
-    }
-    if options.accept_missing_metadata {
-        warnings.extend(without);
-    } else {
-        reasons.extend(without);
-    }
-    // a damaged header can hide a table, and then the damage is the reason
-    if walk.complete
-        && walk.problems.is_empty()
-        && let Err(incomplete) = product::has_data(&walk.hdus)
-    {
-        reasons.push(Finding { code: "no-data-hdu", message: incomplete.to_string() });
-    }
-
-    let hdus = walk.hdus.iter().map(|hdu| HduReport {
-        index: hdu.index,
-        name: hdu.layout.name.clone(),
-        checksum: hdu.checksum,
-        datasum: hdu.datasum,
-    });
-    let all_agree =
-        |hdus: &[HduReport]| hdus.iter().all(|hdu| hdu.checksum != Checksum::Bad && hdu.datasum != Checksum::Bad);
-    let hdus: Vec<_> = hdus.collect();
-    Report {
-        fixity,
-        reasons,
-        warnings,
-        valid_fits_checksum: (walk.complete && !hdus.is_empty()).then(|| all_agree(&hdus)),
-        hdus,
-        trailing_bytes: walk.trailing_bytes,
-        metadata,
-    }
+    Ok(Report::of(fixity, &walk, options))
 }
 
 #[cfg(test)]
@@ -219,7 +41,8 @@ fn report(fixity: Fixity, walk: &Walk, options: &Options) -> Report {
 mod tests {
     use std::fs;
     use std::io::{Seek as _, SeekFrom, Write as _};
-    use std::sync::atomic::Ordering;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use super::*;
 

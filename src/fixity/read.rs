@@ -11,11 +11,12 @@ use blake3::{Hash, Hasher};
 use rustix::fs::{Advice, fadvise};
 
 use super::decode::Decoders;
-use super::digests::Digests;
+use super::depth::Depth;
+use super::digests::{Digests, Fixity};
+use super::options::Options;
 use super::tree::{BLOCK, Part, Tree};
-use super::{Depth, Fixity, Options};
-use crate::fits::{Walk, Walker};
 use crate::product;
+use fits_verify::{Walk, Walker};
 
 /// A file below this size is hashed before a second thread has begun.
 const WORTH_A_THREAD: u64 = 4 * 1024 * 1024;
@@ -41,7 +42,7 @@ pub(super) fn digest(file: &File, options: &Options) -> io::Result<(Fixity, Walk
     let (sums, blake3) = read(file, options, digests)?;
     let mut sums = sums.finish();
     if let Some(decoders) = decoders {
-        decoders.finish()?.tell(&mut sums.walk.problems, &mut sums.walk.warnings);
+        decoders.finish()?.append_to(&mut sums.walk);
     }
     let fixity = Fixity {
         bytes: sums.bytes,
@@ -54,7 +55,7 @@ pub(super) fn digest(file: &File, options: &Options) -> io::Result<(Fixity, Walk
 }
 
 fn walker(options: &Options, decoders: Option<&Decoders>) -> Walker {
-    let walker = Walker::new(product::MARKER);
+    let walker = Walker::new().keeping(product::MARKER);
     match (options.depth, decoders) {
         (Depth::Checksums, _) => walker.checksums_only(),
         (_, Some(decoders)) => walker.giving_blocks(decoders.taker()),

@@ -1,6 +1,6 @@
 //! Whether a file has the tables its kind must have.
 
-use crate::fits::Hdu;
+use fits_verify::Hdu;
 
 /// The first table of every event file ACADA writes.
 const DATA_STREAM: &str = "DataStream";

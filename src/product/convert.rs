@@ -5,7 +5,7 @@ use url::Url;
 
 use super::model::Kind;
 use super::{email, time, units};
-use crate::fits::Value;
+use fits_verify::Value;
 
 /// Particles a product may be about, by name.
 const MESSENGERS: &[&str] = &["cosmic-ray", "muon", "neutrino", "photon", "electron", "proton"];

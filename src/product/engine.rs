@@ -1,13 +1,15 @@
 //! From a header to validated metadata, generic over the model.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::model::{Default, Field, Group, Kind, Model, VERSION, is_below};
-use super::{Defect, Invalid, MARKER, Metadata, convert, rules};
-use crate::fits::{Card, Header, Value};
+use super::input::{Given, Input, Source};
+use super::model::{Fallback, Field, Group, Kind, MARKER, Model, VERSION, is_below};
+use super::outcome::{Defect, Invalid, Metadata};
+use super::{convert, key_rules};
+use fits_verify::{Card, Header, Value};
 
 /// How the model's keys begin in a HIERARCH card. Other namespaces are other people's.
 const NAMESPACE: &str = "HIERARCH CTAO ";
@@ -18,69 +20,13 @@ const DEFECTS_MAX: usize = 100;
 /// Most entries of a list.
 const LIST_MAX: usize = 1000;
 
-/// What a header gives for one flat key.
-#[derive(Debug)]
-pub(super) struct Given {
-    /// The keyword as the header has it.
-    pub(super) keyword: String,
-    pub(super) offset: u64,
-    pub(super) value: Source,
-}
-
-/// A value on its way.
-#[derive(Debug)]
-pub(super) enum Source {
-    /// As on the card.
-    Card(Value),
-    /// Already converted by a rule.
-    Ready(Json),
-    /// Unusable, and said so. It counts as given: its group is present, and it is not missing.
-    Refused,
-}
-
-impl Given {
-    /// A defect of this value.
-    pub(super) fn defect(&self, what: impl Into<String>) -> Defect {
-        let value = match &self.value {
-            Source::Card(Value::Undefined) | Source::Refused => None,
-            Source::Card(value) => Some(shown(value)),
-            Source::Ready(json) => Some(json.to_string()),
-        };
-        Defect { keyword: self.keyword.clone(), value, offset: Some(self.offset), what: what.into() }
-    }
-}
-
-/// A value as messages show it.
-fn shown(value: &Value) -> String {
-    const LONGEST: usize = 60;
-    match value {
-        Value::Undefined => String::new(),
-        Value::Logical(logical) => if *logical { "T" } else { "F" }.to_owned(),
-        Value::Integer(n) => n.to_string(),
-        // with its decimal point
-        Value::Real(real) => format!("{real:?}"),
-        Value::Complex(text) => text.clone(),
-        Value::Text(text) if text.chars().count() > LONGEST => {
-            format!("'{}…'", text.chars().take(LONGEST).collect::<String>())
-        }
-        Value::Text(text) => format!("'{text}'"),
-    }
-}
-
-/// The header's values under their flat keys, and what was wrong on the way.
-#[derive(Debug, std::default::Default)]
-pub(super) struct Input {
-    pub(super) given: BTreeMap<String, Given>,
-    pub(super) defects: Vec<Defect>,
-}
-
 /// Validates a header.
 pub(super) fn run(model: &Model, header: &Header, content: &[u8; 32]) -> Result<Metadata, Invalid> {
     let mut input = Input::collect(model, header);
-    let ignored = rules::observation(model, header, &mut input);
-    rules::data_source(&mut input);
+    let ignored = key_rules::observation(model, header, &mut input);
+    key_rules::data_source(&mut input);
     let mut keys = input.validate(model, content);
-    rules::across(&mut keys, &mut input);
+    key_rules::across(&mut keys, &mut input);
     if input.defects.is_empty() {
         Ok(Metadata { keys, ignored: ignored.into_iter().collect() })
     } else {
@@ -95,9 +41,9 @@ impl Input {
         let mut input = Self::default();
         let mut first_cards: HashMap<&str, &Card> = HashMap::new();
         for card in header.cards() {
-            let keyword = rules::current_keyword(&card.keyword);
+            let keyword = key_rules::current_keyword(&card.keyword);
             let key = match keyword.strip_prefix(NAMESPACE) {
-                Some(path) => rules::current_key(path.to_lowercase().replace(' ', "__")),
+                Some(path) => key_rules::current_key(path.to_lowercase().replace(' ', "__")),
                 None => match model.by_keyword(keyword) {
                     Some(field) => field.key.to_owned(),
                     None => continue,
@@ -131,7 +77,7 @@ impl Input {
             };
             input.given.insert(key, given);
         }
-        rules::renamed(header, &mut input);
+        key_rules::renamed(header, &mut input);
         input
     }
 
@@ -155,11 +101,6 @@ impl Input {
         self.defects.push(Defect { keyword: card.keyword.clone(), value: None, offset: Some(card.offset), what });
     }
 
-    /// Whether anything below a group is given.
-    pub(super) fn has(&self, group: &str) -> bool {
-        self.given.keys().any(|key| is_below(key, group))
-    }
-
     /// Converts every field of the model that applies, in the model's order.
     fn validate(&mut self, model: &Model, content: &[u8; 32]) -> Map<String, Json> {
         let mut keys = Map::new();
@@ -174,31 +115,36 @@ impl Input {
             if !model.groups_of(field.key).all(|group| group.required || self.has(group.key)) {
                 continue;
             }
-            let Some(given) = self.given.get(&key) else {
-                match field.default {
-                    Default::Literal(default) => drop(keys.insert(key, default.into())),
-                    Default::Derived => drop(keys.insert(key, Uuid::new_v5(&DERIVED, content).to_string().into())),
-                    Default::None if field.required => self.defects.push(Defect::new(name(field, &key), "is missing")),
-                    Default::None => {}
-                }
-                continue;
-            };
-            match &given.value {
-                Source::Refused => {}
-                Source::Ready(json) => drop(keys.insert(key, json.clone())),
-                Source::Card(Value::Undefined) => match field.default {
-                    Default::None if !field.required => {}
-                    Default::None => self.defects.push(given.defect("has no value")),
-                    _ if field.keyword == MARKER => self.defects.push(given.defect("has no value")),
-                    _ => self.defects.push(given.defect("has no value; give one, or leave the keyword out")),
-                },
-                Source::Card(value) => match convert::any(&field.kinds, value) {
-                    Ok(json) => drop(keys.insert(key, json)),
-                    Err(what) => self.defects.push(given.defect(what)),
-                },
+            match self.value(field, &key, content) {
+                Ok(Some(value)) => drop(keys.insert(key, value)),
+                Ok(None) => {}
+                Err(defect) => self.defects.push(defect),
             }
         }
         keys
+    }
+
+    /// The value of one field, if it has one.
+    fn value(&self, field: &Field, key: &str, content: &[u8; 32]) -> Result<Option<Json>, Defect> {
+        let Some(given) = self.given.get(key) else {
+            return match field.default {
+                Fallback::Literal(default) => Ok(Some(default.into())),
+                Fallback::Derived => Ok(Some(Uuid::new_v5(&DERIVED, content).to_string().into())),
+                Fallback::None if field.required => Err(Defect::new(name(field, key), "is missing")),
+                Fallback::None => Ok(None),
+            };
+        };
+        match &given.value {
+            Source::Refused => Ok(None),
+            Source::Ready(json) => Ok(Some(json.clone())),
+            Source::Card(Value::Undefined) => match field.default {
+                Fallback::None if !field.required => Ok(None),
+                Fallback::None => Err(given.defect("has no value")),
+                _ if field.keyword == MARKER => Err(given.defect("has no value")),
+                _ => Err(given.defect("has no value; give one, or leave the keyword out")),
+            },
+            Source::Card(value) => convert::any(&field.kinds, value).map(Some).map_err(|what| given.defect(what)),
+        }
     }
 
     /// The fields with their keys, those of lists once per entry. Parts of a value written as one are left out.

@@ -5,7 +5,7 @@
     python generate_model.py > model-1.4.tsv
 
 One field or group a line, parents before children. A new version of the model is a new table, and a diff.
-Rules that the model expresses in code (validators, migrations) are not in the table: they stand in `rules.rs`.
+Rules that the model expresses in code (validators, migrations) are not in the table: they stand in `key_rules.rs`.
 """
 
 import datetime

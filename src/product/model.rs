@@ -5,6 +5,9 @@ use std::sync::LazyLock;
 /// The embedded table.
 const TABLE: &str = include_str!("model-1.4.tsv");
 
+/// The first HDU with this keyword holds the product metadata.
+pub const MARKER: &str = "CTAOMETA";
+
 /// Version of the model, for messages.
 pub(super) const VERSION: &str = "1.4";
 
@@ -28,12 +31,12 @@ pub(super) struct Field {
     /// Its type; more than one where any of several will do.
     pub(super) kinds: Vec<Kind>,
     pub(super) required: bool,
-    pub(super) default: Default,
+    pub(super) default: Fallback,
 }
 
 /// What stands for an absent value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Default {
+pub(super) enum Fallback {
     None,
     Literal(&'static str),
     /// An identifier made from the content.
@@ -92,9 +95,9 @@ impl Model {
             }
             let kind = Kind::parse(kind, values);
             let default = match default {
-                "" => Default::None,
-                "factory" => Default::Derived,
-                literal => Default::Literal(literal),
+                "" => Fallback::None,
+                "factory" => Fallback::Derived,
+                literal => Fallback::Literal(literal),
             };
             // one row per alternative of a union type
             match model.fields.iter_mut().find(|field| field.key == key) {

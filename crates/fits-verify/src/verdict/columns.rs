@@ -1,0 +1,162 @@
+//! The columns of a table must fill its rows (sections 7.2.1 and 7.3.1).
+
+use super::judge::Judge;
+use crate::layout::Kind;
+
+/// Judges TFIELDS, `TFORMn`, `TBCOLn` and THEAP.
+pub(super) fn judge(judge: &mut Judge<'_>, section: &'static str) {
+    if judge.header.get("TFIELDS").is_none() {
+        return; // said already
+    }
+    let Some(fields) = judge.integer("TFIELDS").filter(|fields| (0..=999).contains(fields)) else {
+        let what = "must be an integer between 0 and 999".to_owned();
+        return judge.reject("mandatory-value", "TFIELDS", what, Some(section));
+    };
+    judge.beyond_count(&[("TFORM", fields), ("TBCOL", fields)]);
+    let row = judge.integer("NAXIS1").unwrap_or_default();
+    if *judge.kind == Kind::AsciiTable {
+        for column in 1..=fields {
+            ascii(judge, column, row);
+        }
+        return;
+    }
+    let mut width = Some(0_i128);
+    for column in 1..=fields {
+        let bytes = form(judge, column, binary_width);
+        width = width.zip(bytes).map(|(width, bytes)| width + bytes);
+    }
+    if let Some(width) = width.filter(|width| *width != row) {
+        let what = format!("is {row}, but the columns are {width} bytes wide together");
+        judge.reject("row-width", "NAXIS1", what, Some(section));
+    }
+    heap(judge, row);
+}
+
+/// Reads `TFORMn`; what is wrong with it is said here.
+fn form(judge: &mut Judge<'_>, column: i128, width: fn(&str) -> Option<i128>) -> Option<i128> {
+    let keyword = format!("TFORM{column}");
+    if judge.header.get(&keyword).is_none() {
+        judge.reject("mandatory-missing", &keyword, "is missing".to_owned(), None);
+        return None;
+    }
+    let text = judge.header.text(&keyword);
+    let bytes = text.and_then(width);
+    if bytes.is_none() {
+        let what = match text {
+            Some(text) => format!("is {text:?}, which is not the format of a column"),
+            None => "is not a string".to_owned(),
+        };
+        let section = if *judge.kind == Kind::AsciiTable { "7.2.1" } else { "7.3.1" };
+        judge.reject("column-format", &keyword, what, Some(section));
+    }
+    bytes
+}
+
+fn ascii(judge: &mut Judge<'_>, column: i128, row: i128) {
+    let width = form(judge, column, ascii_width);
+    let keyword = format!("TBCOL{column}");
+    if judge.header.get(&keyword).is_none() {
+        return judge.reject("mandatory-missing", &keyword, "is missing".to_owned(), Some("7.2.1"));
+    }
+    match (judge.integer(&keyword), width) {
+        (Some(start), Some(width)) if start < 1 || start - 1 + width > row => {
+            let what = format!("is {start}, and {width} characters from there do not lie within rows of {row}");
+            judge.reject("row-width", &keyword, what, Some("7.2.1"));
+        }
+        (None, _) => judge.reject("column-format", &keyword, "is not an integer".to_owned(), Some("7.2.1")),
+        _ => {}
+    }
+}
+
+/// THEAP lies between the end of the rows and the end of the data. Compressed tables have a layout of their own.
+fn heap(judge: &mut Judge<'_>, row: i128) {
+    if judge.header.get("THEAP").is_none() || judge.header.logical("ZTABLE") == Some(true) {
+        return;
+    }
+    let (Some(rows), Some(pcount)) = (judge.integer("NAXIS2"), judge.integer("PCOUNT")) else { return };
+    let table = row.saturating_mul(rows);
+    let range = table..=table.saturating_add(pcount);
+    if !judge.integer("THEAP").is_some_and(|heap| range.contains(&heap)) {
+        let what = format!("must lie between {} and {}, behind the rows", range.start(), range.end());
+        judge.reject("heap-pointer", "THEAP", what, None);
+    }
+}
+
+/// Bytes of a binary column: repeat count, type, and what variable-length and string conventions add.
+fn binary_width(form: &str) -> Option<i128> {
+    let form = form.trim_end();
+    let digits = form.bytes().take_while(u8::is_ascii_digit).count();
+    let (repeat, rest) = form.split_at(digits);
+    // more digits than these could never fit a file
+    let repeat: i128 = if repeat.is_empty() { 1 } else { repeat.parse::<u64>().ok()?.into() };
+    let (kind, rest) = rest.split_at_checked(1)?;
+    let size = match kind {
+        "X" => return Some((repeat + 7) / 8),
+        "L" | "B" | "A" => 1,
+        "I" => 2,
+        "J" | "E" => 4,
+        "K" | "D" | "C" => 8,
+        "M" => 16,
+        "P" | "Q" => {
+            let element = rest.chars().next()?;
+            if repeat > 1 || !"LXBIJKAEDCM".contains(element) {
+                return None;
+            }
+            if kind == "P" { 8 } else { 16 }
+        }
+        _ => return None,
+    };
+    Some(repeat * size)
+}
+
+/// Characters of an ASCII column: `Aw`, `Iw`, `Fw.d`, `Ew.d`, `Dw.d`.
+fn ascii_width(form: &str) -> Option<i128> {
+    let form = form.trim();
+    let (kind, rest) = form.split_at_checked(1)?;
+    let (width, fraction) = rest.split_once('.').map_or((rest, None), |(width, fraction)| (width, Some(fraction)));
+    let number = |text: &str| text.parse::<u32>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let fraction = fraction.map(number);
+    match kind {
+        "A" | "I" if fraction.is_none() => {}
+        "F" | "E" | "D" if matches!(fraction, Some(Some(_))) => {}
+        _ => return None,
+    }
+    number(width).filter(|width| *width > 0).map(i128::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn widths_of_binary_columns() {
+        for (form, width) in [
+            ("D", 8),
+            ("1J", 4),
+            ("64I", 128),
+            ("0A", 0),
+            ("12A4", 12),
+            ("9X", 2),
+            ("1QB", 16),
+            ("PE(100)", 8),
+            ("2M", 32),
+            ("3C", 24),
+            ("K  ", 8),
+        ] {
+            assert_eq!(binary_width(form), Some(width), "{form}");
+        }
+        for form in ["", "12", "1Z", "2PE", "QZ", "P", "d", "99999999999999999999999J", "-1J"] {
+            assert_eq!(binary_width(form), None, "{form}");
+        }
+    }
+
+    #[test]
+    fn widths_of_ascii_columns() {
+        for (form, width) in [("A8", 8), ("I4", 4), ("F8.2", 8), ("E15.7", 15), ("D25.17", 25)] {
+            assert_eq!(ascii_width(form), Some(width), "{form}");
+        }
+        for form in ["", "A", "I0", "F8", "F8.", "B8", "A8.2", "8A", "I+4"] {
+            assert_eq!(ascii_width(form), None, "{form}");
+        }
+    }
+}

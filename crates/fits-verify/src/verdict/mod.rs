@@ -1,0 +1,10 @@
+//! Judgement over one HDU: its cards one by one, its mandatory keywords, and its sums.
+
+mod cards;
+mod columns;
+mod judge;
+mod mandatory;
+mod sums;
+
+pub(crate) use judge::Judge;
+pub(crate) use sums::{Sums, judge as judge_sums};
