@@ -12,7 +12,6 @@ pub mod crosscheck;
 pub mod custody;
 pub mod daemon;
 pub mod datadir;
-pub mod embedded;
 pub mod fits;
 pub mod fixity;
 pub mod kill_switch;
@@ -22,9 +21,14 @@ pub mod pipeline;
 mod printable;
 pub mod product;
 pub mod reconcile;
-pub mod rucio;
 pub mod storage;
+mod survey;
 pub mod telemetry;
-#[cfg(test)]
-mod testing;
-mod tls;
+
+pub use rucio_client as rucio;
+
+/// A Rucio in one process, for the demo and for tests.
+pub mod embedded {
+    pub use rucio_miniature::Miniature as Embedded;
+    pub use rucio_miniature::*;
+}

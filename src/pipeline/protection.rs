@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::custody::State;
 use crate::ledger::FileRow;
 use crate::rucio::{ReplicaQuery, ReplicaState};
+use crate::survey::Survey;
 
 use super::look::{UNTRUE_LIST, is_known};
 use super::our_rules::Standing;
@@ -32,7 +33,7 @@ async fn check(context: &Context) -> Result<(), StageError> {
         return Ok(());
     }
     // the list first: a file that is registered meanwhile is asked for by itself, and is all right
-    let survey = context.rucio.survey(&context.config().onsite_rse).await?;
+    let survey = Survey::of(&context.rucio, &context.config().onsite_rse).await?;
     let mut trouble = None;
     for (id, rule) in context.ledger.protected().await? {
         if survey.stands(&rule) == Some(true) {

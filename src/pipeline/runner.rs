@@ -152,7 +152,7 @@ async fn attempt<S: Stage>(stage: &S, context: &Context, rows: Vec<FileRow>) -> 
 
 /// Files failed together: each says what it waits for, and the log says it once.
 async fn fail<S: Stage>(context: &Context, claim: &Claim, rows: &[FileRow], error: &StageError) {
-    let outage = context.rucio.breaker().is_open();
+    let outage = context.rucio.circuit().is_open();
     let retry = context.config().retry;
     let delays: Vec<(i64, Duration)> =
         rows.iter().map(|row| (row.id, backoff::after_failures(&retry, row.attempts))).collect();
@@ -161,7 +161,7 @@ async fn fail<S: Stage>(context: &Context, claim: &Claim, rows: &[FileRow], erro
     }
     let lfn = rows.first().map(|row| row.lfn.as_str());
     if outage {
-        // the breaker has said it already
+        // the circuit has said it already
     } else if error.is_transient() {
         tracing::warn!(stage = S::NAME, files = rows.len(), lfn, "{error}; trying again");
     } else {
@@ -171,13 +171,13 @@ async fn fail<S: Stage>(context: &Context, claim: &Claim, rows: &[FileRow], erro
 
 /// Waits (a little at a time, so that the heart beats) until Rucio has passed its checks and answers.
 pub(super) async fn rucio_is_up(context: &Context) -> bool {
-    if *context.gate.borrow() && !context.rucio.breaker().is_open() {
+    if *context.gate.borrow() && !context.rucio.circuit().is_open() {
         return true;
     }
     let mut gate = context.gate.clone();
     let up = async {
         if gate.wait_for(|open| *open).await.is_ok() {
-            context.rucio.breaker().closed().await;
+            context.rucio.circuit().closed().await;
         } else {
             std::future::pending::<()>().await;
         }
@@ -232,8 +232,8 @@ pub(super) async fn rounds<F: Future<Output = Result<(), StageError>>>(
                     failed = 0;
                     trouble.over(job);
                 }
-                Err(error) if error.is_transient() && (context.rucio.breaker().is_open() || failed < PASSING) => {
-                    failed += u32::from(!context.rucio.breaker().is_open());
+                Err(error) if error.is_transient() && (context.rucio.circuit().is_open() || failed < PASSING) => {
+                    failed += u32::from(!context.rucio.circuit().is_open());
                     tracing::debug!(stage = job, "later: {error}");
                 }
                 Err(error) => trouble.say(job, &error.to_string()),

@@ -14,7 +14,8 @@ use crate::names::{Did, Lfn, TRIGGER_SUFFIX};
 use crate::pipeline::blocking;
 use crate::pipeline::intake::is_invalid;
 use crate::pipeline::offsite::{Offsite, no_site, with_on_site};
-use crate::rucio::{Kind, ReplicaListing, ReplicaQuery, ReplicaState, Survey};
+use crate::rucio::{Kind, ReplicaListing, ReplicaQuery, ReplicaState};
+use crate::survey::Survey;
 
 use super::judge::{Facts, OffSite, OnDisk, Replica};
 use super::{Error, Sources};
@@ -93,7 +94,7 @@ impl Background {
         if offsite.as_ref().is_some_and(|offsite| offsite.on_site.is_none()) {
             return Err(Error::OnSiteUnknown(no_site(&sources.config)));
         }
-        Ok(Self { survey: sources.rucio.survey(&sources.config.onsite_rse).await?, offsite })
+        Ok(Self { survey: Survey::of(&sources.rucio, &sources.config.onsite_rse).await?, offsite })
     }
 
     /// Where replicas are asked for.
