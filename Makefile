@@ -126,4 +126,4 @@ testbed-wipe:              ## stop it and delete its data; downloads are kept
 test-rucio35: export TESTBED := $(TESTBED)-rucio35
 test-rucio35: nextest      ## contract and end-to-end tests against Rucio 35.8
 	RUCIO_VERSION=35.8.2 BASE_PORT=17100 tests/testbed/up
-	cargo nextest run --features testbed --test rucio_contract --test e2e; status=$$?; tests/testbed/down --wipe; exit $$status
+	cargo nextest run -p rucio-miniature -p dl0-ingest --features testbed --test contract --test rucio_contract --test e2e; status=$$?; tests/testbed/down --wipe; exit $$status

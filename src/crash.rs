@@ -4,6 +4,10 @@
 //! Rucio's calls by their endpoint, the ledger's transactions by the events in them, the disk by what is done to it.
 //! Without the feature nothing of this is compiled: the functions are empty.
 
+use std::sync::Arc;
+
+use crate::rucio::ChangeHook;
+
 #[cfg(feature = "failpoints")]
 mod points;
 
@@ -19,6 +23,31 @@ pub(crate) async fn around<T>(room: &'static str, effect: &'static str, work: im
     let done = work.await;
     after(room, effect);
     done
+}
+
+/// What tells Rucio's client to pass the points before and after each call that changes something: by its endpoint.
+#[cfg(feature = "failpoints")]
+pub(crate) fn around_rucios_changes() -> Option<Arc<dyn ChangeHook>> {
+    #[derive(Debug)]
+    struct Points;
+
+    impl ChangeHook for Points {
+        fn before(&self, endpoint: &'static str) {
+            before("rucio", endpoint);
+        }
+
+        fn after(&self, endpoint: &'static str) {
+            after("rucio", endpoint);
+        }
+    }
+
+    Some(Arc::new(Points))
+}
+
+/// Nothing: there are no points to pass.
+#[cfg(not(feature = "failpoints"))]
+pub(crate) const fn around_rucios_changes() -> Option<Arc<dyn ChangeHook>> {
+    None
 }
 
 #[cfg(not(feature = "failpoints"))]

@@ -26,7 +26,7 @@ use crate::pipeline::replicate::Replicate;
 use crate::pipeline::verify::Verify;
 use crate::pipeline::{intake, protection, redelivery, settle};
 use crate::telemetry::{self, Health, Metrics};
-use crate::{ledger, rucio, storage};
+use crate::{crash, ledger, rucio, storage};
 
 /// Why the daemon could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -81,20 +81,29 @@ fn keep_memory_private() {
     }
 }
 
+/// The client's settings as the configuration file calls them.
+const RUCIO_SETTINGS: rucio::SettingNames =
+    rucio::SettingNames { url: "rucio.url", account: "rucio.account", login: "rucio.auth", ca_file: "rucio.ca_file" };
+
 /// The clients the configuration asks for.
 pub fn clients(config: &Config, metrics: &Arc<Metrics>) -> Result<(rucio::Client, storage::Client), Error> {
     keep_memory_private();
     let Auth::Userpass { username, .. } = &config.rucio.auth;
-    let password = rucio::Secret::new(config.rucio.auth.read_password()?);
+    let password = rucio::login::Secret::new(config.rucio.auth.read_password()?);
+    let login = rucio::login::Userpass { username: username.clone(), password };
     let settings = rucio::Settings {
         url: config.rucio.url.clone(),
         account: config.rucio.account.clone(),
-        auth: rucio::Auth::Userpass { username: username.clone(), password },
+        login: Arc::new(login),
         ca_file: config.rucio.ca_file.clone(),
         timeout: config.rucio.timeout,
         connect_timeout: config.rucio.connect_timeout,
         max_in_flight: config.rucio.max_in_flight,
         retry: rucio::Retry { budget: config.rucio.retry_budget, ..rucio::Retry::default() },
+        app_id: "dl0-ingest".to_owned(),
+        user_agent: concat!("dl0-ingest/", env!("CARGO_PKG_VERSION")).to_owned(),
+        names: RUCIO_SETTINGS,
+        change_hook: crash::around_rucios_changes(),
     };
     let observer = Arc::new(Observed(Arc::clone(metrics)));
     let storage = storage::Settings {
@@ -111,7 +120,7 @@ impl rucio::Observer for Observed {
     fn request(&self, endpoint: &'static str, outcome: &'static str, seconds: f64) {
         self.0.rucio_request(endpoint, outcome, seconds);
     }
-    fn breaker(&self, open: bool) {
+    fn circuit(&self, open: bool) {
         self.0.rucio_up(!open);
     }
     fn token_expiry(&self, unix_seconds: f64) {

@@ -12,7 +12,6 @@ pub mod crosscheck;
 pub mod custody;
 pub mod daemon;
 pub mod datadir;
-pub mod embedded;
 pub mod engine;
 pub mod fixity;
 pub mod kill_switch;
@@ -24,10 +23,14 @@ mod printable;
 pub mod product;
 mod reading;
 pub mod reconcile;
-pub mod rucio;
 pub mod rules;
 pub mod storage;
 pub mod telemetry;
-#[cfg(test)]
-mod testing;
-mod tls;
+
+pub use rucio_client as rucio;
+
+/// A Rucio in one process, for the demo and for tests.
+pub mod embedded {
+    pub use rucio_miniature::Miniature as Embedded;
+    pub use rucio_miniature::*;
+}

@@ -7,7 +7,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+pub use rucio_client::Did;
+use serde::Serialize;
 
 /// Longest name Rucio's CTAO schema allows for a DID, in characters.
 pub const NAME_MAX: usize = 250;
@@ -17,28 +18,6 @@ pub const SCOPE_MAX: usize = 25;
 pub const TRIGGER_SUFFIX: &str = ".trigger";
 /// Directory below `/<vo>/<scope>/` that receives rejected files; never scanned.
 pub const INVALID_DIRECTORY: &str = "invalid";
-
-/// A data identifier: scope and name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Did {
-    /// Rucio scope, at most 25 characters.
-    pub scope: String,
-    /// Name within the scope, at most 250 characters; CTAO names begin with `/`.
-    pub name: String,
-}
-
-impl Did {
-    /// A DID from its two parts, unchecked.
-    pub fn new(scope: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { scope: scope.into(), name: name.into() }
-    }
-}
-
-impl fmt::Display for Did {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.scope, self.name)
-    }
-}
 
 /// Why a path cannot become a DID.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -47,13 +47,13 @@ pub(super) async fn run(context: Context) {
 
 fn tell_of_rucio(context: &Context) {
     if *context.gate.borrow() {
-        let state = context.rucio.breaker().reason().map_or(Ok(()), Err);
+        let state = context.rucio.circuit().reason().map_or(Ok(()), Err);
         context.health.set_ready("rucio", state);
     }
 }
 
 fn status_line(context: &Context, summary: Option<&[StateSummary]>) -> String {
-    let rucio = match (*context.gate.borrow(), context.rucio.breaker().is_open()) {
+    let rucio = match (*context.gate.borrow(), context.rucio.circuit().is_open()) {
         (false, _) => NOT_REACHED,
         (true, true) => "Rucio down",
         (true, false) => "Rucio up",
@@ -82,7 +82,7 @@ pub(super) fn page(context: Context) -> BoxFuture<'static, StatusPage> {
             })
             .collect();
         let config = context.config();
-        let rucio = match (*context.gate.borrow(), context.rucio.breaker().reason()) {
+        let rucio = match (*context.gate.borrow(), context.rucio.circuit().reason()) {
             (_, Some(reason)) => reason,
             (true, None) => "up".to_owned(),
             (false, None) => "not checked yet".to_owned(),

@@ -205,7 +205,7 @@ impl Context {
 
     /// Whether Rucio, which answered badly, is up: another question may be answered well.
     pub(crate) fn may_answer_others(&self, error: &StageError) -> bool {
-        error.is_rucios_moment() && !self.rucio.breaker().is_open()
+        error.is_rucios_moment() && !self.rucio.circuit().is_open()
     }
 
     /// Whether what went wrong about one file or dataset may be about that one alone, so that others need not wait for it:
@@ -216,13 +216,13 @@ impl Context {
             StageError::Wait(_) | StageError::Setting(_) => true,
             StageError::Ledger(_) | StageError::Audit(_) | StageError::Data(_) | StageError::Defect => false,
         };
-        about_one && !self.rucio.breaker().is_open()
+        about_one && !self.rucio.circuit().is_open()
     }
 
     /// Something went wrong about one file, which waits. The others go on if Rucio only answered badly; else the batch ends.
     pub(crate) async fn set_back(&self, row: &FileRow, error: StageError) -> Result<(), StageError> {
         let delay = after_failures(&self.config().retry, row.attempts);
-        let failed = !self.rucio.breaker().is_open();
+        let failed = !self.rucio.circuit().is_open();
         let wait = ledger::Postpone { id: row.id, delay, waits_for: error.to_string(), failed };
         self.ledger.postpone(&[wait]).await?;
         if !self.may_answer_others(&error) {

@@ -21,13 +21,13 @@ const LEAST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits (a little at a time, so that the heart beats) until Rucio has passed its checks and answers.
 pub(crate) async fn rucio_is_up(context: &Context) -> bool {
-    if *context.gate.borrow() && !context.rucio.breaker().is_open() {
+    if *context.gate.borrow() && !context.rucio.circuit().is_open() {
         return true;
     }
     let mut gate = context.gate.clone();
     let up = async {
         if gate.wait_for(|open| *open).await.is_ok() {
-            context.rucio.breaker().closed().await;
+            context.rucio.circuit().closed().await;
         } else {
             std::future::pending::<()>().await;
         }
@@ -70,8 +70,8 @@ pub(crate) async fn rounds<F: Future<Output = Result<(), StageError>>>(
                     failed = 0;
                     context.memory.reported.job_works(job);
                 }
-                Err(error) if error.is_transient() && (context.rucio.breaker().is_open() || failed < PASSING) => {
-                    failed += u32::from(!context.rucio.breaker().is_open());
+                Err(error) if error.is_transient() && (context.rucio.circuit().is_open() || failed < PASSING) => {
+                    failed += u32::from(!context.rucio.circuit().is_open());
                     tracing::debug!(stage = job, "later: {error}");
                 }
                 Err(error) => context.memory.reported.job_fails(job, &error.to_string()),

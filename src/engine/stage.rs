@@ -141,7 +141,7 @@ async fn attempt<S: Stage>(stage: &S, context: &Context, rows: Vec<FileRow>) -> 
 
 /// Files failed together: each says what it waits for, and the log says it once.
 async fn fail<S: Stage>(context: &Context, claim: &Claim, rows: &[FileRow], error: &StageError) {
-    let outage = context.rucio.breaker().is_open();
+    let outage = context.rucio.circuit().is_open();
     let retry = context.config().retry;
     let delays: Vec<(i64, Duration)> = rows.iter().map(|row| (row.id, after_failures(&retry, row.attempts))).collect();
     if let Err(error) = context.ledger.failed(claim, &delays, &error.to_string(), !outage).await {
@@ -149,7 +149,7 @@ async fn fail<S: Stage>(context: &Context, claim: &Claim, rows: &[FileRow], erro
     }
     let lfn = rows.first().map(|row| row.lfn.as_str());
     if outage {
-        // the breaker has said it already
+        // the circuit has said it already
     } else if error.is_transient() {
         tracing::warn!(stage = S::NAME, files = rows.len(), lfn, "{error}; trying again");
     } else {

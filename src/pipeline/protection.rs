@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::custody::State;
 use crate::engine::{Context, StageError, job};
-use crate::rules::{on_site, standing};
+use crate::rules::{Survey, on_site, standing};
 
 /// The longest time between two lists; shorter if evidence is looked at more often.
 const REST_MAX: Duration = Duration::from_mins(10);
@@ -26,7 +26,7 @@ async fn check(context: &Context) -> Result<(), StageError> {
         return Ok(());
     }
     // the list first: a file that is registered meanwhile is asked for by itself, and is all right
-    let survey = context.rucio.survey(&context.config().onsite_rse).await?;
+    let survey = Survey::of(&context.rucio, &context.config().onsite_rse).await?;
     let mut trouble = None;
     for (id, rule) in context.ledger.protected().await? {
         if survey.stands(&rule) == Some(true) {

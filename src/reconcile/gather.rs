@@ -13,8 +13,8 @@ use crate::engine::blocking;
 use crate::ledger::OnRecord;
 use crate::names::is_invalid;
 use crate::names::{Did, Lfn, TRIGGER_SUFFIX};
-use crate::rucio::{Kind, ReplicaListing, ReplicaQuery, ReplicaState, Survey};
-use crate::rules::{Offsite, no_site, with_on_site};
+use crate::rucio::{Kind, ReplicaListing, ReplicaQuery, ReplicaState};
+use crate::rules::{Offsite, Survey, no_site, with_on_site};
 
 use super::judge::{Facts, OffSite, OnDisk, Replica};
 use super::{Error, Sources};
@@ -93,7 +93,7 @@ impl Background {
         if offsite.as_ref().is_some_and(|offsite| offsite.on_site.is_none()) {
             return Err(Error::OnSiteUnknown(no_site(&sources.config)));
         }
-        Ok(Self { survey: sources.rucio.survey(&sources.config.onsite_rse).await?, offsite })
+        Ok(Self { survey: Survey::of(&sources.rucio, &sources.config.onsite_rse).await?, offsite })
     }
 
     /// Where replicas are asked for.

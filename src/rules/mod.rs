@@ -18,6 +18,7 @@ mod seen;
 pub(crate) mod settled;
 mod sites;
 mod standing;
+mod survey;
 mod trouble;
 
 pub(crate) use mend::mend;
@@ -25,3 +26,4 @@ pub(crate) use ours::{is_first_copy_rule, is_further_copies_rule, is_on_site_rul
 pub(crate) use seen::{OkLocks, RulesSeen};
 pub use sites::{Offsite, no_site, on_site_matched, with_on_site};
 pub(crate) use standing::{find, standing, standing_of, stands};
+pub(crate) use survey::Survey;

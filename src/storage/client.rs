@@ -10,9 +10,9 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::digest::{Algorithm, Said, find};
-use super::servers::server;
-use super::{Error, digest};
-use crate::tls;
+use super::error::Error;
+use super::pfn::{forget_credentials, http_url, server};
+use crate::rucio::trust;
 
 const WANT_DIGEST: HeaderName = HeaderName::from_static("want-digest");
 const DIGEST: HeaderName = HeaderName::from_static("digest");
@@ -78,9 +78,9 @@ impl Client {
     /// Sets up a client; nothing is sent yet. Fails with [`Error::Settings`] if the CA file is of no use.
     pub fn new(settings: &Settings) -> Result<Self, Error> {
         let useless = |reason: String| Error::Settings { reason };
-        let trust = match tls::client_config(settings.ca_file.as_deref()) {
+        let trust = match trust::client_config(settings.ca_file.as_deref()) {
             // a site with plain HTTP storages alone needs no CAs; with others it hears of it at the first question
-            Err(tls::TrustError::NoSystemStore) => tls::config_without_trust(),
+            Err(trust::TrustError::NoSystemStore) => trust::config_without_trust(),
             other => other,
         };
         let http = reqwest::Client::builder()
@@ -198,10 +198,10 @@ impl Client {
     fn no_answer(&self, url: &Url, error: reqwest::Error) -> Error {
         let url = shown(url);
         let error = error.without_url();
-        if let Some(reason) = tls::fault(&error) {
+        if let Some(reason) = trust::fault(&error) {
             return Error::Tls { url, reason };
         }
-        let reason = if error.is_timeout() && !error.is_connect() { self.silence() } else { tls::root_cause(&error) };
+        let reason = if error.is_timeout() && !error.is_connect() { self.silence() } else { trust::root_cause(&error) };
         Error::Transient { url, reason }
     }
 }
@@ -251,27 +251,6 @@ fn redirected(from: &Url, headers: &HeaderMap) -> Result<Url, Error> {
     Ok(to)
 }
 
-/// The URL to ask for a physical name.
-pub(super) fn http_url(pfn: &str) -> Result<Url, Error> {
-    let unsupported = || Error::Unsupported { pfn: pfn.split(['?', '#']).next().unwrap_or_default().to_owned() };
-    let (scheme, rest) = pfn.split_once("://").ok_or_else(unsupported)?;
-    let scheme = match scheme {
-        "davs" | "https" => "https",
-        "dav" | "http" => "http",
-        _ => return Err(unsupported()),
-    };
-    let mut url = Url::parse(&format!("{scheme}://{rest}")).map_err(|_| unsupported())?;
-    forget_credentials(&mut url);
-    Ok(url)
-}
-
-/// reqwest would turn them into a header.
-fn forget_credentials(url: &mut Url) {
-    // both fail only for URLs without a host, which have none
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-}
-
 fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
@@ -279,7 +258,7 @@ fn shown(url: &Url) -> String {
     url.into()
 }
 
-fn said(headers: &HeaderMap, algorithm: Algorithm) -> digest::Said {
+fn said(headers: &HeaderMap, algorithm: Algorithm) -> Said {
     headers
         .get_all(DIGEST)
         .iter()

@@ -5,9 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use url::{Position, Url};
-
-use super::client::http_url;
+use super::pfn::{http_url, server};
 
 /// Where an answer about the copy at an RSE came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,11 +41,6 @@ pub fn doors(pfns: &BTreeMap<String, Vec<String>>, site: impl Fn(&str) -> Option
 /// Host and port of the door in a physical name.
 pub fn door(pfn: &str) -> Option<String> {
     http_url(pfn).ok().map(|url| server(&url))
-}
-
-/// Host and port.
-pub(super) fn server(url: &Url) -> String {
-    url[Position::BeforeHost..Position::AfterPort].to_owned()
 }
 
 #[cfg(test)]

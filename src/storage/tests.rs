@@ -4,8 +4,9 @@
 use std::io::Write;
 use std::time::Duration;
 
+use http_script::{MockServer, Reply, Seen, TestCa, queue};
+
 use super::*;
-use crate::testing::{MockServer, Reply, Seen, TestCa, queue};
 
 const ALL: &[Algorithm] = &[Algorithm::Crc32c, Algorithm::Md5, Algorithm::Adler32];
 

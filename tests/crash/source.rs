@@ -8,8 +8,10 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-/// What is no part of the daemon, below `src/`: the points themselves, the Rucio of tests and demo, and the demo.
-const ELSEWHERE: &[&str] = &["crash/", "crash.rs", "embedded/", "cli/demo", "testing.rs"];
+/// Where the source lies, and the room that it is: the daemon's own rooms, and the client of Rucio.
+const ROOTS: &[(&str, &str)] = &[("src", ""), ("crates/rucio-client/src", "rucio")];
+/// What is no part of the daemon, below `src/`: the points themselves, and the demo.
+const ELSEWHERE: &[&str] = &["crash/", "crash.rs", "cli/demo"];
 /// What a call to the system or to the library looks like that changes something on disk.
 const DISK_CHANGES: &[&str] = &[
     "unlinkat(",
@@ -44,7 +46,7 @@ pub(crate) struct Source {
 
 /// One file, without its tests.
 struct File {
-    /// Below `src/`.
+    /// Below `src/`, or below `rucio/` in the client of Rucio.
     name: String,
     text: String,
     /// The text with nothing in its comments and literals, at the same places.
@@ -72,17 +74,19 @@ struct Carrier {
 const BOTH: &[&str] = &["before", "after"];
 
 impl Source {
-    /// All that lies below the package's `src/`.
+    /// All that the daemon is built from and that can change something.
     pub(crate) fn read() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut files = Vec::new();
-        for entry in walkdir::WalkDir::new(&root).sort_by_file_name() {
-            let path = entry.unwrap().into_path();
-            let name = path.strip_prefix(&root).unwrap().display().to_string();
-            let is_test = name.ends_with("tests.rs") || name.contains("tests/");
-            let is_rust = path.extension().is_some_and(|extension| extension == "rs");
-            if is_rust && !is_test && !ELSEWHERE.iter().any(|other| name.starts_with(other)) {
-                files.push(File::new(name, &fs::read_to_string(&path).unwrap()));
+        for (root, room) in ROOTS {
+            let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(root);
+            for entry in walkdir::WalkDir::new(&root).sort_by_file_name() {
+                let path = entry.unwrap().into_path();
+                let name = Path::new(room).join(path.strip_prefix(&root).unwrap()).display().to_string();
+                let is_test = name.ends_with("tests.rs") || name.contains("tests/");
+                let is_rust = path.extension().is_some_and(|extension| extension == "rs");
+                if is_rust && !is_test && !ELSEWHERE.iter().any(|other| name.starts_with(other)) {
+                    files.push(File::new(name, &fs::read_to_string(&path).unwrap()));
+                }
             }
         }
         Self::of(&files)
@@ -119,10 +123,6 @@ impl Source {
             for call in file.calls(&format!("crash::{point}")) {
                 // what is noted is written in the ledger
                 let (room, argument) = if point == "note" { ("ledger", 0) } else { (file.room(&call), 1) };
-                // endpoints are found where the requests are made
-                if room == "rucio" && call.arguments[1] == "request.endpoint" {
-                    continue;
-                }
                 let carrier = Carrier { function: point.to_owned(), argument, room, of_state: false };
                 carriers.extend(self.named(file, &call, &carrier, sides));
             }
@@ -208,8 +208,8 @@ fn questions(files: &[File]) -> BTreeSet<String> {
         let quoted = file.text[function.body.clone()].split('"').skip(1).step_by(2);
         Some(quoted.map(|name| format!("\"{name}\"")).collect())
     };
-    let file = files.iter().find(|file| file.name == "rucio/transport.rs");
-    file.and_then(of).expect("src/rucio/transport.rs says what changes something in Rucio")
+    let file = files.iter().find(|file| file.name == "rucio/request.rs");
+    file.and_then(of).expect("request.rs of Rucio's client says what changes something in Rucio")
 }
 
 /// A call as it is written.
@@ -386,7 +386,7 @@ fn functions(bare: &str) -> Vec<Function> {
 #[test]
 fn a_name_is_found_through_whatever_hands_it_on_and_what_passes_no_point_is_seen() {
     let file = |name: &str, text: &str| File::new(name.to_owned(), text);
-    let transport = "fn changes(&self) -> bool { !matches!(self.endpoint, \"look\") }";
+    let request = "fn changes(&self) -> bool { !matches!(self.endpoint, \"look\") }";
     let moves = r#"
         impl Ledger {
             async fn event(&self, id: i64, kind: &str) { crash::note(kind); }
@@ -408,7 +408,7 @@ fn a_name_is_found_through_whatever_hands_it_on_and_what_passes_no_point_is_seen
         fn seen<'a>(b: &'a str) { crash::before("disk", "cut"); rustix::fs::unlinkat(&a, b) }
     "#;
     let found = Source::of(&[
-        file("rucio/transport.rs", transport),
+        file("rucio/request.rs", request),
         file("ledger/moves.rs", moves),
         file("rucio/rules.rs", rules),
         file("disk.rs", disk),

@@ -5,7 +5,7 @@
 pub(crate) mod checker;
 #[path = "../cli_support/mod.rs"]
 pub(crate) mod cli_support;
-#[path = "../rucio_contract/client.rs"]
+#[path = "../../crates/rucio-miniature/tests/contract/client.rs"]
 mod client;
 pub(crate) mod daemon;
 pub(crate) mod others;

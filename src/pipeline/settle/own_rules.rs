@@ -10,8 +10,8 @@ use crate::custody::in_millis;
 use crate::engine::{Context, Halves, StageError};
 use crate::ledger::{FileRow, OwnRule, now};
 use crate::names::Did;
-use crate::rucio::{LockState, Survey};
-use crate::rules::{self, Offsite, OkLocks, further_copies};
+use crate::rucio::LockState;
+use crate::rules::{self, Offsite, OkLocks, Survey, further_copies};
 
 /// Rules of one dataset that are asked for by themselves in one round: those that no list has. Others are next then.
 const BY_THEMSELVES: usize = 200;
@@ -39,7 +39,7 @@ impl Lists {
 
     async fn is_sound(&mut self, context: &Context, offsite: &Offsite, own: &OwnRule) -> Result<bool, StageError> {
         if !self.of_source.contains_key(&own.first_rse) {
-            let survey = context.rucio.survey(&offsite.elsewhere_than(&own.first_rse)).await?;
+            let survey = Survey::of(&context.rucio, &offsite.elsewhere_than(&own.first_rse)).await?;
             self.of_source.insert(own.first_rse.clone(), survey);
         }
         Ok(self.of_source.get(&own.first_rse).is_some_and(|survey| survey.is_sound(&own.further_copies_rule)))

@@ -1,0 +1,76 @@
+//! Where files are, according to Rucio.
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Map, json};
+
+use crate::answer::Lines;
+use crate::client::Client;
+use crate::did::Did;
+use crate::did::several;
+use crate::errors::Error;
+use crate::request::Request;
+use crate::retry::Repeat;
+use crate::types::{LIST_MAX, ReplicaListing, ReplicaQuery, ReplicaState};
+
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(flatten)]
+    did: Did,
+    bytes: u64,
+    adler32: Option<String>,
+    #[serde(default)]
+    states: BTreeMap<String, ReplicaState>,
+    #[serde(default)]
+    pfns: BTreeMap<String, Pfn>,
+}
+
+#[derive(Deserialize)]
+struct Pfn {
+    rse: String,
+    #[serde(default)]
+    priority: i64,
+}
+
+impl From<Listed> for ReplicaListing {
+    fn from(listed: Listed) -> Self {
+        let Listed { did, bytes, adler32, states, pfns } = listed;
+        let mut by_priority: Vec<(String, Pfn)> = pfns.into_iter().collect();
+        by_priority.sort_by_key(|(_, pfn)| pfn.priority);
+        let mut pfns = BTreeMap::<String, Vec<String>>::new();
+        for (name, pfn) in by_priority {
+            pfns.entry(pfn.rse).or_default().push(name);
+        }
+        Self { did, bytes, adler32, states, pfns }
+    }
+}
+
+impl Client {
+    /// The replicas of files, any number (`POST /replicas/list`). A file that Rucio does not know has no listing.
+    ///
+    /// RSEs that are blocked for reading are listed too: whether a replica exists is asked here, not whether it can
+    /// be had at this moment.
+    pub async fn replicas(&self, query: &ReplicaQuery<'_>) -> Result<Vec<ReplicaListing>, Error> {
+        let mut found = Vec::with_capacity(query.dids.len());
+        for chunk in query.dids.chunks(LIST_MAX) {
+            let mut body = Map::new();
+            body.insert("dids".to_owned(), json!(chunk));
+            body.insert("all_states".to_owned(), json!(query.all_states));
+            body.insert("ignore_availability".to_owned(), json!(true));
+            body.insert("resolve_archives".to_owned(), json!(false));
+            if let Some(expression) = query.rse_expression {
+                body.insert("rse_expression".to_owned(), json!(expression));
+            }
+            if !query.schemes.is_empty() {
+                body.insert("schemes".to_owned(), json!(query.schemes));
+            }
+            let what = format!("list the replicas of {}", several(chunk));
+            let request = Request::new("replicas", what, Method::POST, "/replicas/list").json(&body.into());
+            let Lines(listed): Lines<Listed> = self.call(Repeat::Safe, request).await?;
+            found.extend(listed.into_iter().map(ReplicaListing::from));
+        }
+        Ok(found)
+    }
+}

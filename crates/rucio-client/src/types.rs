@@ -1,0 +1,321 @@
+//! What is sent to Rucio and what comes back, in our words.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::did::Did;
+
+/// Most DIDs in one list; Rucio's schema refuses more.
+pub const LIST_MAX: usize = 1000;
+
+/// One attribute of an account.
+#[derive(Deserialize)]
+pub(crate) struct AccountAttribute {
+    pub(crate) key: String,
+    pub(crate) value: Value,
+}
+
+/// The id of a replication rule: 32 hexadecimal digits.
+pub type RuleId = String;
+
+/// What a new collection is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum CollectionKind {
+    /// Holds files.
+    Dataset,
+    /// Holds datasets and containers.
+    Container,
+}
+
+/// A dataset or container to create.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NewCollection {
+    /// Its name.
+    #[serde(flatten)]
+    pub did: Did,
+    /// What it is to be.
+    #[serde(rename = "type")]
+    pub kind: CollectionKind,
+}
+
+/// Children to attach to one parent.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Attachment {
+    /// The dataset or container that receives them.
+    #[serde(flatten)]
+    pub parent: Did,
+    /// For files that may be new: the RSE on which Rucio registers their replica in the same transaction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rse: Option<String>,
+    /// What is attached; at most 1000.
+    #[serde(rename = "dids")]
+    pub children: Vec<Child>,
+}
+
+/// One child of an [`Attachment`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Child {
+    /// The file, dataset or container.
+    #[serde(flatten)]
+    pub did: Did,
+    /// Size of a file in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Adler-32 of a file: eight hexadecimal digits, lower case. Rucio compares it as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adler32: Option<String>,
+    /// Metadata of a file, stored only if the file is new to Rucio.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub meta: Map<String, Value>,
+}
+
+/// What a DID is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DidKind {
+    /// A file.
+    File,
+    /// Holds files.
+    Dataset,
+    /// Holds datasets and containers.
+    Container,
+    /// A kind this client does not know.
+    #[serde(other)]
+    Other,
+}
+
+/// What Rucio knows of a DID.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct DidInfo {
+    /// Its name.
+    #[serde(flatten)]
+    pub did: Did,
+    /// File, dataset or container.
+    #[serde(rename = "type")]
+    pub kind: DidKind,
+    /// The account that owns it.
+    pub account: String,
+    /// Size in bytes; of a collection possibly unknown.
+    #[serde(default)]
+    pub bytes: Option<u64>,
+    /// Adler-32 of a file, as registered.
+    #[serde(default)]
+    pub adler32: Option<String>,
+    /// Whether a collection still takes children; absent for a file.
+    #[serde(default)]
+    pub open: Option<bool>,
+    /// When a collection goes, as Rucio writes it (`Sun, 22 Nov 2026 12:00:13 UTC`); absent for a file.
+    #[serde(default)]
+    pub expired_at: Option<String>,
+}
+
+/// Which replicas to list.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplicaQuery<'a> {
+    /// The files (or collections, whose files are meant), any number.
+    pub dids: &'a [Did],
+    /// Only replicas on the RSEs of this expression.
+    pub rse_expression: Option<&'a str>,
+    /// Also replicas that are not AVAILABLE.
+    pub all_states: bool,
+    /// Protocols wanted for the physical names (`davs`, `https`, …); empty: each RSE's preferred one.
+    pub schemes: &'a [&'a str],
+}
+
+/// State of a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ReplicaState {
+    /// The file is there, says Rucio.
+    Available,
+    /// A transfer failed for good, or the replica was declared lost.
+    Unavailable,
+    /// On its way.
+    Copying,
+    /// The reaper has it.
+    BeingDeleted,
+    /// Declared bad.
+    Bad,
+    /// Temporarily out of reach.
+    TemporaryUnavailable,
+    /// A state this client does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The replicas of one file. A file that Rucio does not know has no listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaListing {
+    /// The file.
+    pub did: Did,
+    /// Size in bytes, as registered.
+    pub bytes: u64,
+    /// Adler-32 as registered: what the copies should have, not what they have.
+    pub adler32: Option<String>,
+    /// State by RSE.
+    pub states: BTreeMap<String, ReplicaState>,
+    /// Physical names by RSE, best first.
+    pub pfns: BTreeMap<String, Vec<String>>,
+}
+
+/// How the files of a collection are spread over the RSEs of an expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Grouping {
+    /// All files of a container together.
+    All,
+    /// All files of a dataset together.
+    Dataset,
+    /// Each file by itself.
+    None,
+}
+
+/// A rule to place on each of some DIDs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRule {
+    /// The DIDs, at most 1000; each gets a rule of its own.
+    pub dids: Vec<Did>,
+    /// Number of copies.
+    pub copies: u32,
+    /// Where they may lie.
+    pub rse_expression: String,
+    /// Where they may be read from.
+    pub source_replica_expression: Option<String>,
+    /// How the files are spread.
+    pub grouping: Grouping,
+    /// Seconds after which the rule ends; none: never.
+    pub lifetime: Option<u64>,
+    /// FTS share the transfers belong to.
+    pub activity: Option<String>,
+    /// A word to whoever looks at the rule, at most 250 characters.
+    pub comment: Option<String>,
+}
+
+/// State of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RuleState {
+    /// All locks known so far are OK. Right after an attach this says nothing about the new files.
+    Ok,
+    /// Transfers are under way.
+    Replicating,
+    /// At least one transfer failed for good.
+    Stuck,
+    /// Rucio has given up.
+    Suspended,
+    /// Waits for a person.
+    WaitingApproval,
+    /// Being set up.
+    Inject,
+    /// A state this client does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A rule as Rucio tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Rule {
+    /// Its id.
+    pub id: RuleId,
+    /// What it is on.
+    #[serde(flatten)]
+    pub did: Did,
+    /// Whose it is.
+    pub account: String,
+    /// Where the copies may lie.
+    pub rse_expression: String,
+    /// Number of copies.
+    pub copies: u32,
+    /// State; believe the locks rather.
+    pub state: RuleState,
+    /// When it ends, as Rucio writes it (`Sun, 22 Nov 2026 12:00:13 UTC`); none: never.
+    pub expires_at: Option<String>,
+    /// Locks in state OK.
+    #[serde(rename = "locks_ok_cnt")]
+    pub locks_ok: u64,
+    /// Locks whose transfer is under way.
+    #[serde(rename = "locks_replicating_cnt")]
+    pub locks_replicating: u64,
+    /// Locks whose transfer failed.
+    #[serde(rename = "locks_stuck_cnt")]
+    pub locks_stuck: u64,
+    /// Why it is stuck.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// Since when it is stuck, as Rucio writes it.
+    #[serde(default)]
+    pub stuck_at: Option<String>,
+    /// Where the copies may be read from.
+    #[serde(default)]
+    pub source_replica_expression: Option<String>,
+    /// Whether ending the rule deletes the replicas at once.
+    #[serde(default)]
+    pub purge_replicas: bool,
+}
+
+/// Clocks of ours and of Rucio differ by less.
+const CLOCKS: Duration = Duration::from_mins(5);
+
+impl Rule {
+    /// Whether it has an end, and that lies clearly ahead: we end rules at once, others give them time (`DELETE /rules/{id}`
+    /// an hour). An end that cannot be read is not known to have come.
+    pub fn ends_later(&self) -> bool {
+        let Some(text) = &self.expires_at else { return false };
+        // Rucio writes "UTC" where HTTP dates have "GMT"
+        let end = httpdate::parse_http_date(&text.replace("UTC", "GMT"));
+        end.map_or(true, |end| end > SystemTime::now() + CLOCKS)
+    }
+}
+
+/// What Rucio knows of the transfers of a stuck rule. Of a rule that is not stuck it knows none.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Analysis {
+    /// One for each stuck lock.
+    pub transfers: Vec<StuckTransfer>,
+}
+
+/// The transfer that a stuck lock waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct StuckTransfer {
+    /// The file.
+    #[serde(flatten)]
+    pub did: Did,
+    /// Where it should go.
+    pub rse: String,
+    /// How often it was tried.
+    pub attempts: u64,
+    /// Where the last attempt read from.
+    #[serde(default)]
+    pub last_source: Option<String>,
+}
+
+/// State of a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum LockState {
+    /// The replica is there.
+    Ok,
+    /// The transfer is under way.
+    Replicating,
+    /// The transfer failed.
+    Stuck,
+    /// A state this client does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A rule's hold on one replica.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Lock {
+    /// The file.
+    #[serde(flatten)]
+    pub did: Did,
+    /// Where.
+    pub rse: String,
+    /// State.
+    pub state: LockState,
+}

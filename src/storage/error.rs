@@ -1,0 +1,63 @@
+//! Why a storage did not say what was asked.
+
+/// The storage did not say what was asked. URLs are shown without their query, which may hold a signature.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such file.
+    #[error("{url} does not exist")]
+    NotFound {
+        /// What was asked for.
+        url: String,
+    },
+    /// The storage does not answer, or says that it cannot just now; the same question may be answered later.
+    #[error("{url} cannot be examined just now: {reason}")]
+    Transient {
+        /// What was asked for.
+        url: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The storage does not let us ask.
+    #[error("{url} is refused with status {status}; the storage must let this host read without credentials")]
+    Refused {
+        /// What was asked for.
+        url: String,
+        /// The HTTP status: 401 or 403.
+        status: u16,
+    },
+    /// The storage's certificate is not trusted, or it speaks no TLS.
+    #[error("{url} cannot be trusted: {reason} (offsite.ca_file)")]
+    Tls {
+        /// What was asked for.
+        url: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// The answer makes no sense as an answer to a question for size and digest.
+    #[error("{url} gives no usable answer: {reason}")]
+    Protocol {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The physical name is of a protocol that cannot be asked over HTTP.
+    #[error("'{pfn}' cannot be asked over HTTP; the RSE needs a protocol davs, https, dav or http")]
+    Unsupported {
+        /// The physical name.
+        pfn: String,
+    },
+    /// The client's own settings are of no use.
+    #[error("{reason} (offsite.ca_file)")]
+    Settings {
+        /// What is wrong with them.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Whether the same question may be answered later without anybody changing it.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Transient { .. })
+    }
+}
