@@ -1,16 +1,16 @@
-//! Crash points: places before and after every effect where a build with the feature `failpoints` can be made to die.
+//! Crash points: places before and after every effect where a debug build can be made to die.
 //!
 //! A point is called `room.effect.before` or `room.effect.after`. The few places that all effects pass through name them:
 //! Rucio's calls by their endpoint, the ledger's transactions by the events in them, the disk by what is done to it.
-//! Without the feature nothing of this is compiled: the functions are empty.
+//! A release build has nothing of this: the functions are empty.
 
-#[cfg(feature = "failpoints")]
+#[cfg(debug_assertions)]
 mod points;
 
-#[cfg(feature = "failpoints")]
+#[cfg(debug_assertions)]
 pub(crate) use points::{after, before, begun, committing, note};
 
-#[cfg(not(feature = "failpoints"))]
+#[cfg(not(debug_assertions))]
 pub(crate) use absent::{after, before, begun, committing, note};
 
 /// Passes the points before and after an effect that is awaited.
@@ -21,7 +21,7 @@ pub(crate) async fn around<T>(room: &'static str, effect: &'static str, work: im
     done
 }
 
-#[cfg(not(feature = "failpoints"))]
+#[cfg(not(debug_assertions))]
 mod absent {
     /// The effect is about to happen.
     pub(crate) const fn before(_room: &str, _effect: &str) {}

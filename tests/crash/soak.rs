@@ -11,9 +11,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::daemon_support::daemon::Daemon;
-use crate::daemon_support::site::Site;
-use crate::load::Load;
+use crate::crash::load::Load;
+use crate::testkit::process::Daemon;
+use crate::testkit::site::Site;
 
 /// Between two faults, in milliseconds.
 const RESTS: std::ops::Range<u64> = 200..1500;

@@ -1,0 +1,4 @@
+//! Damaged files and variants of headers, with their known verdicts.
+
+mod product;
+mod verify;
