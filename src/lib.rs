@@ -8,6 +8,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 mod crash;
+#[cfg(feature = "cfitsio")]
 pub mod crosscheck;
 pub mod custody;
 pub mod daemon;

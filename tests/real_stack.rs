@@ -2,5 +2,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
 
 mod e2e;
-mod product_model;
+mod references;
 mod testkit;

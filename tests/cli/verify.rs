@@ -247,6 +247,15 @@ fn a_summary_leaves_out_what_is_sound_and_counts() {
 }
 
 #[test]
+#[cfg(not(feature = "cfitsio"))]
+fn a_build_without_cfitsio_says_so_when_a_second_opinion_is_asked_for() {
+    let said = say(&["verify", "--cross-check", sound_file().to_str().unwrap()]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    assert!(said.err.contains("--features cfitsio"), "{}", said.err);
+}
+
+#[test]
+#[cfg(feature = "cfitsio")]
 fn a_second_opinion_is_asked_for_and_told() {
     let sound = sound_file();
     let said = say(&["verify", "--json", "--cross-check", "--depth", "decode", sound.to_str().unwrap()]);

@@ -7,7 +7,7 @@
 //! state is held against `custody::invariants::world`, and from every reachable state an end must be reachable by steps
 //! that happen sooner or later by themselves.
 //!
-//! `DL0_INGEST_MODEL=deep cargo nextest run --test custody_model` allows one misfortune more for a single file, and an
+//! `DL0_INGEST_MODEL=deep cargo nextest run --test behaviour custody_model` allows one misfortune more for a single file, and an
 //! operator for two. docs/reliability.md tells what is modelled and what is assumed.
 #![allow(clippy::struct_excessive_bools)] // rows and facts are made of yes and no
 

@@ -9,6 +9,7 @@
 pub(crate) mod change;
 pub(crate) mod checker;
 pub(crate) mod clock;
+pub(crate) mod columns;
 pub(crate) mod command;
 pub(crate) mod deliveries;
 pub(crate) mod in_process;
