@@ -9,32 +9,60 @@ NEXTEST_VERSION = 0.9.143
 FUZZ_VERSION = 0.13.2
 DENY_VERSION = 0.20.2
 
-.PHONY: help demo test test-quick campaign campaign-long soak check licences advisories bench bench-road audit-memory fuzz nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
+# Cargo features of everything that is built but packages, which have cfitsio. With cfitsio the tests of `verify --cross-check`
+# run too; it is C that is compiled once more in every new target directory.
+FEATURES ?=
+WITH_FEATURES = --workspace --features '$(FEATURES)'
+
+# Every test there is. `tests/adversity.rs` needs root, `tests/real_stack.rs` and the like the real stack: a plain
+# `cargo nextest run` has none of them.
+EVERYTHING = $(WITH_FEATURES) --lib --bins --test '*'
+
+.PHONY: help demo release test test-quick test-binaries campaign campaign-part campaign-report soak check licences advisories \
+  bench bench-road audit-memory fuzz nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
 
 help:                      ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 demo:                      ## the whole road in one process, with a Rucio in miniature
-	cargo run --quiet -- demo
+	cargo run --features '$(FEATURES)' -- demo
+
+# Stripped, with the symbols beside it, where debuggers and backtraces find them. No release build can be made to die.
+release:                   ## the program for packages, in target/release: CFITSIO in it, symbols in dl0-ingest.debug
+	cargo build --release --locked --no-default-features --features cfitsio --bin dl0-ingest
+	@! grep -q DL0_INGEST_CRASH_AT $(RELEASE) || { echo '$(RELEASE) has crash points' >&2; exit 1; }
+	objcopy --only-keep-debug $(RELEASE) $(RELEASE).debug
+	objcopy --strip-all --add-gnu-debuglink=$(RELEASE).debug $(RELEASE) $(RELEASE).stripped
+	mv $(RELEASE).stripped $(RELEASE)
+	@ls -l $(RELEASE) $(RELEASE).debug
+RELEASE = $(or $(CARGO_TARGET_DIR),target)/release/dl0-ingest
 
 check:                     ## format, lints, documentation
-	cargo fmt --check
-	cargo clippy --all-targets --all-features -- -D warnings
-	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --no-deps --document-private-items --quiet
+	cargo fmt --all --check
+	tests/one-build
+	cargo clippy $(WITH_FEATURES) --all-targets -- -D warnings
+	cargo clippy $(WITH_FEATURES) --test '*' --bench '*' -- -D warnings
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc $(WITH_FEATURES) --no-deps --document-private-items --quiet
 
 licences:                  ## licences, sources and banned crates of the dependencies (deny.toml)
-	@cargo deny --version >/dev/null 2>&1 || cargo install --debug --locked cargo-deny --version $(DENY_VERSION)
-	cargo deny check licenses bans sources
+	@$(DENY) --version >/dev/null 2>&1 || .ci/cargo-deny $(DENY_VERSION)
+	$(DENY) check licenses bans sources
+DENY = PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo deny
 
 advisories:                ## known weaknesses of the dependencies; needs the network (RustSec's database)
-	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny --version $(DENY_VERSION)
-	cargo deny check advisories
+	@$(DENY) --version >/dev/null 2>&1 || .ci/cargo-deny $(DENY_VERSION)
+	$(DENY) check advisories
 
-test: nextest testbed-up   ## all but the longest, the real stack included (Debian 12, as root)
-	cargo nextest run --features testbed,failpoints; status=$$?; tests/testbed/down; exit $$status
+# the stack is installed and started while the compiler works
+test: nextest              ## all but the longest, the real stack included (Debian 12, as root)
+	@$(MAKE) --no-print-directory -j2 testbed-up test-binaries
+	cargo nextest run $(EVERYTHING); status=$$?; tests/testbed/down; exit $$status
 
-test-quick: nextest        ## what needs no real stack
-	cargo nextest run
+test-quick: nextest        ## what needs no real stack, no rights and little time
+	cargo nextest run $(WITH_FEATURES)
+
+test-binaries: nextest
+	cargo nextest run $(EVERYTHING) --no-run
 
 # How long the daemon is killed at random in a campaign, in seconds
 CAMPAIGN_KILLS ?= 600
@@ -62,22 +90,26 @@ AT_FULL_LENGTH = DL0_INGEST_CRASH_SECONDS=$(CAMPAIGN_KILLS) DL0_INGEST_CRASH_POI
   DL0_INGEST_REAL_BACKLOG=$(CAMPAIGN_BACKLOG) DL0_INGEST_PAUSE_SECONDS=$(CAMPAIGN_PAUSE) \
   DL0_INGEST_SOAK_SECONDS=$(CAMPAIGN_SOAK) DL0_INGEST_MODEL=deep
 
-# The tests that take as long as they are told
-LONG = test(/^kills|^soak|^backlog|^crash::killed|_a_fifth_of_all|a_storm_of_triggers|a_daemon_that_is_suspended/) + binary(custody_model)
+# The parts of a campaign, each of an hour at most; .config/nextest.toml says which tests they have.
+PARTS = 1 2 3 4 5
 
-campaign: nextest testbed-up ## every test there is, each at its full length; nearly three hours, as root
-	$(AT_FULL_LENGTH) cargo nextest run --profile campaign --features testbed,failpoints; \
-	  status=$$?; tests/testbed/down; exit $$status
+# A part that is done is not done again for the same revision: a campaign that was broken off goes on where it was.
+campaign: nextest          ## every test at its full length, in five parts; `make campaign-3` is one of them. As root
+	@for part in $(PARTS); do $(MAKE) --no-print-directory campaign-$$part || exit; done
+	@$(MAKE) --no-print-directory campaign-report
 
-campaign-long: nextest testbed-up ## of these the long ones alone, with what they print
-	$(AT_FULL_LENGTH) cargo nextest run --profile campaign --features testbed,failpoints --no-capture -E '$(LONG)'; \
-	  status=$$?; tests/testbed/down; exit $$status
+.PHONY: $(PARTS:%=campaign-%)
+$(PARTS:%=campaign-%): campaign-%: nextest
+	@tests/campaign/part $* $(AT_FULL_LENGTH) -- $(EVERYTHING)
+
+campaign-report:           ## what the parts of a campaign have found, as docs/reports/<date>-campaign.md
+	tests/campaign/report.py
 
 # How long the soak takes
 MINUTES ?= 30
 
 soak: nextest              ## a steady stream of files for MINUTES, with random faults and kills; memory must stay flat
-	DL0_INGEST_SOAK_SECONDS=$$(( $(MINUTES) * 60 )) cargo nextest run --profile campaign --features failpoints --test crash soak --no-capture
+	DL0_INGEST_SOAK_SECONDS=$$(( $(MINUTES) * 60 )) cargo nextest run --profile campaign --test adversity crash::soak --no-capture
 
 bench:                     ## `verify` beside its alternatives, which are installed (Debian 12, root), and its own parts
 	cargo build --release
@@ -86,7 +118,7 @@ bench:                     ## `verify` beside its alternatives, which are instal
 	cargo bench --bench fixity
 
 bench-road: testbed-up     ## the daemon on the real stack: registration, latency, idle scans, second copies
-	cargo bench --features testbed --bench road
+	cargo bench --bench road
 
 # Files of the audit that is measured, and how many of them lie in one directory
 FILES ?= 100000
@@ -94,7 +126,7 @@ DIRECTORY ?= 1000
 
 audit-memory: nextest      ## peak memory and time of an audit of FILES files, DIRECTORY of them in each directory
 	DL0_INGEST_AUDIT_FILES=$(FILES) DL0_INGEST_AUDIT_DIRECTORY=$(DIRECTORY) \
-	  cargo nextest run --profile campaign --test audit_memory --no-capture
+	  cargo nextest run --profile campaign --test behaviour cli::audit_memory --no-capture
 
 # How long each target is fuzzed, in seconds
 FUZZ_SECONDS ?= 1200
@@ -126,4 +158,4 @@ testbed-wipe:              ## stop it and delete its data; downloads are kept
 test-rucio35: export TESTBED := $(TESTBED)-rucio35
 test-rucio35: nextest      ## contract and end-to-end tests against Rucio 35.8
 	RUCIO_VERSION=35.8.2 BASE_PORT=17100 tests/testbed/up
-	cargo nextest run -p rucio-miniature -p dl0-ingest --features testbed --test contract --test rucio_contract --test e2e; status=$$?; tests/testbed/down --wipe; exit $$status
+	cargo nextest run --workspace --test '*contract*' --test real_stack -E 'not test(/^references::/)'; status=$$?; tests/testbed/down --wipe; exit $$status

@@ -1,20 +1,20 @@
-//! Crash points: places before and after every effect where a build with the feature `failpoints` can be made to die.
+//! Crash points: places before and after every effect where a debug build can be made to die.
 //!
 //! A point is called `room.effect.before` or `room.effect.after`. The few places that all effects pass through name them:
 //! Rucio's calls by their endpoint, the ledger's transactions by the events in them, the disk by what is done to it.
-//! Without the feature nothing of this is compiled: the functions are empty.
+//! A release build has nothing of this: the functions are empty.
 
 use std::sync::Arc;
 
-use crate::rucio::ChangeHook;
+use rucio_client::ChangeHook;
 
-#[cfg(feature = "failpoints")]
+#[cfg(debug_assertions)]
 mod points;
 
-#[cfg(feature = "failpoints")]
+#[cfg(debug_assertions)]
 pub(crate) use points::{after, before, begun, committing, note};
 
-#[cfg(not(feature = "failpoints"))]
+#[cfg(not(debug_assertions))]
 pub(crate) use absent::{after, before, begun, committing, note};
 
 /// Passes the points before and after an effect that is awaited.
@@ -26,7 +26,7 @@ pub(crate) async fn around<T>(room: &'static str, effect: &'static str, work: im
 }
 
 /// What tells Rucio's client to pass the points before and after each call that changes something: by its endpoint.
-#[cfg(feature = "failpoints")]
+#[cfg(debug_assertions)]
 pub(crate) fn around_rucios_changes() -> Option<Arc<dyn ChangeHook>> {
     #[derive(Debug)]
     struct Points;
@@ -45,12 +45,12 @@ pub(crate) fn around_rucios_changes() -> Option<Arc<dyn ChangeHook>> {
 }
 
 /// Nothing: there are no points to pass.
-#[cfg(not(feature = "failpoints"))]
+#[cfg(not(debug_assertions))]
 pub(crate) const fn around_rucios_changes() -> Option<Arc<dyn ChangeHook>> {
     None
 }
 
-#[cfg(not(feature = "failpoints"))]
+#[cfg(not(debug_assertions))]
 mod absent {
     /// The effect is about to happen.
     pub(crate) const fn before(_room: &str, _effect: &str) {}

@@ -26,7 +26,7 @@ use crate::pipeline::replicate::Replicate;
 use crate::pipeline::verify::Verify;
 use crate::pipeline::{intake, protection, redelivery, settle};
 use crate::telemetry::{self, Health, Metrics};
-use crate::{crash, ledger, rucio, storage};
+use crate::{crash, ledger, storage};
 
 /// Why the daemon could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,7 @@ pub enum Error {
     Password(#[from] config::PasswordError),
     /// The clients cannot be set up.
     #[error("Rucio client: {0}")]
-    Rucio(#[from] rucio::Error),
+    Rucio(#[from] rucio_client::Error),
     /// The storage client cannot be set up.
     #[error("storage client: {0}")]
     Storage(#[from] storage::Error),
@@ -82,16 +82,20 @@ fn keep_memory_private() {
 }
 
 /// The client's settings as the configuration file calls them.
-const RUCIO_SETTINGS: rucio::SettingNames =
-    rucio::SettingNames { url: "rucio.url", account: "rucio.account", login: "rucio.auth", ca_file: "rucio.ca_file" };
+const RUCIO_SETTINGS: rucio_client::SettingNames = rucio_client::SettingNames {
+    url: "rucio.url",
+    account: "rucio.account",
+    login: "rucio.auth",
+    ca_file: "rucio.ca_file",
+};
 
 /// The clients the configuration asks for.
-pub fn clients(config: &Config, metrics: &Arc<Metrics>) -> Result<(rucio::Client, storage::Client), Error> {
+pub fn clients(config: &Config, metrics: &Arc<Metrics>) -> Result<(rucio_client::Client, storage::Client), Error> {
     keep_memory_private();
     let Auth::Userpass { username, .. } = &config.rucio.auth;
-    let password = rucio::login::Secret::new(config.rucio.auth.read_password()?);
-    let login = rucio::login::Userpass { username: username.clone(), password };
-    let settings = rucio::Settings {
+    let password = rucio_client::login::Secret::new(config.rucio.auth.read_password()?);
+    let login = rucio_client::login::Userpass { username: username.clone(), password };
+    let settings = rucio_client::Settings {
         url: config.rucio.url.clone(),
         account: config.rucio.account.clone(),
         login: Arc::new(login),
@@ -99,7 +103,7 @@ pub fn clients(config: &Config, metrics: &Arc<Metrics>) -> Result<(rucio::Client
         timeout: config.rucio.timeout,
         connect_timeout: config.rucio.connect_timeout,
         max_in_flight: config.rucio.max_in_flight,
-        retry: rucio::Retry { budget: config.rucio.retry_budget, ..rucio::Retry::default() },
+        retry: rucio_client::Retry { budget: config.rucio.retry_budget, ..rucio_client::Retry::default() },
         app_id: "dl0-ingest".to_owned(),
         user_agent: concat!("dl0-ingest/", env!("CARGO_PKG_VERSION")).to_owned(),
         names: RUCIO_SETTINGS,
@@ -111,12 +115,12 @@ pub fn clients(config: &Config, metrics: &Arc<Metrics>) -> Result<(rucio::Client
         timeout: config.rucio.timeout,
         connect_timeout: config.rucio.connect_timeout,
     };
-    Ok((rucio::Client::new(settings, observer)?, storage::Client::new(&storage)?))
+    Ok((rucio_client::Client::new(settings, observer)?, storage::Client::new(&storage)?))
 }
 
 struct Observed(Arc<Metrics>);
 
-impl rucio::Observer for Observed {
+impl rucio_client::Observer for Observed {
     fn request(&self, endpoint: &'static str, outcome: &'static str, seconds: f64) {
         self.0.rucio_request(endpoint, outcome, seconds);
     }

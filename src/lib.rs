@@ -8,6 +8,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 mod crash;
+#[cfg(feature = "cfitsio")]
 pub mod crosscheck;
 pub mod custody;
 pub mod daemon;
@@ -26,11 +27,3 @@ pub mod reconcile;
 pub mod rules;
 pub mod storage;
 pub mod telemetry;
-
-pub use rucio_client as rucio;
-
-/// A Rucio in one process, for the demo and for tests.
-pub mod embedded {
-    pub use rucio_miniature::Miniature as Embedded;
-    pub use rucio_miniature::*;
-}

@@ -1,6 +1,6 @@
 //! How fast the road is: the real binary on the real stack that `$TESTBED/endpoints.json` describes.
 //!
-//! `cargo bench --features testbed --bench road -- [PART…]` measures all parts or the named ones and prints one table;
+//! `cargo bench --bench road -- [PART…]` measures all parts or the named ones and prints one table;
 //! it asserts nothing about time. The daemon runs with `deletion: dry-run`, so each run leaves its files behind, in
 //! directories of its own; `make testbed-wipe` removes them.
 

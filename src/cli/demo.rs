@@ -22,9 +22,9 @@ use super::exit::{Exit, Failure};
 use crate::config::Config;
 use crate::custody::State;
 use crate::daemon;
-use crate::embedded::Embedded;
 use crate::ledger::{FileRow, Filter, Ledger};
 use crate::telemetry::logs;
+use rucio_miniature::Miniature;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -90,7 +90,7 @@ impl Drop for Scratch {
 }
 
 async fn play(scene: &Scene, stays: bool, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let embedded = Embedded::start(scene.embedded()).await.map_err(Failure::environment)?;
+    let embedded = Miniature::start(scene.embedded()).await.map_err(Failure::environment)?;
     scene.write_config(embedded.url()).map_err(Failure::environment)?;
     let config = Config::load(&scene.config()).map_err(Failure::usage)?.config;
     let ledger_path = config.ledger_path();

@@ -67,8 +67,13 @@ type Outcome = Result<Report, Unread>;
 
 /// Code of the warnings in which CFITSIO and we disagree.
 const CROSS_CHECK: &str = "cross-check";
+const NO_CFITSIO: &str = "--cross-check needs CFITSIO, which this build was made without; packages have it, and so has what \
+                          'cargo build --features cfitsio' makes";
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, Failure> {
+    if arguments.cross_check && !cfg!(feature = "cfitsio") {
+        return Err(Failure::usage(NO_CFITSIO));
+    }
     let started = Instant::now();
     let items = paths::collect(&arguments.paths);
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);

@@ -10,8 +10,8 @@ use super::durations;
 use super::password::CREDENTIAL;
 use super::problem::Problem;
 use super::types::{Auth, Config, Deletion, Leftover, StorageCheck};
-use crate::rucio::trust::is_loopback;
 use crate::telemetry::logs;
+use rucio_client::trust::is_loopback;
 
 /// Most files in one registration; Rucio is slower per file above it.
 const MOST_FILES_PER_BATCH: usize = 500;

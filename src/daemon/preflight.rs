@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::engine::Context;
-use crate::rucio::{self, Kind};
 use crate::rules::{Offsite, no_site, on_site_matched};
+use rucio_client::Kind;
 
 /// Something a person must mend, in words: what, where, and the remedy.
 pub type Problem = String;
@@ -43,7 +43,7 @@ pub async fn until_passed(context: &Context) -> Result<(), Vec<Problem>> {
 }
 
 /// All problems found, or the error that kept us from looking.
-pub async fn check(rucio: &rucio::Client, config: &Config) -> Result<Vec<Problem>, rucio::Error> {
+pub async fn check(rucio: &rucio_client::Client, config: &Config) -> Result<Vec<Problem>, rucio_client::Error> {
     match rucio.authenticate().await {
         Ok(()) => {}
         Err(error) if error.is_transient() => return Err(error),
@@ -57,7 +57,11 @@ pub async fn check(rucio: &rucio::Client, config: &Config) -> Result<Vec<Problem
     Ok(problems)
 }
 
-async fn on_site(rucio: &rucio::Client, config: &Config, problems: &mut Vec<Problem>) -> Result<(), rucio::Error> {
+async fn on_site(
+    rucio: &rucio_client::Client,
+    config: &Config,
+    problems: &mut Vec<Problem>,
+) -> Result<(), rucio_client::Error> {
     let rse = &config.onsite_rse;
     match rucio.rse_attributes(rse).await {
         Ok(attributes) => {
@@ -77,7 +81,11 @@ async fn on_site(rucio: &rucio::Client, config: &Config, problems: &mut Vec<Prob
     Ok(())
 }
 
-async fn rights(rucio: &rucio::Client, config: &Config, problems: &mut Vec<Problem>) -> Result<(), rucio::Error> {
+async fn rights(
+    rucio: &rucio_client::Client,
+    config: &Config,
+    problems: &mut Vec<Problem>,
+) -> Result<(), rucio_client::Error> {
     let account = &config.rucio.account;
     match rucio.account_attributes(account).await {
         Ok(attributes) => {
@@ -99,7 +107,11 @@ async fn rights(rucio: &rucio::Client, config: &Config, problems: &mut Vec<Probl
     Ok(())
 }
 
-async fn off_site(rucio: &rucio::Client, config: &Config, problems: &mut Vec<Problem>) -> Result<(), rucio::Error> {
+async fn off_site(
+    rucio: &rucio_client::Client,
+    config: &Config,
+    problems: &mut Vec<Problem>,
+) -> Result<(), rucio_client::Error> {
     let (expression, copies) = (&config.offsite.expression, config.offsite.copies.get());
     let offsite = match Offsite::ask(rucio, config).await {
         Ok(offsite) => offsite,

@@ -14,9 +14,9 @@ use crate::custody::{Evidence, HoldCode, OnSiteFile, State, UnixMillis, in_milli
 use crate::datadir::DataDir;
 use crate::ledger::{self, EndOfRule, FileRow, Ledger, now};
 use crate::reading::as_configured;
-use crate::rucio::Kind;
 use crate::telemetry::{Health, Metrics};
-use crate::{clock, fixity, rucio, storage};
+use crate::{clock, fixity, storage};
+use rucio_client::Kind;
 
 use super::memory::Memory;
 use super::{Pace, StageError, after_failures};
@@ -33,7 +33,7 @@ pub struct Context {
     /// The interface directory.
     pub data: DataDir,
     /// Rucio.
-    pub rucio: rucio::Client,
+    pub rucio: rucio_client::Client,
     /// The data centres' storages.
     pub storage: storage::Client,
     /// Numbers for the operator.
@@ -70,7 +70,7 @@ pub struct Parts {
     /// The interface directory.
     pub data: DataDir,
     /// Rucio.
-    pub rucio: rucio::Client,
+    pub rucio: rucio_client::Client,
     /// The data centres' storages.
     pub storage: storage::Client,
     /// Numbers for the operator.

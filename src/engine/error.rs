@@ -1,13 +1,13 @@
 //! What stops a stage's work on a whole batch.
 
-use crate::{audit_log, ledger, rucio};
+use crate::{audit_log, ledger};
 
 /// What stops a whole batch. What concerns one file is that file's outcome, not this.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
     /// Rucio.
     #[error(transparent)]
-    Rucio(#[from] rucio::Error),
+    Rucio(#[from] rucio_client::Error),
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] ledger::Error),
@@ -46,7 +46,7 @@ impl StageError {
     /// Whether the same work on fewer files may pass: the trouble may lie with some of them.
     pub(crate) fn may_concern_some(&self) -> bool {
         match self {
-            Self::Rucio(error) => error.kind().blames_the_request() || error.kind() == rucio::Kind::NoTarget,
+            Self::Rucio(error) => error.kind().blames_the_request() || error.kind() == rucio_client::Kind::NoTarget,
             Self::Data(crate::datadir::Error::Unavailable { .. })
             | Self::Setting(_)
             | Self::Ledger(_)

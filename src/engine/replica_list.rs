@@ -1,7 +1,7 @@
 //! Rucio's lists of replicas are not always true.
 
 use crate::names::Did;
-use crate::rucio::Kind;
+use rucio_client::Kind;
 
 use super::{Context, StageError};
 

@@ -13,9 +13,9 @@ use crate::custody::{
 use crate::engine::{Context, StageError, UNTRUE_LIST, is_known};
 use crate::ledger::{FileRow, now};
 use crate::names::Did;
-use crate::rucio::{self, Kind, Lock, LockState, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleState};
 use crate::rules::{Offsite, OkLocks, RulesSeen, standing_of, with_on_site};
 use crate::storage::Algorithm;
+use rucio_client::{Kind, Lock, LockState, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleState};
 
 use super::SCHEMES;
 use super::storages::{self, Wanted};
@@ -270,8 +270,9 @@ async fn locks(
     Ok((found, seen, waiting))
 }
 
-async fn rule_and_locks(context: &Context, id: String) -> Result<Option<(Rule, Vec<Lock>)>, rucio::Error> {
-    let both = async { Ok::<_, rucio::Error>((context.rucio.rule(&id).await?, context.rucio.rule_locks(&id).await?)) };
+async fn rule_and_locks(context: &Context, id: String) -> Result<Option<(Rule, Vec<Lock>)>, rucio_client::Error> {
+    let both =
+        async { Ok::<_, rucio_client::Error>((context.rucio.rule(&id).await?, context.rucio.rule_locks(&id).await?)) };
     match both.await {
         Ok(both) => Ok(Some(both)),
         Err(error) if error.kind() == Kind::NotFound => Ok(None),

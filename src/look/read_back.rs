@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use crate::custody::{CopyProof, Doubt, Evidence};
 use crate::engine::{Context, StageError};
 use crate::ledger::FileRow;
-use crate::rucio::ReplicaQuery;
 use crate::rules::{Offsite, with_on_site};
 use crate::storage::{Error, ReadBack, Source, best_url, door, doors};
+use rucio_client::ReplicaQuery;
 
 use super::SCHEMES;
 

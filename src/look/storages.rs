@@ -11,9 +11,9 @@ use crate::config::StorageCheck;
 use crate::custody::{Contents, StorageAnswer};
 use crate::engine::Context;
 use crate::names::Did;
-use crate::rucio::{ReplicaListing, ReplicaState};
 use crate::rules::Offsite;
 use crate::storage::{self, Algorithm, Source};
+use rucio_client::{ReplicaListing, ReplicaState};
 
 /// No question to a storage begins later in a look, or the look would be too old when it is complete.
 const TIME: Duration = Duration::from_mins(1);

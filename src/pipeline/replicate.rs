@@ -10,9 +10,9 @@ use crate::engine::{Context, Pace, Stage, StageError};
 use crate::ledger::{FileRow, Postpone};
 use crate::look;
 use crate::names::Did;
-use crate::rucio::{ReplicaQuery, ReplicaState};
 use crate::rules::further_copies::{self, Ordered};
 use crate::rules::{Offsite, first_copy};
+use rucio_client::{ReplicaQuery, ReplicaState};
 
 /// Places the rules for the off-site copies.
 #[derive(Default)]

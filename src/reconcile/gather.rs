@@ -13,8 +13,8 @@ use crate::engine::blocking;
 use crate::ledger::OnRecord;
 use crate::names::is_invalid;
 use crate::names::{Did, Lfn, TRIGGER_SUFFIX};
-use crate::rucio::{Kind, ReplicaListing, ReplicaQuery, ReplicaState};
 use crate::rules::{Offsite, Survey, no_site, with_on_site};
+use rucio_client::{Kind, ReplicaListing, ReplicaQuery, ReplicaState};
 
 use super::judge::{Facts, OffSite, OnDisk, Replica};
 use super::{Error, Sources};

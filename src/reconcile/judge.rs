@@ -6,7 +6,7 @@ mod tests;
 use crate::custody::invariants::world::{FileFacts, OnSite, Protection};
 use crate::custody::{Copies, FileIdentity, State, UnixMillis};
 use crate::ledger::OnRecord;
-use crate::rucio::ReplicaState;
+use rucio_client::ReplicaState;
 
 use super::finding::{Code, Finding, Repair};
 

@@ -23,7 +23,6 @@ use crate::engine::blocking;
 use crate::ledger::{self, Ledger, now};
 use crate::names::Lfn;
 use crate::reading::{Reading, as_configured, contents, read_once};
-use crate::rucio;
 
 pub use finding::{Code, Finding, Repair};
 pub use rebuild::{Rebuilt, rebuild};
@@ -37,7 +36,7 @@ use judge::{Facts, OnDisk, Yardstick, judge};
 pub enum Error {
     /// Rucio does not answer as it should.
     #[error(transparent)]
-    Rucio(#[from] rucio::Error),
+    Rucio(#[from] rucio_client::Error),
     /// The ledger cannot be read or written.
     #[error(transparent)]
     Ledger(#[from] ledger::Error),
@@ -68,7 +67,7 @@ pub struct Sources {
     /// The interface directory.
     pub data: DataDir,
     /// Rucio.
-    pub rucio: rucio::Client,
+    pub rucio: rucio_client::Client,
 }
 
 /// How to look.

@@ -14,8 +14,8 @@ use crate::fixity::Report;
 use crate::ledger::{Operator, Restored};
 use crate::names::{Did, Lfn};
 use crate::reading::{Reading, contents};
-use crate::rucio::{Kind, ReplicaQuery, ReplicaState, Rule};
 use crate::rules::{is_first_copy_rule, is_further_copies_rule, is_on_site_rule};
+use rucio_client::{Kind, ReplicaQuery, ReplicaState, Rule};
 
 use super::gather::{self, Background, Places};
 use super::invalid::{self, SetAside};

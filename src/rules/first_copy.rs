@@ -7,7 +7,7 @@ use crate::custody::{RuleStanding, UnixMillis};
 use crate::engine::{Context, OVERDUE, StageError};
 use crate::ledger::now;
 use crate::names::Did;
-use crate::rucio::{Grouping, NewRule, Rule};
+use rucio_client::{Grouping, NewRule, Rule};
 
 use super::ours::was_first_copy_rule;
 use super::placing::{Placed, Wish, place};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::custody::RuleStanding;
 use crate::engine::{Context, StageError};
 use crate::ledger::FileRow;
-use crate::rucio::{Grouping, Kind, NewRule, Rule};
+use rucio_client::{Grouping, Kind, NewRule, Rule};
 
 use super::ours::was_further_copies_rule;
 use super::placing::{Placed, Wish, place};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::custody::{HoldCode, RuleStanding, State};
 use crate::engine::{Context, StageError, UNTRUE_LIST, is_known};
 use crate::ledger::FileRow;
-use crate::rucio::{Grouping, NewRule, ReplicaQuery, ReplicaState, Rule};
+use rucio_client::{Grouping, NewRule, ReplicaQuery, ReplicaState, Rule};
 
 use super::placing::{Placed, Wish, place};
 use super::{find, is_on_site_rule, standing, trouble};

@@ -2,7 +2,7 @@
 //! a lost ledger remembers none.
 
 use crate::config::Config;
-use crate::rucio::Rule;
+use rucio_client::Rule;
 
 pub(super) fn is_ours(config: &Config, rule: &Rule) -> bool {
     rule.account == config.rucio.account

@@ -4,7 +4,7 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::engine::{Context, StageError};
 use crate::names::Did;
-use crate::rucio::{self, Kind, NewRule, Rule, RuleId};
+use rucio_client::{Kind, NewRule, Rule, RuleId};
 
 /// Questions under way at once.
 const QUESTIONS: usize = 8;
@@ -83,7 +83,7 @@ pub(super) async fn place<T: Send>(
     }
 }
 
-async fn add<T>(context: &Context, wish: &Wish<'_, T>, wanted: &[T]) -> Result<Vec<RuleId>, rucio::Error> {
+async fn add<T>(context: &Context, wish: &Wish<'_, T>, wanted: &[T]) -> Result<Vec<RuleId>, rucio_client::Error> {
     let dids = wanted.iter().map(wish.did).collect();
     context.rucio.add_rules(&NewRule { dids, ..wish.rule.clone() }).await
 }

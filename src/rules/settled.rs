@@ -5,7 +5,7 @@ use crate::custody::RuleStanding;
 use crate::custody::settling::DatasetRule;
 use crate::engine::{Context, StageError};
 use crate::names::Did;
-use crate::rucio::{Grouping, NewRule, Rule};
+use rucio_client::{Grouping, NewRule, Rule};
 
 use super::placing::{Placed, Wish, place};
 use super::{is_settled_rule, trouble};

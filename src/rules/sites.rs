@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Config;
 use crate::engine::{Context, StageError};
-use crate::rucio;
 
 /// The RSEs of the off-site expression that are not on the mountain, and the site of each.
 #[derive(Clone, Debug)]
@@ -24,7 +23,7 @@ pub struct Offsite {
 
 impl Offsite {
     /// Asks Rucio, every time: an expression that matches other RSEs than yesterday must be noticed.
-    pub async fn ask(rucio: &rucio::Client, config: &Config) -> Result<Self, rucio::Error> {
+    pub async fn ask(rucio: &rucio_client::Client, config: &Config) -> Result<Self, rucio_client::Error> {
         let on_site = site_of(rucio, config, &config.onsite_rse).await?;
         let (mut sites, mut on_the_mountain, mut matches_on_site) = (BTreeMap::new(), BTreeSet::new(), false);
         for rse in rucio.list_rses(&config.offsite.expression).await? {
@@ -139,7 +138,11 @@ pub fn on_site_matched(config: &Config) -> String {
     )
 }
 
-async fn site_of(rucio: &rucio::Client, config: &Config, rse: &str) -> Result<Option<String>, rucio::Error> {
+async fn site_of(
+    rucio: &rucio_client::Client,
+    config: &Config,
+    rse: &str,
+) -> Result<Option<String>, rucio_client::Error> {
     let attributes = rucio.rse_attributes(rse).await?;
     Ok(attributes.get(&config.offsite.distinct_by).filter(|value| !value.is_null()).map(|value| match value {
         serde_json::Value::String(text) => text.clone(),

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::custody::RuleStanding;
 use crate::engine::{Context, StageError};
-use crate::rucio::{Kind, Rule, RuleState};
+use rucio_client::{Kind, Rule, RuleState};
 
 use super::ours::is_ours;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::names::{Did, Lfn};
-use crate::rucio::{Client, Error, ListedRule, RuleState, TakeRules};
+use rucio_client::{Client, Error, ListedRule, RuleState, TakeRules};
 
 /// What is kept of the rules on one RSE: 16 bytes a rule, and the names of the datasets.
 #[derive(Debug, Default)]

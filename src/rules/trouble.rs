@@ -5,7 +5,7 @@
 
 use crate::custody::RuleStanding;
 use crate::engine::{Context, StageError};
-use crate::rucio::Kind;
+use rucio_client::Kind;
 
 /// Reports how a rule was found, unless that is known. `what` it is for; `name` of its file or dataset.
 pub(super) fn report(context: &Context, what: &str, rule: &str, name: &str, standing: RuleStanding) {

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::digest::{Algorithm, Said, find};
 use super::error::Error;
 use super::pfn::{forget_credentials, http_url, server};
-use crate::rucio::trust;
+use rucio_client::trust;
 
 const WANT_DIGEST: HeaderName = HeaderName::from_static("want-digest");
 const DIGEST: HeaderName = HeaderName::from_static("digest");

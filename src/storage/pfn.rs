@@ -3,7 +3,7 @@
 use url::{Position, Url};
 
 use super::error::Error;
-use crate::rucio::trust::is_loopback;
+use rucio_client::trust::is_loopback;
 
 /// The URL to ask for a physical name.
 pub(super) fn http_url(pfn: &str) -> Result<Url, Error> {

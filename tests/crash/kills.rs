@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use crate::daemon_support::daemon::Daemon;
-use crate::load::Load;
+use crate::crash::load::Load;
+use crate::testkit::process::Daemon;
 
 /// How long a daemon lives, in milliseconds: from its very start to well into the road of a file.
 const LIVES: std::ops::Range<u64> = 5..3000;

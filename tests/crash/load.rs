@@ -8,10 +8,12 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinHandle;
 
-use crate::daemon_support::checker::ends_well;
-use crate::daemon_support::daemon::Daemon;
-use crate::daemon_support::site::{Delivery, Fate, Site, fixture};
-use crate::daemon_support::watcher::Watcher;
+use crate::testkit::checker::ends_well;
+use crate::testkit::deliveries::{Delivery, Fate};
+use crate::testkit::fixture;
+use crate::testkit::process::Daemon;
+use crate::testkit::site::Site;
+use crate::testkit::watcher::Watcher;
 
 /// Between two deliveries, in milliseconds.
 const DELIVERIES: Range<u64> = 20..200;
@@ -38,7 +40,7 @@ impl Load {
         let seed = wished(name, "SEED").unwrap_or_else(|| rand::rng().random());
         let lasts = Duration::from_secs(wished(name, "SECONDS").unwrap_or(seconds));
         eprintln!("DL0_INGEST_{name}_SEED={seed}, for {} s", lasts.as_secs());
-        let site = Arc::new(Site::new().await);
+        let site = Arc::new(Site::in_haste().await);
         site.lift_limits_of_an_hour();
         let watcher = Watcher::start(&site);
         let end = Instant::now() + lasts;
@@ -79,10 +81,10 @@ async fn deliver(site: Arc<Site>, mut rng: StdRng, end: Instant) {
         let path = format!("ctao/acada/dl0/LST/events/2026/01/{:02}/{number}.fits.fz", number / NIGHT + 1);
         let content = contents[rng.random_range(0..contents.len())].clone();
         match rng.random_range(0..100) {
-            0..8 => drop(site.deliver(&path, content[..content.len() - 2880].to_vec(), Fate::Rejected)),
+            0..8 => drop(site.deliver_for(&path, content[..content.len() - 2880].to_vec(), Fate::Rejected)),
             8..16 => drop(site.deliver_leftover(&path, content)),
             16..22 => come_back(&site, &mut rng),
-            _ => drop(site.deliver(&path, content, Fate::Released)),
+            _ => drop(site.deliver_for(&path, content, Fate::Released)),
         }
         tokio::time::sleep(Duration::from_millis(rng.random_range(DELIVERIES))).await;
     }

@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::{Daemon as RucioDaemon, Entry, Event, Outage};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use rucio_miniature::{Daemon as RucioDaemon, Entry, Event, Outage};
 use serde_json::Value;
 
-use crate::daemon_support::checker::ends_well;
-use crate::daemon_support::cli_support::command;
-use crate::daemon_support::daemon::Daemon;
-use crate::daemon_support::site::{Delivery, Fate, Site, fixture};
-use crate::daemon_support::watcher::Watcher;
+use crate::testkit::checker::ends_well;
+use crate::testkit::command::command;
+use crate::testkit::deliveries::{Delivery, Fate};
+use crate::testkit::fixture;
+use crate::testkit::process::Daemon;
+use crate::testkit::site::Site;
+use crate::testkit::watcher::Watcher;
 
 /// Passages of one point at which a rebuild is killed.
 const PASSAGES: usize = 3;
@@ -42,7 +44,7 @@ struct UnderWay {
 fn two(site: &Site, night: &str) -> Vec<Delivery> {
     let deliver = |part: &str| {
         let path = format!("ctao/acada/dl0/LST/events/2026/01/{night}/{part}.fits.fz");
-        site.deliver(&path, fixture(part), Fate::Released)
+        site.deliver_for(&path, fixture(part), Fate::Released)
     };
     ["CAL", "MUON"].map(deliver).into()
 }
@@ -50,7 +52,7 @@ fn two(site: &Site, night: &str) -> Vec<Delivery> {
 fn bad(site: &Site, name: &str) -> Delivery {
     let content = fixture("SUBARRAY");
     let path = format!("ctao/acada/dl0/MST/events/2026/01/01/{name}.fits.fz");
-    site.deliver(&path, content[..content.len() - 2880].to_vec(), Fate::Rejected)
+    site.deliver_for(&path, content[..content.len() - 2880].to_vec(), Fate::Rejected)
 }
 
 async fn until(site: &Site, files: &[Delivery], state: State) {
@@ -71,7 +73,7 @@ async fn under_way(site: &Site) -> UnderWay {
     faults.pause(RucioDaemon::Reaper);
     let leaving = two(site, "02");
     for file in &leaving {
-        let row = site.until_row(file, "its release to be ordered", |row| row.release_ordered_at.is_some()).await;
+        let row = site.until_row(file, |row| row.release_ordered_at.is_some()).await;
         let rule = row.on_site_rule.unwrap();
         let removed = |entry: &Entry| matches!(&entry.event, Event::RuleRemoved { id, .. } if *id == rule);
         site.rucio.until(|history| history.iter().any(removed)).await;
@@ -115,7 +117,7 @@ async fn under_way(site: &Site) -> UnderWay {
 }
 
 async fn rebuild(site: &Site, environment: &[(&str, &str)]) -> Output {
-    let mut command = command(&["rebuild", "--json", "--config", site.config().to_str().unwrap()]);
+    let mut command = command(&["rebuild", "--json", "--config", site.config_file().to_str().unwrap()]);
     command.envs(environment.iter().copied());
     tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
 }
@@ -160,7 +162,7 @@ async fn when_the_ledger_is_lost_and_its_rebuild_is_killed_wherever_it_can_be_no
         std::env::var("DL0_INGEST_LOST_SEED").ok().map_or_else(|| rand::rng().random(), |text| text.parse().unwrap());
     eprintln!("DL0_INGEST_LOST_SEED={seed}");
     let mut rng = StdRng::seed_from_u64(seed);
-    let site = Arc::new(Site::new().await);
+    let site = Arc::new(Site::in_haste().await);
     // what had left before the loss cannot be settled after it
     site.change("settle: {after: 500ms}", "settle: {after: 1h}");
     let watcher = Watcher::start(&site);
@@ -179,7 +181,7 @@ async fn when_the_ledger_is_lost_and_its_rebuild_is_killed_wherever_it_can_be_no
     }
     site.lose_ledger();
     for _ in 0..REBUILDS {
-        let mut child = command(&["rebuild", "--config", site.config().to_str().unwrap()]).spawn().unwrap();
+        let mut child = command(&["rebuild", "--config", site.config_file().to_str().unwrap()]).spawn().unwrap();
         tokio::time::sleep(Duration::from_millis(rng.random_range(SHORT))).await;
         child.kill().unwrap();
         child.wait().unwrap();

@@ -8,12 +8,12 @@ use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::daemon_support::checker::check;
-use crate::daemon_support::daemon::{Daemon, End};
-use crate::daemon_support::site::Site;
-use crate::daemon_support::watcher::Watcher;
-use crate::scenario::Scenario;
-use crate::source::Source;
+use crate::crash::scenario::Scenario;
+use crate::crash::source::Source;
+use crate::testkit::checker::check;
+use crate::testkit::process::{Daemon, End};
+use crate::testkit::site::Site;
+use crate::testkit::watcher::Watcher;
 
 /// Runs at a time; each waits most of its time.
 const AT_ONCE: usize = 8;

@@ -4,9 +4,11 @@ use std::fs;
 use std::sync::Arc;
 
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::{Answer, Daemon as RucioDaemon, Endpoint, Outage};
+use rucio_miniature::{Answer, Daemon as RucioDaemon, Endpoint, Outage};
 
-use crate::daemon_support::site::{Delivery, Fate, Site, fixture};
+use crate::testkit::deliveries::{Delivery, Fate};
+use crate::testkit::fixture;
+use crate::testkit::site::Site;
 
 const LST: &str = "ctao/acada/dl0/LST/events/2026/01/01";
 const NEXT: &str = "ctao/acada/dl0/LST/events/2026/01/02";
@@ -31,7 +33,7 @@ impl Scenario {
 
     /// A site for it.
     pub(crate) async fn site(self) -> Arc<Site> {
-        let site = Site::new().await;
+        let site = Site::in_haste().await;
         if self == Self::Meddled {
             site.change("confirm: {", "confirm: {read_back: 1, ");
         }
@@ -53,12 +55,12 @@ async fn everyday(site: &Site) {
     // nothing leaves the site before the second delivery was compared
     site.rucio.faults().pause(RucioDaemon::Conveyor);
     let good = [
-        site.deliver(&format!("{LST}/cal.fits.fz"), fixture("CAL"), Fate::Released),
-        site.deliver(&format!("{LST}/muon.fits.fz"), fixture("MUON"), Fate::Released),
+        site.deliver_for(&format!("{LST}/cal.fits.fz"), fixture("CAL"), Fate::Released),
+        site.deliver_for(&format!("{LST}/muon.fits.fz"), fixture("MUON"), Fate::Released),
         site.deliver_leftover(&format!("{MST}/left.fits.fz"), fixture("SUBARRAY")),
     ];
     let bad = fixture("SUBARRAY");
-    site.deliver(&format!("{MST}/bad.fits.fz"), bad[..bad.len() - 2880].to_vec(), Fate::Rejected);
+    site.deliver_for(&format!("{MST}/bad.fits.fz"), bad[..bad.len() - 2880].to_vec(), Fate::Rejected);
     for delivery in &good {
         site.until_trigger_gone(delivery).await;
     }
@@ -73,7 +75,7 @@ async fn again(site: &Site, environment: &[(String, String)]) -> bool {
     // Rucio knows the datasets from now on
     let first = [LST, NEXT].map(|night| {
         let path = format!("{night}/first.fits.fz");
-        site.deliver(&path, fixture("CAL"), Fate::Released)
+        site.deliver_for(&path, fixture("CAL"), Fate::Released)
     });
     for first in &first {
         site.until_trigger_gone(first).await;
@@ -92,7 +94,7 @@ async fn again(site: &Site, environment: &[(String, String)]) -> bool {
     site.deliver_again(&back);
     // a dataset with a file that was never delivered stays as it is; in Rucio it lacks what describes it
     site.until_unsettled(&first[1].dataset()).await;
-    site.deliver(&name, content, Fate::Released);
+    site.deliver_for(&name, content, Fate::Released);
     killed
 }
 
@@ -100,7 +102,7 @@ async fn again(site: &Site, environment: &[(String, String)]) -> bool {
 async fn changed_before_registration(site: &Site) -> Delivery {
     let faults = site.rucio.faults();
     faults.rucio_down(Outage::Unavailable);
-    let early = site.deliver(&format!("{LST}/back.fits.fz"), fixture("CAL"), Fate::Released);
+    let early = site.deliver_for(&format!("{LST}/back.fits.fz"), fixture("CAL"), Fate::Released);
     site.until_state(&early, State::Verified).await;
     // seen once more, its trigger would tell of the change before the registration does
     fs::remove_file(site.trigger_path(&early)).unwrap();
@@ -115,7 +117,7 @@ async fn changed_before_registration(site: &Site) -> Delivery {
 
 /// Another content is delivered under the name of a registered file.
 async fn other_content(site: &Site) {
-    let first = site.deliver(&format!("{MST}/other.fits.fz"), fixture("SUBARRAY"), Fate::Released);
+    let first = site.deliver_for(&format!("{MST}/other.fits.fz"), fixture("SUBARRAY"), Fate::Released);
     site.until_trigger_gone(&first).await;
     let kept = site.exchange(&Delivery { fate: Fate::Kept, ..first }, fixture("CAL"));
     site.trigger(&kept);
@@ -127,7 +129,7 @@ async fn refused_once(site: &Site, environment: &[(String, String)]) -> bool {
     let faults = site.rucio.faults();
     let refusal = Answer::Refuse { status: 400, class: "InvalidObject", message: "Provided object is not valid" };
     faults.answer(Endpoint::Attach, MANY, &refusal);
-    let refused = site.deliver(&format!("{LST}/refused.fits.fz"), fixture("SUBARRAY"), Fate::Released);
+    let refused = site.deliver_for(&format!("{LST}/refused.fits.fz"), fixture("SUBARRAY"), Fate::Released);
     site.until_state(&refused, State::Held).await;
     faults.clear();
     faults.pause(RucioDaemon::Conveyor);
@@ -139,15 +141,14 @@ async fn refused_once(site: &Site, environment: &[(String, String)]) -> bool {
 async fn meddled(site: &Site) {
     let faults = site.rucio.faults();
     faults.pause(RucioDaemon::Conveyor);
-    let one = site.deliver(&format!("{LST}/one.fits.fz"), fixture("CAL"), Fate::Released);
-    let other = site.deliver(&format!("{LST}/other.fits.fz"), fixture("MUON"), Fate::Released);
+    let one = site.deliver_for(&format!("{LST}/one.fits.fz"), fixture("CAL"), Fate::Released);
+    let other = site.deliver_for(&format!("{LST}/other.fits.fz"), fixture("MUON"), Fate::Released);
     for delivery in [&one, &other] {
         site.until_trigger_gone(delivery).await;
     }
     let on_site_rule = site.until_state(&one, State::Registered).await.on_site_rule.unwrap();
     site.end_rule(&on_site_rule).await;
-    site.until_row(&one, "another rule C", |row| row.on_site_rule.as_ref().is_some_and(|rule| *rule != on_site_rule))
-        .await;
+    site.until_row(&one, |row| row.on_site_rule.as_ref().is_some_and(|rule| *rule != on_site_rule)).await;
     let on_site_rule = site.until_state(&other, State::Registered).await.on_site_rule.unwrap();
     site.rucio.delete_rule(&on_site_rule);
     site.until("the end of the rule to be taken away", || async {
@@ -164,10 +165,8 @@ async fn meddled(site: &Site) {
     faults.fail_transfers(u32::MAX);
     faults.storage_up(away);
     site.end_rule(&further_copies_rule).await;
-    site.until_row(&other, "another rule B", |row| {
-        row.further_copies_rule.as_ref().is_some_and(|rule| *rule != further_copies_rule)
-    })
-    .await;
+    site.until_row(&other, |row| row.further_copies_rule.as_ref().is_some_and(|rule| *rule != further_copies_rule))
+        .await;
     let said = || fs::read_to_string(site.log()).unwrap().contains("is STUCK");
     site.until("a rule to be told as stuck", || std::future::ready(said())).await;
     faults.fail_transfers(0);

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-use dl0_ingest::embedded::{Answer, Daemon as RucioDaemon, Endpoint, Outage};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use rucio_miniature::{Answer, Daemon as RucioDaemon, Endpoint, Outage};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::daemon_support::daemon::Daemon;
-use crate::daemon_support::site::Site;
-use crate::load::Load;
+use crate::crash::load::Load;
+use crate::testkit::process::Daemon;
+use crate::testkit::site::Site;
 
 /// Between two faults, in milliseconds.
 const RESTS: std::ops::Range<u64> = 200..1500;

@@ -9,9 +9,11 @@ use dl0_ingest::custody::invariants::{
     DecisionOnRecord, file_may_be_set_aside, trigger_may_go, trigger_of_rejected_may_go,
 };
 
-use crate::steps::Steps;
-use crate::world::{Content, Copy, Delivery, File, Hands, Listed, Lock, OnSiteRule, RSES, Replica, Row, SITES, World};
-use crate::{Variant, release};
+use crate::custody_model::steps::Steps;
+use crate::custody_model::world::{
+    Content, Copy, Delivery, File, Hands, Listed, Lock, OnSiteRule, RSES, Replica, Row, SITES, World,
+};
+use crate::custody_model::{Variant, release};
 
 const IN_INVALID: &str = "ctao/acada/invalid/file";
 

@@ -7,8 +7,8 @@ use dl0_ingest::custody::{
     LockFacts, ReleaseOrder, StorageAnswer, StoragePolicy, UnixMillis,
 };
 
-use crate::Variant;
-use crate::world::{Answer, Content, Delivery, FirstSeen, Listed, Look, NAMES, RSES, SITES};
+use crate::custody_model::Variant;
+use crate::custody_model::world::{Answer, Content, Delivery, FirstSeen, Listed, Look, NAMES, RSES, SITES};
 
 /// The hold time of the model, in milliseconds; a look is taken at its end or one millisecond before.
 const HOLD: i64 = 10_000;

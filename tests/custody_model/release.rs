@@ -3,12 +3,12 @@
 use dl0_ingest::custody::invariants::{on_site_copy_may_go, release_may_be_carried_out};
 use dl0_ingest::custody::{Copies, Doubt, Evidence, KeepReason, State};
 
-use crate::daemon::{advance, can_still_be_copied, decision, free, hold, unmoved};
-use crate::steps::Steps;
-use crate::world::{
+use crate::custody_model::daemon::{advance, can_still_be_copied, decision, free, hold, unmoved};
+use crate::custody_model::steps::Steps;
+use crate::custody_model::world::{
     Answer, Bytes, File, Hands, Listed, Lock, Look, ON_SITE, OnSiteRule, RSES, Replica, Row, Seen, World,
 };
-use crate::{Variant, proof};
+use crate::custody_model::{Variant, proof};
 
 /// What begins when nobody works on a file that is replicated, confirmed or releasing.
 pub(crate) fn begin<const N: usize>(file: &File, row: Row, variant: Variant, out: &mut Steps<N>) {

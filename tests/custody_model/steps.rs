@@ -1,7 +1,7 @@
 //! Collects what may happen next.
 
-use crate::explore::{Step, What};
-use crate::world::{File, NAMES, World};
+use crate::custody_model::explore::{Step, What};
+use crate::custody_model::world::{File, NAMES, World};
 
 pub(crate) struct Steps<const N: usize> {
     world: World<N>,

@@ -3,10 +3,12 @@
 
 use dl0_ingest::custody::State;
 
-use crate::Bounds;
-use crate::daemon::{is_registered, lock};
-use crate::steps::Steps;
-use crate::world::{Bytes, Content, Delivery, File, Hands, Listed, Lock, OnSiteRule, RSES, Replica, World};
+use crate::custody_model::Bounds;
+use crate::custody_model::daemon::{is_registered, lock};
+use crate::custody_model::steps::Steps;
+use crate::custody_model::world::{
+    Bytes, Content, Delivery, File, Hands, Listed, Lock, OnSiteRule, RSES, Replica, World,
+};
 
 /// Everything that may happen around one file.
 pub(crate) fn steps<const N: usize>(bounds: Bounds, world: &World<N>, out: &mut Steps<N>) {

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use crate::stack::Stack;
+use crate::e2e::stack::Stack;
 
 /// A file that ACADA wrote and triggered.
 #[derive(Clone, Debug)]

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::acada::{fixture, pull_trigger, trigger_of, write};
-use crate::number;
-use crate::shift::Shift;
-use crate::stack::Stack;
+use crate::e2e::acada::{fixture, pull_trigger, trigger_of, write};
+use crate::e2e::shift::Shift;
+use crate::e2e::stack::Stack;
+use crate::testkit::number;
 
 /// kB of memory that the daemon may have had at most, whatever the number of files.
 const MEMORY: u64 = 160 << 10;

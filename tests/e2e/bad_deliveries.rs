@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::acada::{Deliveries, directory, fixture, pull_trigger, trigger_of, write};
-use crate::daemon::Daemon;
-use crate::outcome::{assert_released, wait_for, wait_for_release, wait_for_state};
-use crate::rucio::Rucio;
-use crate::stack::{Stack, new_night};
+use crate::e2e::acada::{Deliveries, directory, fixture, pull_trigger, trigger_of, write};
+use crate::e2e::daemon::Daemon;
+use crate::e2e::outcome::{assert_released, wait_for, wait_for_release, wait_for_state};
+use crate::e2e::stack::{Stack, new_night};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -17,7 +16,7 @@ const SOON: Duration = Duration::from_secs(30);
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_files_are_set_aside_with_a_reason_and_never_registered() {
     let stack = Arc::new(Stack::find());
-    let rucio = Rucio::login(&stack).await;
+    let rucio = stack.rucio().await;
     let directory = directory(&stack, new_night(&stack));
     let deliveries = Deliveries::default();
     let mut daemon = Daemon::start(&stack);
@@ -60,7 +59,7 @@ async fn bad_files_are_set_aside_with_a_reason_and_never_registered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trigger_without_its_file_waits_for_the_file() {
     let stack = Arc::new(Stack::find());
-    let rucio = Rucio::login(&stack).await;
+    let rucio = stack.rucio().await;
     let directory = directory(&stack, new_night(&stack));
     let deliveries = Deliveries::default();
     let mut daemon = Daemon::start(&stack);

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-use crate::acada::{Delivery, digest};
-use crate::outcome::wait_for_state;
-use crate::shift::Shift;
+use crate::e2e::acada::{Delivery, digest};
+use crate::e2e::outcome::wait_for_state;
+use crate::e2e::shift::Shift;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_wait_while_both_data_centres_are_down_and_flow_again_when_they_are_back() {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::number;
-use crate::shift::Shift;
+use crate::e2e::shift::Shift;
+use crate::testkit::number;
 
 /// How long a daemon lives, in milliseconds: from its very start to well into the road of a file.
 const LIVES: std::ops::Range<u64> = 100..6000;

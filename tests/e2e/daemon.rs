@@ -12,7 +12,7 @@ use dl0_ingest::ledger::{FileRow, Ledger};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::stack::Stack;
+use crate::e2e::stack::Stack;
 
 /// `dl0-ingest run`, killed when dropped.
 pub(crate) struct Daemon {

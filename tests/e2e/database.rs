@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::shift::Shift;
+use crate::e2e::shift::Shift;
 
 /// Rucio's daemons end with their database and are started again; its server answers 500 to everything.
 #[tokio::test(flavor = "multi_thread")]

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::acada::pull_trigger;
-use crate::clock::Clock;
-use crate::number;
-use crate::outcome::wait_for_state;
-use crate::shift::Shift;
+use crate::e2e::acada::pull_trigger;
+use crate::e2e::outcome::wait_for_state;
+use crate::e2e::shift::Shift;
+use crate::testkit::clock::Clock;
+use crate::testkit::number;
 
 /// Tokens, connections and claims grow old meanwhile. `DL0_INGEST_PAUSE_SECONDS` says for how long.
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +105,7 @@ async fn a_storm_of_second_deliveries_on_the_real_stack_is_compared_and_changes_
     shift.deliver_some(20, Duration::ZERO).await;
     shift.until_all("confirmed").await;
     let triggers = |shift: &Shift| {
-        let there = shift.delivered().into_iter().map(|file| crate::acada::trigger_of(&file.path));
+        let there = shift.delivered().into_iter().map(|file| crate::e2e::acada::trigger_of(&file.path));
         there.filter(|trigger| trigger.is_symlink()).count()
     };
     shift.until("the first triggers are gone", |shift| triggers(shift) == 0).await;
@@ -182,7 +182,7 @@ async fn an_audit_on_the_real_stack_names_what_was_tampered_with_and_nothing_els
     // what is put right is not named any more
     fs::rename(&aside, &files[0].path).unwrap();
     fs::remove_file(&dark).unwrap();
-    fs::remove_file(crate::acada::trigger_of(&files[3].path)).unwrap();
+    fs::remove_file(crate::e2e::acada::trigger_of(&files[3].path)).unwrap();
     assert_eq!(shift.findings(), [("wrong-size".to_owned(), files[1].lfn.clone())]);
     shift.end_with_some_on_site().await;
 }

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::acada::{Acada, Deliveries, Plan};
-use crate::daemon::Daemon;
-use crate::outcome::{assert_metadata_is_right, assert_released, wait_for, wait_for_release};
-use crate::rucio::Rucio;
-use crate::stack::{Stack, new_night};
-use crate::watch::Witness;
+use crate::e2e::acada::{Acada, Deliveries, Plan};
+use crate::e2e::daemon::Daemon;
+use crate::e2e::outcome::{assert_metadata_is_right, assert_released, wait_for, wait_for_release};
+use crate::e2e::stack::{Stack, new_night};
+use crate::e2e::watch::Witness;
 
 /// Three telescopes and a subarray, 64 files, one of more than 100 MB, arriving while the daemon runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_file_of_a_night_ends_as_two_identical_copies_and_leaves_the_site() {
     let stack = Arc::new(Stack::find());
-    let rucio = Rucio::login(&stack).await;
+    let rucio = stack.rucio().await;
     let night = new_night(&stack);
     let deliveries = Deliveries::default();
     let mut daemon = Daemon::start(&stack);
@@ -37,7 +36,7 @@ async fn every_file_of_a_night_ends_as_two_identical_copies_and_leaves_the_site(
 #[tokio::test(flavor = "multi_thread")]
 async fn second_copies_keep_up_with_a_growing_dataset() {
     let stack = Arc::new(Stack::find());
-    let rucio = Rucio::login(&stack).await;
+    let rucio = stack.rucio().await;
     let night = new_night(&stack);
     let deliveries = Deliveries::default();
     let mut daemon = Daemon::start(&stack);

@@ -10,12 +10,12 @@ use dl0_ingest::custody::State;
 use dl0_ingest::ledger::FileRow;
 use serde_json::Value;
 
-use crate::acada::{Delivery, fixture, pull_trigger, trigger_of, write};
-use crate::change::Change;
-use crate::mounts::{Disk, Mount, run};
-use crate::outcome::{wait_for, wait_for_state};
-use crate::shift::Shift;
-use crate::stack::Stack;
+use crate::e2e::acada::{Delivery, fixture, pull_trigger, trigger_of, write};
+use crate::e2e::outcome::{wait_for, wait_for_state};
+use crate::e2e::shift::Shift;
+use crate::e2e::stack::Stack;
+use crate::testkit::change::Change;
+use crate::testkit::mounts::{Disk, Mount, run};
 
 /// Where a file lies that is to be changed so.
 fn path_for(change: Change, shift: &Shift) -> PathBuf {
@@ -42,7 +42,7 @@ async fn all_delivered_leave(shift: &mut Shift) {
     for Delivery { lfn, digest, .. } in files {
         wait_for_state(&shift.daemon, &lfn, "released").await;
         for (rse, storage) in shift.stack.offsite() {
-            assert_eq!(crate::acada::digest(&storage.path(&lfn)).unwrap(), digest, "{lfn} at {rse}");
+            assert_eq!(crate::e2e::acada::digest(&storage.path(&lfn)).unwrap(), digest, "{lfn} at {rse}");
         }
     }
 }

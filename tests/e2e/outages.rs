@@ -6,12 +6,11 @@ use std::time::Duration;
 use dl0_ingest::custody::invariants::{StateAndAttempts, outage_is_nobodys_fault};
 use dl0_ingest::ledger::FileRow;
 
-use crate::acada::{Acada, Deliveries, Plan};
-use crate::daemon::Daemon;
-use crate::outcome::{assert_no_promise_was_broken, assert_released, wait_for, wait_for_release};
-use crate::rucio::Rucio;
-use crate::stack::{Stack, new_night};
-use crate::watch::Witness;
+use crate::e2e::acada::{Acada, Deliveries, Plan};
+use crate::e2e::daemon::Daemon;
+use crate::e2e::outcome::{assert_no_promise_was_broken, assert_released, wait_for, wait_for_release};
+use crate::e2e::stack::{Stack, new_night};
+use crate::e2e::watch::Witness;
 
 const OUTAGE: Duration = Duration::from_secs(30);
 
@@ -30,7 +29,7 @@ async fn files_wait_while_a_data_centre_is_down_and_flow_again_when_it_is_back()
 /// Files arrive before, during and after the outage; the daemon lives through it, rejects nothing and holds nothing.
 async fn night_with_an_outage_of(service: &str) {
     let stack = Arc::new(Stack::find());
-    let rucio = Rucio::login(&stack).await;
+    let rucio = stack.rucio().await;
     let night = new_night(&stack);
     let deliveries = Deliveries::default();
     let mut daemon = Daemon::start(&stack);

@@ -9,10 +9,10 @@ use dl0_ingest::custody::invariants::world::{FileFacts, OnSite, Protection, Worl
 use dl0_ingest::custody::{Copies, sites_on_record};
 use serde_json::{Map, Value};
 
-use crate::acada::{Deliveries, Delivery, digest, trigger_of};
-use crate::daemon::Daemon;
-use crate::rucio::Rucio;
-use crate::stack::Stack;
+use crate::e2e::acada::{Deliveries, Delivery, digest, trigger_of};
+use crate::e2e::daemon::Daemon;
+use crate::e2e::stack::Stack;
+use crate::testkit::rucio::Rucio;
 
 /// Waits for something that must come, with the daemon alive all the while.
 pub(crate) async fn wait_for(

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::outcome::wait_for_state;
-use crate::shift::Shift;
+use crate::e2e::outcome::wait_for_state;
+use crate::e2e::shift::Shift;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn released_files_wait_while_rucios_reaper_stands_still_and_go_when_it_works_again() {

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::acada::{Deliveries, digest, directory, fixture, pull_trigger, trigger_of, write};
-use crate::daemon::Daemon;
-use crate::outcome::{assert_released, wait_for, wait_for_release, wait_for_state};
-use crate::rucio::Rucio;
-use crate::stack::{Stack, new_night};
+use crate::e2e::acada::{Deliveries, digest, directory, fixture, pull_trigger, trigger_of, write};
+use crate::e2e::daemon::Daemon;
+use crate::e2e::outcome::{assert_released, wait_for, wait_for_release, wait_for_state};
+use crate::e2e::stack::{Stack, new_night};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -16,7 +15,7 @@ const SOON: Duration = Duration::from_secs(30);
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_file_delivered_again_changes_nothing() {
     let stack = Arc::new(Stack::find());
-    let rucio = Rucio::login(&stack).await;
+    let rucio = stack.rucio().await;
     let directory = directory(&stack, new_night(&stack));
     let deliveries = Deliveries::default();
     let mut daemon = Daemon::start(&stack);
@@ -45,7 +44,7 @@ async fn the_same_file_delivered_again_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn other_content_under_a_known_name_is_held_and_nothing_is_touched() {
     let stack = Arc::new(Stack::find());
-    let rucio = Rucio::login(&stack).await;
+    let rucio = stack.rucio().await;
     let directory = directory(&stack, new_night(&stack));
     let deliveries = Deliveries::default();
     let mut daemon = Daemon::start(&stack);

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use dl0_ingest::embedded::{Answer, Endpoint, Outage};
 use rand::RngExt as _;
+use rucio_miniature::{Answer, Endpoint, Outage};
 
-use crate::shift::Shift;
+use crate::e2e::shift::Shift;
 
 const DATABASE_AWAY: Answer =
     Answer::Refuse { status: 500, class: "DatabaseException", message: "An unknown Database Exception has occurred." };

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::outcome::{wait_for, wait_for_state};
-use crate::shift::Shift;
+use crate::e2e::outcome::{wait_for, wait_for_state};
+use crate::e2e::shift::Shift;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 

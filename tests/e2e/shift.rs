@@ -6,22 +6,22 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dl0_ingest::embedded::Faults;
 use dl0_ingest::ledger::FileRow;
+use rucio_miniature::Faults;
 use serde_json::{Value, json};
 
 use tokio::sync::OwnedMutexGuard;
 
-use crate::acada::{Deliveries, Delivery, directory, fixture, pull_trigger, write};
-use crate::daemon::Daemon;
-use crate::fault_proxy::Proxy;
-use crate::outcome::{
+use crate::e2e::acada::{Deliveries, Delivery, directory, fixture, pull_trigger, write};
+use crate::e2e::daemon::Daemon;
+use crate::e2e::outcome::{
     assert_metadata_is_right, assert_no_promise_was_broken, assert_on_record, assert_released, assert_settled,
     wait_for, wait_for_release,
 };
-use crate::rucio::Rucio;
-use crate::stack::{Stack, new_night};
-use crate::watch::Witness;
+use crate::e2e::stack::{Stack, new_night};
+use crate::e2e::watch::Witness;
+use crate::testkit::proxy::Proxy;
+use crate::testkit::rucio::Rucio;
 
 /// A daemon at work, and a witness who looks on.
 pub(crate) struct Shift {
@@ -58,7 +58,7 @@ impl Shift {
         environment: Vec<(String, String)>,
         change: impl FnOnce(String) -> String,
     ) -> Self {
-        let rucio = Rucio::login(&stack).await;
+        let rucio = stack.rucio().await;
         let (directory, deliveries) = (directory(&stack, new_night(&stack)), Deliveries::default());
         let daemon = Daemon::start_with(&stack, environment, change);
         let witness = Some(Witness::start(&stack, &rucio, &deliveries));

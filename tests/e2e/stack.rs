@@ -8,7 +8,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 
-use crate::fault_proxy::Proxy;
+use crate::testkit::proxy::Proxy;
+use crate::testkit::rucio::Rucio;
 
 /// `endpoints.json` of the testbed.
 #[derive(Deserialize)]
@@ -77,6 +78,11 @@ impl Stack {
         let _ = rustls::crypto::ring::default_provider().install_default(); // already there in a second test
         let ca = reqwest::Certificate::from_pem(&std::fs::read(&self.ca_file).unwrap()).unwrap();
         reqwest::Client::builder().tls_certs_only([ca]).no_proxy()
+    }
+
+    /// Rucio, asked as account `ingest`.
+    pub(crate) async fn rucio(&self) -> Rucio {
+        Rucio::log_in(self.http(), &self.rucio_url, &self.accounts["ingest"]).await
     }
 
     /// A proxy before Rucio, with the certificate of Rucio itself.

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::acada::{Deliveries, Delivery, digest};
-use crate::rucio::Rucio;
-use crate::stack::Stack;
+use crate::e2e::acada::{Deliveries, Delivery, digest};
+use crate::e2e::stack::Stack;
+use crate::testkit::rucio::Rucio;
 
 /// Between two looks at the storages. Much shorter than the daemon's hold time, in which both copies are there and the
 /// on-site one still is: a release in order is always seen in order.

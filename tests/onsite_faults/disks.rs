@@ -3,22 +3,24 @@
 use std::fs;
 
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::{Daemon as RucioDaemon, Event};
+use rucio_miniature::{Daemon as RucioDaemon, Event};
 
-use crate::daemon_support::checker::ends_well;
-use crate::daemon_support::daemon::{Daemon, End};
-use crate::daemon_support::site::{Delivery, Fate, Site, fixture};
-use crate::daemon_support::watcher::Watcher;
-use crate::mounts::{Disk, Mount};
-use crate::{named, site};
+use crate::onsite_faults::{named, site};
+use crate::testkit::checker::ends_well;
+use crate::testkit::deliveries::{Delivery, Fate};
+use crate::testkit::fixture;
+use crate::testkit::mounts::{Disk, Mount};
+use crate::testkit::process::{Daemon, End};
+use crate::testkit::site::Site;
+use crate::testkit::watcher::Watcher;
 
 fn good(site: &Site, name: &str) -> Delivery {
-    site.deliver(&named(name), fixture("CAL"), Fate::Released)
+    site.deliver_for(&named(name), fixture("CAL"), Fate::Released)
 }
 
 fn bad(site: &Site, name: &str) -> Delivery {
     let content = fixture("SUBARRAY");
-    site.deliver(&named(name), content[..content.len() - 2880].to_vec(), Fate::Rejected)
+    site.deliver_for(&named(name), content[..content.len() - 2880].to_vec(), Fate::Rejected)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +148,7 @@ async fn a_file_that_the_disk_cannot_read_waits_and_keeps_no_other_from_its_road
     let line = daemon.until_said(&site, "Input/output error").await;
     assert_eq!(line["lfn"], *damaged.lfn());
     site.until_state(&fine, State::Released).await;
-    let row = site.until_row(&damaged, "some attempts", |row| row.attempts > 2).await;
+    let row = site.until_row(&damaged, |row| row.attempts > 2).await;
     assert_eq!(row.state, State::Discovered);
     assert!(site.trigger_path(&damaged).symlink_metadata().is_ok());
     lost.give_back();
@@ -194,12 +196,12 @@ async fn a_full_data_disk_forces_no_deletion_that_a_brake_stops() {
     let braked = |row: &dl0_ingest::ledger::FileRow| {
         row.state == State::Confirmed && row.waits_for.as_ref().is_some_and(|why| why.contains("nothing goes tonight"))
     };
-    site.until_row(&file, "the brake", braked).await;
+    site.until_row(&file, braked).await;
     let ballast = disk.fill();
-    for look in 1..=3 {
+    for _ in 0..3 {
         let due = site.row(&file).await.unwrap().next_attempt;
         assert_eq!(site.say(&["retry", "--reason", "the disk is full", &file.lfn()]).code, 0);
-        let row = site.until_row(&file, &format!("look {look} with a full disk"), |row| row.next_attempt > due).await;
+        let row = site.until_row(&file, |row| row.next_attempt > due).await;
         assert!(braked(&row), "{row:#?}");
     }
     assert!(site.storage(1).join(&file.path).exists());

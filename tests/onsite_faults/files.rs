@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::{Daemon as RucioDaemon, Outage};
+use rucio_miniature::{Daemon as RucioDaemon, Outage};
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 
-use crate::change::Change;
-use crate::daemon_support::checker::ends_well;
-use crate::daemon_support::daemon::{Daemon, End};
-use crate::daemon_support::site::{Delivery, Fate, Site, fixture};
-use crate::{named, site, with_a_confirmed_file};
+use crate::onsite_faults::{named, site, with_a_confirmed_file};
+use crate::testkit::change::Change;
+use crate::testkit::checker::ends_well;
+use crate::testkit::deliveries::{Delivery, Fate};
+use crate::testkit::fixture;
+use crate::testkit::process::{Daemon, End};
+use crate::testkit::site::Site;
 
 /// Changes a file, and tells the site that it must end like that.
 fn change(change: Change, site: &Site, delivery: &Delivery, fate: Fate) {
@@ -36,7 +38,7 @@ async fn each<F: Future<Output = ()> + Send + 'static>(act: impl Fn(Change) -> F
 }
 
 fn deliver(site: &Site) -> Delivery {
-    site.deliver(&named("a"), fixture("CAL"), Fate::Released)
+    site.deliver_for(&named("a"), fixture("CAL"), Fate::Released)
 }
 
 async fn held_as(site: &Site, delivery: &Delivery, code: &str) {
@@ -96,8 +98,7 @@ async fn a_file_that_changes_before_its_first_copy_is_held_and_never_copied_wron
         site.rucio.faults().pause(RucioDaemon::Conveyor);
         let daemon = Daemon::start(&site, &[]);
         let file = deliver(&site);
-        site.until_row(&file, "the end of the delivery", |row| row.state == State::Registered && !row.trigger_pending)
-            .await;
+        site.until_row(&file, |row| row.state == State::Registered && !row.trigger_pending).await;
         change(how, &site, &file, Fate::Kept);
         site.rucio.faults().resume(RucioDaemon::Conveyor);
         let code = match how {
@@ -129,7 +130,7 @@ async fn a_file_that_changes_while_its_copies_are_proven_is_held() {
         site.change("hold: 100ms", "hold: 1h");
         let daemon = Daemon::start(&site, &[]);
         let file = deliver(&site);
-        site.until_row(&file, "the first look", |row| row.first_look.is_some()).await;
+        site.until_row(&file, |row| row.first_look.is_some()).await;
         change(how, &site, &file, Fate::Kept);
         site.change("hold: 1h", "hold: 100ms");
         daemon.signal(Signal::HUP);

@@ -5,11 +5,12 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 
-use crate::daemon_support::checker::ends_well;
-use crate::daemon_support::cli_support::{ask, say};
-use crate::daemon_support::daemon::Daemon;
-use crate::daemon_support::site::{Fate, fixture};
-use crate::{NIGHT, named, site};
+use crate::onsite_faults::{NIGHT, named, site};
+use crate::testkit::checker::ends_well;
+use crate::testkit::command::{ask, say};
+use crate::testkit::deliveries::Fate;
+use crate::testkit::fixture;
+use crate::testkit::process::Daemon;
 
 /// How each token of the embedded Rucio for this account begins.
 const TOKEN: &str = "ingest-embedded-";
@@ -20,8 +21,8 @@ async fn neither_password_nor_token_is_logged_at_the_finest_level() {
     let site = site().await;
     site.change("log: {format: json}", "log: {format: json, level: trace}");
     let daemon = Daemon::start(&site, &[]);
-    site.deliver(&named("good"), fixture("CAL"), Fate::Released);
-    site.deliver(&named("bad"), b"no FITS file".to_vec(), Fate::Rejected);
+    site.deliver_for(&named("good"), fixture("CAL"), Fate::Released);
+    site.deliver_for(&named("bad"), b"no FITS file".to_vec(), Fate::Rejected);
     daemon.ready(&site).await;
     // logging in anew is told of as well
     site.rucio.forget_tokens();
@@ -45,9 +46,9 @@ async fn nobody_learns_a_files_name_from_the_http_endpoints() {
     site.change("http: {listen: null}", &format!("http: {{listen: '{address}'}}"));
     fs::write(site.kill_switch(), "so that all stay in custody").unwrap();
     let daemon = Daemon::start(&site, &[]);
-    let proven = site.deliver(&named("quince"), fixture("CAL"), Fate::Released);
-    site.deliver(&named("medlar"), b"no FITS file".to_vec(), Fate::Rejected);
-    let held = site.deliver(&named("sorb"), fixture("MUON"), Fate::Released);
+    let proven = site.deliver_for(&named("quince"), fixture("CAL"), Fate::Released);
+    site.deliver_for(&named("medlar"), b"no FITS file".to_vec(), Fate::Rejected);
+    let held = site.deliver_for(&named("sorb"), fixture("MUON"), Fate::Released);
     site.until_trigger_gone(&held).await;
     site.replace(&held, fixture("SHOWER"));
     site.trigger(&held);
@@ -93,7 +94,7 @@ async fn a_hostile_name_sends_no_control_character_to_a_terminal_or_a_log() {
         daemon.kill().await;
         // a rebuild leaves to the daemon what has a trigger
         fs::remove_file(night.join(format!("{HOSTILE}.trigger"))).unwrap();
-        fs::remove_file(site.state().join("ledger.db")).unwrap();
+        fs::remove_file(site.ledger_file()).unwrap();
         said.push(("rebuild", site.say(&["rebuild", "--dry-run"])));
         said.push(("rebuild --json", site.say(&["rebuild", "--dry-run", "--json"])));
         let mut texts: Vec<(&str, String)> = vec![("the log", fs::read_to_string(site.log()).unwrap())];

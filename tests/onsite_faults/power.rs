@@ -5,12 +5,14 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::daemon_support::checker::ends_well;
-use crate::daemon_support::daemon::Daemon;
-use crate::daemon_support::site::{Delivery, Fate, Site, fixture};
-use crate::daemon_support::watcher::{Watcher, invalid};
-use crate::mounts::PowerDisk;
-use crate::{named, site};
+use crate::onsite_faults::{named, site};
+use crate::testkit::checker::ends_well;
+use crate::testkit::deliveries::{Delivery, Fate};
+use crate::testkit::fixture;
+use crate::testkit::mounts::PowerDisk;
+use crate::testkit::process::Daemon;
+use crate::testkit::site::Site;
+use crate::testkit::watcher::{Watcher, invalid};
 
 /// Each life is longer than the one before by this, so that the cuts find the road of the files everywhere.
 const LONGER: Duration = Duration::from_millis(100);
@@ -28,7 +30,7 @@ fn deliver(site: &Site, name: &str, fate: Fate) -> Delivery {
     if fate == Fate::Rejected {
         content.truncate(content.len() - 2880);
     }
-    let delivery = site.deliver(&named(name), content, fate);
+    let delivery = site.deliver_for(&named(name), content, fate);
     sync(&site.storage(1).join(&delivery.path));
     delivery
 }

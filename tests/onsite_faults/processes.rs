@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::{Answer, Daemon as RucioDaemon, Endpoint, Entry, Event};
 use dl0_ingest::ledger::Ledger;
+use rucio_miniature::{Answer, Daemon as RucioDaemon, Endpoint, Entry, Event};
 use rustix::process::Signal;
 
-use crate::clock::Clock;
-use crate::daemon_support::checker::ends_well;
-use crate::daemon_support::daemon::{Daemon, End};
-use crate::daemon_support::site::{Delivery, Fate, Site, fixture};
-use crate::daemon_support::watcher::Watcher;
-use crate::{named, site};
+use crate::onsite_faults::{named, site};
+use crate::testkit::checker::ends_well;
+use crate::testkit::clock::Clock;
+use crate::testkit::deliveries::{Delivery, Fate};
+use crate::testkit::fixture;
+use crate::testkit::process::{Daemon, End};
+use crate::testkit::site::Site;
+use crate::testkit::watcher::Watcher;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_daemon_on_one_ledger_ends_at_once_and_disturbs_nothing() {
@@ -25,7 +27,7 @@ async fn a_second_daemon_on_one_ledger_ends_at_once_and_disturbs_nothing() {
     let daemon = Daemon::start(&site, &[]);
     daemon.ready(&site).await;
     for number in 0..20 {
-        site.deliver(&named(&number.to_string()), fixture("CAL"), Fate::Released);
+        site.deliver_for(&named(&number.to_string()), fixture("CAL"), Fate::Released);
     }
     for _ in 0..3 {
         let second = Daemon::start(&site, &[]);
@@ -58,7 +60,7 @@ async fn a_daemon_that_stood_still_before_it_asked_once_more_for_the_end_of_the_
 async fn looks_again(site: Arc<Site>, stop_at: &str) {
     let clock = Clock::new(site.root(), true);
     let daemon = Daemon::start(&site, &clock.environment(&[("DL0_INGEST_STOP_AT", stop_at)]));
-    let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
+    let file = site.deliver_for(&named("a"), fixture("CAL"), Fate::Released);
     daemon.until_stopped(&site).await;
     // a quarter of an hour passes, in which a copy is lost
     clock.set("+900s");
@@ -88,10 +90,10 @@ async fn a_daemon_that_stood_still_before_it_ended_a_files_own_rule_asks_again_w
     let clock = Clock::new(site.root(), true);
     let stop = [("DL0_INGEST_STOP_AT", "rucio.retire_rule.before:1")];
     let daemon = Daemon::start(&site, &clock.environment(&stop));
-    let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
+    let file = site.deliver_for(&named("a"), fixture("CAL"), Fate::Released);
     daemon.until_stopped(&site).await;
     let own = site.row(&file).await.unwrap().further_copies_rule_ending.unwrap();
-    let ledger = Ledger::open_read_only(&site.state().join("ledger.db")).await.unwrap();
+    let ledger = Ledger::open_read_only(&site.ledger_file()).await.unwrap();
     let of_dataset = ledger.settlement(&file.dataset()).await.unwrap().settled_rule.unwrap();
     ledger.close().await;
     clock.set("+900s");
@@ -121,7 +123,7 @@ async fn a_daemon_that_stood_still_for_long_takes_up_where_it_was() {
     daemon.ready(&site).await;
     site.rucio.faults().pause(RucioDaemon::Conveyor);
     let files: Vec<Delivery> =
-        (0..10).map(|number| site.deliver(&named(&number.to_string()), fixture("CAL"), Fate::Released)).collect();
+        (0..10).map(|number| site.deliver_for(&named(&number.to_string()), fixture("CAL"), Fate::Released)).collect();
     site.until_trigger_gone(&files[0]).await;
     daemon.signal(Signal::STOP);
     daemon.until_stopped(&site).await;

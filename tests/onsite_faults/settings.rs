@@ -6,14 +6,15 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::{Answer, Endpoint};
+use rucio_miniature::{Answer, Endpoint};
 use rustix::process::Signal;
 
-use crate::daemon_support::checker::ends_well;
-use crate::daemon_support::daemon::{Daemon, End};
-use crate::daemon_support::site::{Fate, fixture};
-use crate::daemon_support::watcher::Watcher;
-use crate::{named, site, with_a_confirmed_file};
+use crate::onsite_faults::{named, site, with_a_confirmed_file};
+use crate::testkit::checker::ends_well;
+use crate::testkit::deliveries::Fate;
+use crate::testkit::fixture;
+use crate::testkit::process::{Daemon, End};
+use crate::testkit::watcher::Watcher;
 
 /// Between two reloads.
 const PACE: Duration = Duration::from_millis(30);
@@ -24,12 +25,14 @@ async fn reloads_in_the_middle_of_everything_also_of_a_broken_file_disturb_nothi
     let watcher = Watcher::start(&site);
     let daemon = Daemon::start(&site, &[]);
     daemon.ready(&site).await;
-    let good = fs::read_to_string(site.config()).unwrap();
+    let good = fs::read_to_string(site.config_file()).unwrap();
     for number in 0..60 {
         let content = fixture(["CAL", "MUON", "SUBARRAY"][number % 3]);
         match number % 6 {
-            5 => site.deliver(&named(&number.to_string()), content[..content.len() - 2880].to_vec(), Fate::Rejected),
-            _ => site.deliver(&named(&number.to_string()), content, Fate::Released),
+            5 => {
+                site.deliver_for(&named(&number.to_string()), content[..content.len() - 2880].to_vec(), Fate::Rejected)
+            }
+            _ => site.deliver_for(&named(&number.to_string()), content, Fate::Released),
         };
         let text = match number % 4 {
             0 => good.clone(),
@@ -38,15 +41,15 @@ async fn reloads_in_the_middle_of_everything_also_of_a_broken_file_disturb_nothi
             // cut off where what is left is a whole configuration: with defaults, so that nothing is deleted
             _ => good[..good.find("intake:").unwrap()].to_owned(),
         };
-        fs::write(site.config(), text).unwrap();
+        fs::write(site.config_file(), text).unwrap();
         daemon.signal(Signal::HUP);
         tokio::time::sleep(PACE).await;
     }
     // a slow machine may have read none of the broken ones before the next took its place
-    fs::write(site.config(), format!("{good}releases: {{deletion: on}}\n")).unwrap();
+    fs::write(site.config_file(), format!("{good}releases: {{deletion: on}}\n")).unwrap();
     daemon.signal(Signal::HUP);
     daemon.until_said(&site, "the new configuration is refused, the old one stays in force").await;
-    fs::write(site.config(), good).unwrap();
+    fs::write(site.config_file(), good).unwrap();
     daemon.signal(Signal::HUP);
     ends_well(&site, daemon).await;
     assert!(watcher.finish() > 0);
@@ -58,7 +61,7 @@ async fn when_datasets_are_settled_is_taken_over_by_a_reload() {
     let quick = "settle: {after: 500ms}";
     site.change(quick, "settle: {after: null}");
     let daemon = Daemon::start(&site, &[]);
-    let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
+    let file = site.deliver_for(&named("a"), fixture("CAL"), Fate::Released);
     site.until_state(&file, State::Released).await;
     site.change("settle: {after: null}", quick);
     daemon.signal(Signal::HUP);
@@ -72,7 +75,7 @@ async fn a_reload_while_a_file_is_being_released_leaves_it_to_who_releases_it() 
     let (site, daemon, file) = with_a_confirmed_file().await;
     site.rucio.faults().answer(Endpoint::UpdateRule, 1, &Answer::Delay(Duration::from_secs(2)));
     fs::remove_file(site.kill_switch()).unwrap();
-    site.until_row(&file, "its release to be announced", |row| row.release_announced_at.is_some()).await;
+    site.until_row(&file, |row| row.release_announced_at.is_some()).await;
     daemon.signal(Signal::HUP);
     daemon.until_said(&site, "configuration read again").await;
     ends_well(&site, daemon).await;
@@ -85,7 +88,7 @@ async fn a_hold_that_is_lifted_or_a_retry_while_a_file_is_being_released_leaves_
     let (site, daemon, file) = with_a_confirmed_file().await;
     site.rucio.faults().answer(Endpoint::UpdateRule, 1, &Answer::Delay(Duration::from_secs(8)));
     fs::remove_file(site.kill_switch()).unwrap();
-    site.until_row(&file, "its release to be announced", |row| row.release_announced_at.is_some()).await;
+    site.until_row(&file, |row| row.release_announced_at.is_some()).await;
     // the hold comes too late, perhaps
     for (command, code) in [("hold", 1), ("release-hold", 0), ("retry", 0)] {
         let said = site.say(&[command, &file.lfn(), "--reason", "for a test"]);
@@ -104,10 +107,10 @@ async fn an_off_site_expression_for_one_site_is_not_taken_over_and_not_started_w
     daemon.until_said(&site, "also changes settings that need a restart").await;
     fs::remove_file(site.kill_switch()).unwrap();
     site.until_state(&before, State::Released).await;
-    let after = site.deliver(&named("after"), fixture("CAL"), Fate::Released);
+    let after = site.deliver_for(&named("after"), fixture("CAL"), Fate::Released);
     site.until_state(&after, State::Released).await;
     assert_eq!(daemon.stop(&site).await, End::Stopped);
-    site.deliver(&named("meanwhile"), fixture("CAL"), Fate::Released);
+    site.deliver_for(&named("meanwhile"), fixture("CAL"), Fate::Released);
     let daemon = Daemon::start(&site, &[]);
     daemon.until_said(&site, "'STORAGE-2' matches 1 site(s) besides the on-site RSE").await;
     assert_eq!(daemon.ended().await, End::Other(ExitStatus::from_raw(3 << 8)));
@@ -123,7 +126,7 @@ async fn a_list_of_rules_that_never_comes_is_told_of_while_rucio_answers_everyth
     site.change("  account: ingest\n", "  account: ingest\n  retry_budget: 100ms\n");
     fs::write(site.kill_switch(), "so that there is a rule to look after").unwrap();
     let daemon = Daemon::start(&site, &[]);
-    let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
+    let file = site.deliver_for(&named("a"), fixture("CAL"), Fate::Released);
     site.until_state(&file, State::Confirmed).await;
     site.rucio.faults().answer(Endpoint::Rules, 100_000, &Answer::Status(500));
     let told = daemon.until_said(&site, "list our rules on STORAGE-1").await;
@@ -203,7 +206,7 @@ async fn a_door_that_leads_to_another_copy_once_more_is_told_of_once_more() {
     let daemon = Daemon::start(&site, &[]);
     for lends in ["STORAGE-3", "STORAGE-1"] {
         site.rucio.faults().lead("STORAGE-2", site.rucio.storage_url(lends).unwrap());
-        let file = site.deliver(&named(lends), fixture("CAL"), Fate::Released);
+        let file = site.deliver_for(&named(lends), fixture("CAL"), Fate::Released);
         daemon.until_said(&site, &format!("where {lends} has its copy")).await;
         site.rucio.faults().clear();
         site.until_state(&file, State::Released).await;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::Daemon as RucioDaemon;
+use rucio_miniature::Daemon as RucioDaemon;
 use rustix::process::Signal;
 
-use crate::daemon_support::checker::ends_well;
-use crate::daemon_support::daemon::{Daemon, End};
-use crate::daemon_support::site::{Delivery, Fate, fixture};
-use crate::{named, site, with_a_confirmed_file};
+use crate::onsite_faults::{named, site, with_a_confirmed_file};
+use crate::testkit::checker::ends_well;
+use crate::testkit::deliveries::{Delivery, Fate};
+use crate::testkit::fixture;
+use crate::testkit::process::{Daemon, End};
 
 /// Files of a storm, unless `DL0_INGEST_STORM` names another number.
 const STORM: usize = 2000;
@@ -46,7 +47,7 @@ async fn a_storm_of_triggers_is_taken_in_within_bounded_memory() {
     let (storm, delivered) = (Arc::clone(&site), content);
     let deliver = move || {
         for number in 0..files {
-            storm.deliver(&path(number), delivered.clone(), Fate::Released);
+            storm.deliver_for(&path(number), delivered.clone(), Fate::Released);
         }
     };
     tokio::task::spawn_blocking(deliver).await.unwrap();
@@ -64,7 +65,7 @@ async fn a_file_that_is_triggered_a_thousand_times_on_its_road_ends_like_any_oth
     fs::write(site.kill_switch(), "until the storm is over").unwrap();
     site.rucio.faults().pause(RucioDaemon::Conveyor);
     let daemon = Daemon::start(&site, &[]);
-    let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
+    let file = site.deliver_for(&named("a"), fixture("CAL"), Fate::Released);
     let trigger_again = |file: &Delivery| {
         // always there, and always another one
         let link = site.root().join("link");
@@ -73,11 +74,11 @@ async fn a_file_that_is_triggered_a_thousand_times_on_its_road_ends_like_any_oth
     };
     for number in 0..AGAIN {
         if number == AGAIN / 3 {
-            site.until_row(&file, "the registration", |row| row.state == State::Registered).await;
+            site.until_row(&file, |row| row.state == State::Registered).await;
             site.rucio.faults().resume(RucioDaemon::Conveyor);
         }
         if number == 2 * AGAIN / 3 {
-            site.until_row(&file, "the proof", |row| row.state == State::Confirmed).await;
+            site.until_row(&file, |row| row.state == State::Confirmed).await;
         }
         trigger_again(&file);
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -98,7 +99,7 @@ async fn a_storm_of_second_deliveries_is_compared_to_the_last_one() {
     let files: Vec<Delivery> = (0..MANY)
         .map(|number| {
             let fate = if number % 50 == 0 { Fate::Kept } else { Fate::Released };
-            site.deliver(&format!("{}.fits.fz", named_of(fate, number)), content.clone(), fate)
+            site.deliver_for(&format!("{}.fits.fz", named_of(fate, number)), content.clone(), fate)
         })
         .collect();
     for file in &files {
@@ -140,7 +141,7 @@ async fn a_trigger_that_comes_while_the_first_is_being_removed_is_taken_too() {
     site.rucio.faults().pause(RucioDaemon::Conveyor);
     // removed, and for a moment not yet recorded as removed
     let daemon = Daemon::start(&site, &[("DL0_INGEST_STOP_AT", "disk.remove-trigger.after:1")]);
-    let file = site.deliver(&named("a"), fixture("CAL"), Fate::Released);
+    let file = site.deliver_for(&named("a"), fixture("CAL"), Fate::Released);
     daemon.until_stopped(&site).await;
     site.trigger(&file);
     daemon.signal(Signal::CONT);

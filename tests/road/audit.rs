@@ -5,13 +5,14 @@ use std::fs;
 
 use dl0_ingest::audit_log::{self, Head};
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::ReplicaState;
 use dl0_ingest::ledger::Operator;
 use dl0_ingest::names::Did;
+use rucio_miniature::ReplicaState;
 use serde_json::Value;
 
-use crate::DELETION_ON;
-use crate::site::{Site, fixture, lfn};
+use crate::road::DELETION_ON;
+use crate::testkit::fixture;
+use crate::testkit::site::{Site, lfn};
 
 fn records(site: &Site) -> Vec<Value> {
     let text = fs::read_to_string(site.state().join("audit.jsonl")).unwrap();
@@ -20,7 +21,7 @@ fn records(site: &Site) -> Vec<Value> {
 
 /// Fails unless the whole log is proven, up to the last record the ledger knows of.
 async fn prove(site: &Site) {
-    let ledger = site.operate().await;
+    let ledger = site.operator().await;
     let (seq, hash) = ledger.audit_head().await.unwrap().unwrap();
     ledger.close().await;
     let verified = audit_log::verify(&audit_log::files(&site.state()).unwrap(), Some(&Head { seq, hash })).unwrap();
@@ -29,11 +30,11 @@ async fn prove(site: &Site) {
 
 /// An operator has looked at the log, which stopped all releases.
 async fn released_after_a_reset(site: &Site, file: &str) {
-    let ledger = site.operate().await;
+    let ledger = site.operator().await;
     let operator = Operator { who: "ada".to_owned(), reason: "a test of ours".to_owned() };
     assert_eq!(ledger.reset_breaker(&operator).await.unwrap().unwrap().0.code, "audit-record");
     ledger.close().await;
-    site.until(file, State::Released).await;
+    site.until_state(file, State::Released).await;
 }
 
 /// Whoever resets the breaker because of something else must have seen it.
@@ -42,9 +43,9 @@ async fn a_log_that_is_cut_while_the_breaker_is_open_is_told_too() {
     let site = Site::new(DELETION_ON).await;
     let daemon = site.start();
     let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
-    site.until(&lfn, State::Released).await;
+    site.until_state(&lfn, State::Released).await;
     daemon.stop().await;
-    let ledger = site.operate().await;
+    let ledger = site.operator().await;
     ledger.trip("evidence", "a copy differs", Some(&lfn)).await.unwrap();
     fs::write(site.state().join("audit.jsonl"), "").unwrap();
     let daemon = site.start();
@@ -71,9 +72,9 @@ async fn every_release_and_every_rejection_is_on_record_with_what_justifies_it()
     let good: Vec<String> = (0..3).map(|n| site.deliver(&format!("{n}.fits.fz"), &fixture("SUBARRAY"))).collect();
     let bad = site.deliver("bad.fits.fz", b"no FITS file");
     for lfn in &good {
-        site.until(lfn, State::Released).await;
+        site.until_state(lfn, State::Released).await;
     }
-    site.until(&bad, State::Rejected).await;
+    site.until_state(&bad, State::Rejected).await;
     daemon.stop().await;
     prove(&site).await;
     let records = records(&site);
@@ -117,7 +118,7 @@ async fn without_a_record_nothing_is_released_and_nothing_set_aside() {
     assert_eq!(row.state, State::Discovered);
     assert!(site.path("bad.fits.fz").exists() && site.has_trigger("bad.fits.fz"));
     // the release is decided and not carried out: brakes stop it still
-    let switch = site.state().join("stop-releases");
+    let switch = site.kill_switch();
     fs::write(&switch, "not before noon").unwrap();
     fs::remove_dir(&in_the_way).unwrap();
     let row = site
@@ -126,8 +127,8 @@ async fn without_a_record_nothing_is_released_and_nothing_set_aside() {
     assert_eq!((row.state, row.release_ordered_at), (State::Releasing, None));
     assert!(site.path("a.fits.fz").exists());
     fs::remove_file(&switch).unwrap();
-    site.until(&good, State::Released).await;
-    site.until(&bad, State::Rejected).await;
+    site.until_state(&good, State::Released).await;
+    site.until_state(&bad, State::Rejected).await;
     daemon.stop().await;
     prove(&site).await;
 }
@@ -136,7 +137,7 @@ async fn without_a_record_nothing_is_released_and_nothing_set_aside() {
 async fn a_log_that_was_changed_stops_releases_and_nothing_else() {
     let site = Site::new(DELETION_ON).await;
     let daemon = site.start();
-    site.until(&site.deliver("a.fits.fz", &fixture("SUBARRAY")), State::Released).await;
+    site.until_state(&site.deliver("a.fits.fz", &fixture("SUBARRAY")), State::Released).await;
     daemon.stop().await;
     let log = site.state().join("audit.jsonl");
     let mut changed = fs::read(&log).unwrap();
@@ -146,7 +147,7 @@ async fn a_log_that_was_changed_stops_releases_and_nothing_else() {
     let good = site.deliver("b.fits.fz", &fixture("SUBARRAY"));
     let bad = site.deliver("bad.fits.fz", b"no FITS file");
     site.until_row(&good, |row| row.waits_for.as_ref().is_some_and(|w| w.contains("is not as it was written"))).await;
-    site.until(&bad, State::Rejected).await;
+    site.until_state(&bad, State::Rejected).await;
     assert!(site.path("b.fits.fz").exists());
     released_after_a_reset(&site, &good).await;
     daemon.stop().await;
@@ -161,7 +162,7 @@ async fn a_log_that_was_changed_stops_releases_and_nothing_else() {
 async fn a_log_that_is_removed_below_a_running_daemon_stops_releases() {
     let site = Site::new(DELETION_ON).await;
     let daemon = site.start();
-    site.until(&site.deliver("a.fits.fz", &fixture("SUBARRAY")), State::Released).await;
+    site.until_state(&site.deliver("a.fits.fz", &fixture("SUBARRAY")), State::Released).await;
     fs::remove_file(site.state().join("audit.jsonl")).unwrap();
     let good = site.deliver("b.fits.fz", &fixture("SUBARRAY"));
     let row = site
@@ -180,13 +181,13 @@ async fn a_log_that_is_removed_below_a_running_daemon_stops_releases() {
 async fn a_record_that_a_crash_cut_off_costs_nothing() {
     let site = Site::new(DELETION_ON).await;
     let daemon = site.start();
-    site.until(&site.deliver("a.fits.fz", &fixture("SUBARRAY")), State::Released).await;
+    site.until_state(&site.deliver("a.fits.fz", &fixture("SUBARRAY")), State::Released).await;
     daemon.stop().await;
     let log = site.state().join("audit.jsonl");
     let whole = fs::read(&log).unwrap();
     fs::write(&log, [&whole[..], &whole[..whole.len() / 2]].concat()).unwrap();
     let daemon = site.start();
-    site.until(&site.deliver("b.fits.fz", &fixture("SUBARRAY")), State::Released).await;
+    site.until_state(&site.deliver("b.fits.fz", &fixture("SUBARRAY")), State::Released).await;
     daemon.stop().await;
     prove(&site).await;
     let last = fs::read_to_string(&log).unwrap().lines().last().map(str::to_owned).unwrap();

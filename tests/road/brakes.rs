@@ -6,15 +6,17 @@ use std::path::Path;
 
 use dl0_ingest::custody::brakes::Target;
 use dl0_ingest::custody::{State, UnderItsName};
-use dl0_ingest::embedded::ReplicaState;
 use dl0_ingest::ledger::{FileRow, Operator, Retried, TooLate};
 use dl0_ingest::names::Did;
+use rucio_miniature::ReplicaState;
 use sqlx::Connection as _;
 
-use crate::DELETION_ON;
-use crate::ended_rules::decided_and_braked;
-use crate::reconcile::change_ledger;
-use crate::site::{Daemon, Site, fixture, lfn};
+use crate::road::DELETION_ON;
+use crate::road::ended_rules::decided_and_braked;
+use crate::road::reconcile::change_ledger;
+use crate::testkit::fixture;
+use crate::testkit::in_process::InProcess;
+use crate::testkit::site::{Site, lfn};
 
 const CONFIRM: &str = "confirm: {hold: 200ms, poll: 50ms, poll_max: 200ms}\n";
 
@@ -45,27 +47,27 @@ fn hang_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_kill_switch_stops_releases_until_it_is_removed() {
     let site = Site::new(DELETION_ON).await;
-    let switch = site.state().join("stop-releases");
+    let switch = site.kill_switch();
     fs::write(&switch, "storage work until noon\n").unwrap();
     let daemon = site.start();
     let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
     kept(&site, &lfn, "storage work until noon").await;
     fs::remove_file(&switch).unwrap();
-    site.until(&lfn, State::Released).await;
+    site.until_state(&lfn, State::Released).await;
     daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_switch_that_cannot_be_looked_at_counts_as_present() {
     let site = Site::new("").await;
-    let in_the_way = site.root.path().join("in-the-way");
+    let in_the_way = site.root().join("in-the-way");
     fs::write(&in_the_way, "").unwrap();
-    let site = Site { extra: release(&format!(", kill_switch: {}/stop", in_the_way.display())), ..site };
+    site.end_with(&release(&format!(", kill_switch: {}/stop", in_the_way.display())));
     let daemon = site.start();
     let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
     kept(&site, &lfn, "cannot be looked at").await;
     fs::remove_file(&in_the_way).unwrap();
-    site.until(&lfn, State::Released).await;
+    site.until_state(&lfn, State::Released).await;
     daemon.stop().await;
 }
 
@@ -75,7 +77,7 @@ async fn an_hour_sees_no_more_than_its_files_whatever_is_restarted() {
     let daemon = site.start();
     let names = ["a.fits.fz", "b.fits.fz"];
     for name in names {
-        site.until(&site.deliver(name, &fixture("SUBARRAY")), State::Released).await;
+        site.until_state(&site.deliver(name, &fixture("SUBARRAY")), State::Released).await;
     }
     let third = site.deliver("c.fits.fz", &fixture("SUBARRAY"));
     kept(&site, &third, "release.max_files_per_hour").await;
@@ -88,7 +90,7 @@ async fn an_hour_sees_no_more_than_its_files_whatever_is_restarted() {
     site.config_with(|text| text.replace("max_files_per_hour: 2", "max_files_per_hour: 4"));
     hang_up();
     for lfn in [&third, &fourth] {
-        site.until(lfn, State::Released).await;
+        site.until_state(lfn, State::Released).await;
     }
     daemon.stop().await;
 }
@@ -98,7 +100,7 @@ async fn an_hour_sees_no_more_than_its_bytes() {
     let content = fixture("SUBARRAY");
     let site = Site::new(&release(&format!(", max_bytes_per_hour: {}B", 2 * content.len() - 1))).await;
     let daemon = site.start();
-    site.until(&site.deliver("a.fits.fz", &content), State::Released).await;
+    site.until_state(&site.deliver("a.fits.fz", &content), State::Released).await;
     kept(&site, &site.deliver("b.fits.fz", &content), "release.max_bytes_per_hour").await;
     daemon.stop().await;
 }
@@ -106,7 +108,7 @@ async fn an_hour_sees_no_more_than_its_bytes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_to_off_stops_what_is_proven_and_not_decided() {
     let site = Site::new(DELETION_ON).await;
-    let switch = site.state().join("stop-releases");
+    let switch = site.kill_switch();
     fs::write(&switch, "first this").unwrap();
     let daemon = site.start_reloadable();
     let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
@@ -120,7 +122,7 @@ async fn a_reload_to_off_stops_what_is_proven_and_not_decided() {
     kept(&site, &lfn, "deletion is off").await;
     site.config();
     hang_up();
-    site.until(&lfn, State::Released).await;
+    site.until_state(&lfn, State::Released).await;
     daemon.stop().await;
 }
 
@@ -130,19 +132,19 @@ async fn a_contradiction_stops_all_releases_until_an_operator_has_looked() {
     site.rucio.faults().corrupt_copies(1);
     let daemon = site.start();
     let bad = site.deliver("bad.fits.fz", &fixture("SUBARRAY"));
-    let held = site.until(&bad, State::Held).await;
+    let held = site.until_state(&bad, State::Held).await;
     let good = site.deliver("good.fits.fz", &fixture("MUON"));
     kept(&site, &good, "the release breaker is open").await;
     daemon.stop().await;
     // a restart is no reset
     let daemon = site.start();
     kept(&site, &good, "the release breaker is open").await;
-    let ledger = site.operate().await;
+    let ledger = site.operator().await;
     let trip = ledger.breaker().await.unwrap().unwrap();
     assert_eq!((trip.code.as_str(), trip.lfn.as_deref()), ("evidence", Some(bad.as_str())));
     assert_eq!(Some(trip.reason), held.reason);
     assert!(ledger.reset_breaker(&ada()).await.unwrap().is_some());
-    site.until(&good, State::Released).await;
+    site.until_state(&good, State::Released).await;
     assert_eq!(site.row(&bad).await.unwrap().state, State::Held);
     ledger.close().await;
     daemon.stop().await;
@@ -155,15 +157,15 @@ async fn a_held_file_whose_copy_was_mended_is_proven_anew_from_the_beginning() {
     let daemon = site.start();
     let content = fixture("SUBARRAY");
     let lfn = site.deliver("a.fits.fz", &content);
-    site.until(&lfn, State::Held).await;
+    site.until_state(&lfn, State::Held).await;
     for number in [2, 3] {
         fs::write(site.storage(number).join(&lfn[1..]), &content).unwrap();
     }
-    let ledger = site.operate().await;
+    let ledger = site.operator().await;
     let row = ledger.by_lfn(&lfn).await.unwrap().unwrap();
     assert_eq!(ledger.retry(&row, &ada(), UnderItsName::Itself).await.unwrap(), Retried::BackTo(State::Replicated));
     ledger.reset_breaker(&ada()).await.unwrap();
-    let row = site.until(&lfn, State::Released).await;
+    let row = site.until_state(&lfn, State::Released).await;
     assert_eq!(ledger.retry(&row, &ada(), UnderItsName::Itself).await.unwrap(), Retried::Ended(State::Released));
     let events: Vec<String> = ledger.events(&row).await.unwrap().into_iter().map(|event| event.kind).collect();
     let retried = events.iter().position(|kind| kind == "retried").unwrap();
@@ -176,21 +178,21 @@ async fn a_held_file_whose_copy_was_mended_is_proven_anew_from_the_beginning() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_operator_holds_stays_and_everything_else_goes() {
     let site = Site::new(DELETION_ON).await;
-    let switch = site.state().join("stop-releases");
+    let switch = site.kill_switch();
     fs::write(&switch, "until the holds are placed").unwrap();
     let daemon = site.start();
     let [one, two] = ["one.fits.fz", "two.fits.fz"].map(|name| site.deliver(name, &fixture("SUBARRAY")));
     for lfn in [&one, &two] {
         kept(&site, lfn, "until the holds are placed").await;
     }
-    let ledger = site.operate().await;
+    let ledger = site.operator().await;
     let (file, dataset) = (
         Target::File(one.clone()),
         Target::Dataset(ledger.by_lfn(&one).await.unwrap().unwrap().dataset_did().to_string()),
     );
     assert_eq!(ledger.place_hold(&file, &ada()).await.unwrap(), TooLate::default());
     fs::remove_file(&switch).unwrap();
-    site.until(&two, State::Released).await;
+    site.until_state(&two, State::Released).await;
     kept(&site, &one, "ada (uid 1000) holds").await;
     // holds on more than the file keep it as well
     ledger.place_hold(&dataset, &ada()).await.unwrap();
@@ -201,7 +203,7 @@ async fn what_an_operator_holds_stays_and_everything_else_goes() {
     kept(&site, &one, "holds all files").await;
     assert!(!ledger.lift_hold(&file, &ada()).await.unwrap());
     assert!(ledger.lift_hold(&Target::All, &ada()).await.unwrap());
-    site.until(&one, State::Released).await;
+    site.until_state(&one, State::Released).await;
     ledger.close().await;
     daemon.stop().await;
 }
@@ -209,18 +211,18 @@ async fn what_an_operator_holds_stays_and_everything_else_goes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_on_a_file_whose_release_is_ordered_is_said_to_be_too_late() {
     let site = Site::new(DELETION_ON).await;
-    site.rucio.faults().pause(dl0_ingest::embedded::Daemon::Reaper);
+    site.rucio.faults().pause(rucio_miniature::Daemon::Reaper);
     let daemon = site.start();
     site.deliver("a.fits.fz", &fixture("SUBARRAY"));
     site.until_row(&lfn("a.fits.fz"), |row| row.release_ordered_at.is_some()).await;
-    let ledger = site.operate().await;
+    let ledger = site.operator().await;
     assert_eq!(
         ledger.place_hold(&Target::File(lfn("a.fits.fz")), &ada()).await.unwrap(),
         TooLate { ordered: 1, ..TooLate::default() }
     );
-    site.rucio.faults().resume(dl0_ingest::embedded::Daemon::Reaper);
-    site.until(&lfn("a.fits.fz"), State::Released).await;
-    let dataset = Target::Dataset(format!("acada:/{}", crate::site::DAY));
+    site.rucio.faults().resume(rucio_miniature::Daemon::Reaper);
+    site.until_state(&lfn("a.fits.fz"), State::Released).await;
+    let dataset = Target::Dataset(format!("acada:/{}", crate::testkit::site::DAY));
     for target in [Target::File(lfn("a.fits.fz")), dataset] {
         let late = ledger.place_hold(&target, &ada()).await.unwrap();
         assert_eq!(late, TooLate { gone: 1, ..TooLate::default() }, "{target}");
@@ -232,7 +234,7 @@ async fn a_hold_on_a_file_whose_release_is_ordered_is_said_to_be_too_late() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_trigger_beside_a_proven_file_keeps_it_and_says_why_until_it_is_removed() {
     let site = Site::new(DELETION_ON).await;
-    let switch = site.state().join("stop-releases");
+    let switch = site.kill_switch();
     fs::write(&switch, "until the trigger lies there").unwrap();
     let daemon = site.start();
     let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
@@ -243,7 +245,7 @@ async fn a_wrong_trigger_beside_a_proven_file_keeps_it_and_says_why_until_it_is_
     fs::remove_file(&switch).unwrap();
     kept(&site, &lfn, "removed if it is wrong (dl0-ingest status)").await;
     fs::remove_file(&trigger).unwrap();
-    site.until(&lfn, State::Released).await;
+    site.until_state(&lfn, State::Released).await;
     daemon.stop().await;
 }
 
@@ -252,10 +254,10 @@ pub(crate) struct Metrics(std::net::SocketAddr);
 
 impl Metrics {
     /// A daemon that shows them.
-    pub(crate) fn start(site: &Site) -> (Daemon, Self) {
+    pub(crate) fn start(site: &Site) -> (InProcess, Self) {
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let shown = |text: String| text.replace("listen: null", &format!("listen: '{address}'"));
-        (Daemon::start(site.config_with(shown)), Self(address))
+        (InProcess::start(site.config_with(shown)), Self(address))
     }
 
     /// How often an invariant would have been broken.
@@ -271,7 +273,7 @@ impl Metrics {
     pub(crate) async fn stopped(&self, site: &Site, invariant: &str, why: &str) {
         let begun = std::time::Instant::now();
         let trip = loop {
-            if let Some(trip) = site.operate().await.breaker().await.unwrap() {
+            if let Some(trip) = site.operator().await.breaker().await.unwrap() {
                 break trip;
             }
             assert!(begun.elapsed() < std::time::Duration::from_secs(30), "the breaker stays closed");
@@ -297,9 +299,9 @@ async fn a_broken_promise_stops_the_release_holds_the_file_opens_the_breaker_and
         let (daemon, row) = decided_and_braked(&site).await;
         daemon.stop().await;
         site.forge_evidence(&row.lfn, evidence).await;
-        fs::remove_file(site.state().join("stop-releases")).unwrap();
+        fs::remove_file(site.kill_switch()).unwrap();
         let (daemon, metrics) = Metrics::start(&site);
-        let row = site.until(&row.lfn, State::Held).await;
+        let row = site.until_state(&row.lfn, State::Held).await;
         let reason = format!("invariant {invariant} would be broken: {why}");
         assert_eq!((row.reason_code.as_deref(), row.reason), (Some("invariant"), Some(reason)));
         metrics.stopped(&site, invariant, why).await;
@@ -315,13 +317,13 @@ async fn a_broken_promise_stops_the_release_holds_the_file_opens_the_breaker_and
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trigger_stays_and_releases_stop_when_no_rule_on_record_protects_its_file() {
     let site = Site::new(DELETION_ON).await;
-    site.rucio.faults().pause(dl0_ingest::embedded::Daemon::Conveyor);
+    site.rucio.faults().pause(rucio_miniature::Daemon::Conveyor);
     let daemon = site.start();
     let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
     site.until_row(&lfn, |row| row.state == State::Registered && !row.trigger_pending).await;
     daemon.stop().await;
     change_ledger(&site, "UPDATE files SET on_site_rule = NULL, trigger_pending = 1").await;
-    site.trigger("a.fits.fz");
+    site.pull_trigger("a.fits.fz");
     let (daemon, metrics) = Metrics::start(&site);
     metrics.stopped(&site, "I1", "the on-site replica has no protecting rule on record").await;
     assert!(site.has_trigger("a.fits.fz"));
@@ -334,9 +336,9 @@ async fn a_bad_file_stays_with_its_trigger_and_releases_stop_when_the_sentence_o
     let site = Site::new(DELETION_ON).await;
     // the first daemon makes the ledger
     let daemon = site.start();
-    site.until(&site.deliver("good.fits.fz", &fixture("SUBARRAY")), State::Released).await;
+    site.until_state(&site.deliver("good.fits.fz", &fixture("SUBARRAY")), State::Released).await;
     daemon.stop().await;
-    let url = format!("sqlite://{}", site.state().join("ledger.db").display());
+    let url = format!("sqlite://{}", site.ledger_file().display());
     let mut ledger = sqlx::SqliteConnection::connect(&url).await.unwrap();
     let another = "CREATE TRIGGER another AFTER UPDATE OF invalid_path ON files WHEN NEW.invalid_path IS NOT NULL
                    BEGIN UPDATE files SET invalid_path = 'ctao/acada/elsewhere' WHERE id = NEW.id; END";
@@ -344,7 +346,7 @@ async fn a_bad_file_stays_with_its_trigger_and_releases_stop_when_the_sentence_o
     ledger.close().await.unwrap();
     let (daemon, metrics) = Metrics::start(&site);
     let lfn = site.deliver("a.fits.fz", b"no FITS file");
-    let row = site.until(&lfn, State::Held).await;
+    let row = site.until_state(&lfn, State::Held).await;
     assert_eq!(row.reason_code.as_deref(), Some("invariant"), "{row:#?}");
     metrics.stopped(&site, "I5", "the sentence on record names 'ctao/acada/elsewhere', not 'ctao/acada/invalid/").await;
     assert_eq!(fs::read(site.path("a.fits.fz")).unwrap(), b"no FITS file");

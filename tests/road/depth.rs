@@ -5,7 +5,8 @@ use std::io::Write as _;
 use dl0_ingest::custody::State;
 use dl0_ingest::fixity::{Depth, Options, examine};
 
-use crate::site::{Site, fixture};
+use crate::testkit::fixture;
+use crate::testkit::site::Site;
 
 const NO_RELEASE: &str = "confirm: {hold: 200ms, poll: 50ms, poll_max: 200ms}\n";
 
@@ -33,7 +34,7 @@ async fn what_only_decoding_sees_is_rejected_where_the_operator_wants_it_decoded
         let site = Site::new(&format!("verify: {{depth: {depth}}}\n{NO_RELEASE}")).await;
         let daemon = site.start();
         let lfn = site.deliver("a.fits.fz", &spoilt());
-        let row = site.until(&lfn, end).await;
+        let row = site.until_state(&lfn, end).await;
         assert_eq!(row.reason_code.as_deref(), (end == State::Rejected).then_some("zfits-decode"));
         daemon.stop().await;
     }

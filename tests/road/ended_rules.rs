@@ -5,14 +5,16 @@ use std::fs;
 use std::time::Duration;
 
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::{Answer, Daemon, Endpoint, Entry, Event, ReplicaState};
 use dl0_ingest::ledger::FileRow;
 use dl0_ingest::names::Did;
+use rucio_miniature::{Answer, Daemon, Endpoint, Entry, Event, ReplicaState};
 use serde_json::json;
 
-use crate::DELETION_ON;
-use crate::reconcile::sources;
-use crate::site::{Site, fixture, with_first_copy_only};
+use crate::road::DELETION_ON;
+use crate::road::reconcile::sources;
+use crate::testkit::fixture;
+use crate::testkit::in_process::with_first_copy_only;
+use crate::testkit::site::Site;
 
 /// Rucio's administrator.
 pub(crate) struct Somebody {
@@ -86,11 +88,11 @@ async fn an_end_that_somebody_gave_the_rule_of_a_file_before_it_was_registered_i
     site.rucio.until(|history| !on_site_rules(history).is_empty()).await;
     let rule = on_site_rules(&site.rucio.history()).remove(0);
     site.rucio.delete_rule(&rule);
-    let row = site.until(&lfn, State::Registered).await;
+    let row = site.until_state(&lfn, State::Registered).await;
     assert_eq!(row.on_site_rule.as_ref(), Some(&rule));
     assert_eq!(sources(&site, None).rucio.rule(&rule).await.unwrap().expires_at, None);
     faults.resume(Daemon::Conveyor);
-    site.until(&lfn, State::Released).await;
+    site.until_state(&lfn, State::Released).await;
     daemon.stop().await;
 }
 
@@ -113,7 +115,7 @@ async fn a_rule_for_the_first_copies_that_somebody_ended_is_placed_anew() {
     site.age(&lfn, Duration::from_mins(6)).await;
     let daemon = site.start();
     site.rucio.faults().resume(Daemon::Conveyor);
-    site.until(&lfn, State::Released).await;
+    site.until_state(&lfn, State::Released).await;
     assert_eq!(first_copy_rules(&site.rucio.history()).len(), 2);
     daemon.stop().await;
 }
@@ -131,7 +133,7 @@ async fn a_rule_for_the_further_copies_that_somebody_ended_before_its_copy_came_
     let daemon = site.start();
     site.until_row(&row.lfn, |row| row.further_copies_rule.as_ref().is_some_and(|new| *new != rule)).await;
     site.rucio.faults().resume(Daemon::Conveyor);
-    site.until(&row.lfn, State::Released).await;
+    site.until_state(&row.lfn, State::Released).await;
     daemon.stop().await;
 }
 
@@ -148,7 +150,7 @@ async fn an_on_site_copy_whose_rule_somebody_ended_without_purge_is_protected_ag
     assert_eq!(row.state, State::Registered);
     assert_on_site(&site, &row);
     site.rucio.faults().resume(Daemon::Conveyor);
-    site.until(&lfn, State::Released).await;
+    site.until_state(&lfn, State::Released).await;
     daemon.stop().await;
 }
 
@@ -163,7 +165,7 @@ async fn a_proven_copy_whose_rule_somebody_ended_or_limited_is_no_evidence_any_m
         let rule =
             if first { first_copy_rules(&site.rucio.history()).remove(0) } else { row.further_copies_rule.unwrap() };
         Somebody::at(&site).await.limits(&rule, lifetime, false).await;
-        let row = site.until(&lfn, State::Held).await;
+        let row = site.until_state(&lfn, State::Held).await;
         assert_eq!(row.reason_code.as_deref(), Some("evidence"));
         let reason = row.reason.as_deref().unwrap();
         assert!(reason.contains("no permanent rule of ours holds an OK lock at STORAGE-"), "{reason}");
@@ -181,7 +183,7 @@ async fn a_limit_on_the_rule_of_the_on_site_copy_changes_nothing_for_a_file_that
     let rule = site.row(&lfn).await.unwrap().on_site_rule.unwrap();
     Somebody::at(&site).await.limits(&rule, 3600, false).await;
     site.rucio.faults().resume(Daemon::Conveyor);
-    site.until(&lfn, State::Released).await;
+    site.until_state(&lfn, State::Released).await;
     assert!(!site.path("a.fits.fz").exists());
     daemon.stop().await;
 }
@@ -199,10 +201,13 @@ async fn a_file_that_somebody_had_rucio_delete_before_it_had_copies_is_held_as_v
     daemon.stop().await;
     site.age(&lfn, Duration::from_mins(6)).await;
     let daemon = site.start();
-    let row = site.until(&lfn, State::Held).await;
+    let row = site.until_state(&lfn, State::Held).await;
     // whichever look comes first: that for the copy, or that for its rule
     assert!(matches!(row.reason_code.as_deref(), Some("vanished" | "unprotected")), "{row:#?}");
-    assert!(site.operate().await.breaker().await.unwrap().is_some(), "nothing else is released until it is understood");
+    assert!(
+        site.operator().await.breaker().await.unwrap().is_some(),
+        "nothing else is released until it is understood"
+    );
     daemon.stop().await;
 }
 
@@ -230,7 +235,7 @@ async fn a_held_file_whose_rule_somebody_ended_or_limited_is_protected_again_and
         let row = site.until_row(&lfn, |row| row.first_look.is_some()).await;
         let somebody = Somebody::at(&site).await;
         somebody.limits(&first_copy_rules(&site.rucio.history()).remove(0), 3600, false).await;
-        let held = site.until(&lfn, State::Held).await;
+        let held = site.until_state(&lfn, State::Held).await;
         let rule = row.on_site_rule.unwrap();
         somebody.limits(&rule, lifetime, purge).await;
         if lifetime == 0 {
@@ -244,7 +249,7 @@ async fn a_held_file_whose_rule_somebody_ended_or_limited_is_protected_again_and
 }
 
 /// A release that is decided and was not begun, because its record cannot be written; then a brake comes.
-pub(crate) async fn decided_and_braked(site: &Site) -> (crate::site::Daemon, FileRow) {
+pub(crate) async fn decided_and_braked(site: &Site) -> (crate::testkit::in_process::InProcess, FileRow) {
     let in_the_way = site.state().join("audit.jsonl");
     fs::create_dir(&in_the_way).unwrap();
     let daemon = site.start();
@@ -253,7 +258,7 @@ pub(crate) async fn decided_and_braked(site: &Site) -> (crate::site::Daemon, Fil
         move |row: &FileRow| row.state == State::Releasing && row.waits_for.as_ref().is_some_and(|w| w.contains(words))
     };
     site.until_row(&lfn, waits_for("audit record")).await;
-    fs::write(site.state().join("stop-releases"), "not before noon").unwrap();
+    fs::write(site.kill_switch(), "not before noon").unwrap();
     fs::remove_dir(&in_the_way).unwrap();
     let row = site.until_row(&lfn, waits_for("not before noon")).await;
     (daemon, row)
@@ -272,8 +277,8 @@ async fn somebody_elses_end_of_the_rule_is_no_release_that_was_begun_and_passes_
         let row = until_protected(&site, &row.lfn).await;
         assert_eq!((row.state, row.release_ordered_at), (State::Releasing, None), "{row:#?}");
         assert_on_site(&site, &row);
-        fs::remove_file(site.state().join("stop-releases")).unwrap();
-        site.until(&row.lfn, State::Released).await;
+        fs::remove_file(site.kill_switch()).unwrap();
+        site.until_state(&row.lfn, State::Released).await;
         daemon.stop().await;
     }
 }

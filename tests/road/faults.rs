@@ -5,13 +5,15 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use dl0_ingest::custody::{NoWayBack, State, UnderItsName};
-use dl0_ingest::embedded::{Answer, Daemon, Endpoint, Event, ReplicaState};
 use dl0_ingest::ledger::{FileRow, Operator, Retried};
 use dl0_ingest::names::Did;
 use rand::RngExt as _;
+use rucio_miniature::{Answer, Daemon, Endpoint, Event, ReplicaState};
 
-use crate::DELETION_ON;
-use crate::site::{self, Site, fixture};
+use crate::road::DELETION_ON;
+use crate::testkit::fixture;
+use crate::testkit::in_process::{InProcess, with_first_copy_only};
+use crate::testkit::site::Site;
 
 fn wished(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
@@ -36,7 +38,7 @@ async fn a_file_that_the_reaper_left_on_disk_is_reported_until_somebody_removes_
     assert_eq!(row.state, State::Releasing);
     assert_eq!(fs::read(site.path("a.fits.fz")).unwrap(), content);
     fs::remove_file(site.path("a.fits.fz")).unwrap();
-    site.until(&lfn, State::Released).await;
+    site.until_state(&lfn, State::Released).await;
     daemon.stop().await;
 }
 
@@ -49,7 +51,7 @@ async fn a_storage_that_once_answers_with_another_file_is_asked_again_and_not_be
     let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
     let row = site.until_row(&lfn, |row| matches!(row.state, State::Released | State::Held)).await;
     assert_eq!(row.state, State::Released, "{row:#?}");
-    assert!(site.operate().await.breaker().await.unwrap().is_none());
+    assert!(site.operator().await.breaker().await.unwrap().is_none());
     daemon.stop().await;
 }
 
@@ -65,7 +67,7 @@ async fn an_answer_from_the_server_of_another_copy_proves_none() {
         let row = site.until_row(&lfn, |row| row.waits_for.as_ref().is_some_and(|why| why.contains(&told))).await;
         assert_eq!((row.state, row.first_look), (State::Replicated, None), "{lends}");
         site.rucio.faults().clear();
-        site.until(&lfn, State::Released).await;
+        site.until_state(&lfn, State::Released).await;
         daemon.stop().await;
     }
 }
@@ -87,7 +89,7 @@ async fn a_leftover_that_is_being_delivered_again_waits_for_its_trigger() {
     let row =
         site.until_row(&lfn, |row| row.state != State::Releasing || row.waits_for.as_deref() == Some(waits)).await;
     assert_eq!(row.state, State::Releasing, "{row:#?}");
-    site.trigger("a.fits.fz");
+    site.pull_trigger("a.fits.fz");
     site.until_row(&lfn, |row| row.state == State::Released && row.delivery > 1).await;
     assert!(!site.path("a.fits.fz").exists() && !site.has_trigger("a.fits.fz"));
     daemon.stop().await;
@@ -108,11 +110,11 @@ async fn a_file_that_had_left_and_whose_copies_are_in_doubt_counts_as_released_o
     let mut bad = good.clone();
     bad[20_000] ^= 1;
     fs::write(&copy, bad).unwrap();
-    let row = site.until(&lfn, State::Held).await;
+    let row = site.until_state(&lfn, State::Held).await;
     assert_eq!(row.reason_code.as_deref(), Some("evidence"));
     fs::rename(site.path("a.fits.fz"), site.path("away")).unwrap();
     let operator = Operator { who: "ops".to_owned(), reason: "the copy was mended".to_owned() };
-    let ledger = site.operate().await;
+    let ledger = site.operator().await;
     let nothing_there = ledger.retry(&row, &operator, UnderItsName::Nothing).await.unwrap();
     assert_eq!(nothing_there, Retried::No(NoWayBack::InDoubt));
     fs::rename(site.path("away"), site.path("a.fits.fz")).unwrap();
@@ -120,7 +122,7 @@ async fn a_file_that_had_left_and_whose_copies_are_in_doubt_counts_as_released_o
     ledger.reset_breaker(&operator).await.unwrap();
     assert_eq!(ledger.retry(&row, &operator, UnderItsName::Itself).await.unwrap(), Retried::BackTo(State::Verified));
     site.rucio.faults().leave_files(false);
-    site.until(&lfn, State::Released).await;
+    site.until_state(&lfn, State::Released).await;
     assert!(!site.path("a.fits.fz").exists());
     daemon.stop().await;
 }
@@ -145,7 +147,7 @@ async fn while_a_fifth_of_all_answers_goes_wrong_every_file_of_a_stream_takes_it
         Answer::Delay(Duration::from_secs(2)),
     ];
     site.rucio.faults().answers_percent(20, seed, &ways);
-    let daemon = site::Daemon::start(site.config_with(|text| impatient(&text)));
+    let daemon = InProcess::start(site.config_with(|text| impatient(&text)));
     let contents = ["CAL", "MUON", "SUBARRAY"].map(fixture);
     let (mut lfns, end) = (Vec::new(), Instant::now() + lasts);
     while Instant::now() < end {
@@ -177,9 +179,9 @@ async fn a_rucio_that_is_too_slow_for_a_whole_batch_gets_smaller_ones() {
     let content = fixture("SUBARRAY");
     // one takes a tenth of a second, all together more than two
     let lfns: Vec<String> = (0..24).map(|n| site.deliver(&format!("{n}.fits.fz"), &content)).collect();
-    let daemon = site::Daemon::start(site.config_with(|text| impatient(&text)));
+    let daemon = InProcess::start(site.config_with(|text| impatient(&text)));
     for lfn in &lfns {
-        site.until(lfn, State::Released).await;
+        site.until_state(lfn, State::Released).await;
     }
     daemon.stop().await;
 }
@@ -189,13 +191,13 @@ async fn a_rucio_that_is_too_slow_for_a_whole_batch_gets_smaller_ones() {
 async fn a_bad_answer_about_one_file_sets_back_that_file_alone() {
     const FILES: u64 = 20;
     let site = Site::new(DELETION_ON).await;
-    let switch = site.state().join("stop-releases");
+    let switch = site.kill_switch();
     fs::write(&switch, "until all are proven").unwrap();
     let content = fixture("SUBARRAY");
     let lfns: Vec<String> = (0..FILES).map(|n| site.deliver(&format!("{n}.fits.fz"), &content)).collect();
     let daemon = site.start_unlimited();
     for lfn in &lfns {
-        site.until(lfn, State::Confirmed).await;
+        site.until_state(lfn, State::Confirmed).await;
     }
     daemon.stop().await;
     let asked = || site.rucio.requests()[&Endpoint::RuleLocks];
@@ -206,7 +208,7 @@ async fn a_bad_answer_about_one_file_sets_back_that_file_alone() {
     fs::remove_file(&switch).unwrap();
     let daemon = site.start_unlimited();
     for lfn in &lfns {
-        site.until(lfn, State::Released).await;
+        site.until_state(lfn, State::Released).await;
     }
     // those of each file, and of the first copies' rule for each batch: twice for the three
     let locks = asked() - before;
@@ -269,7 +271,7 @@ async fn an_empty_list_that_is_not_true_holds_and_releases_nothing() {
             let row = site.until_row(lfn, |row| matches!(row.state, State::Released | State::Held)).await;
             assert_eq!(row.state, State::Released, "{endpoint:?}: {row:#?}");
         }
-        assert!(site.operate().await.breaker().await.unwrap().is_none(), "{endpoint:?}");
+        assert!(site.operator().await.breaker().await.unwrap().is_none(), "{endpoint:?}");
         daemon.stop().await;
     }
 }
@@ -278,7 +280,7 @@ async fn an_empty_list_that_is_not_true_holds_and_releases_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_wait_for_transfers_that_neither_end_nor_fail_for_hours() {
     let site = Site::with(DELETION_ON, |options| options.pace.conveyor = Duration::from_secs(1)).await;
-    let (daemon, first) = site::with_first_copy_only(&site, "a.fits.fz").await;
+    let (daemon, first) = with_first_copy_only(&site, "a.fits.fz").await;
     let second = site.deliver("b.fits.fz", &fixture("SUBARRAY"));
     site.until_row(&second, |row| row.state == State::Registered && !row.trigger_pending).await;
     daemon.stop().await;
@@ -292,7 +294,7 @@ async fn files_wait_for_transfers_that_neither_end_nor_fail_for_hours() {
     }
     site.rucio.faults().resume(Daemon::Conveyor);
     for lfn in [&first.lfn, &second] {
-        site.until(lfn, State::Released).await;
+        site.until_state(lfn, State::Released).await;
     }
     daemon.stop().await;
     assert_in_order(&site, &[first.lfn, second]);
@@ -306,7 +308,7 @@ async fn a_copy_that_is_lost_after_the_proof_keeps_the_on_site_copy() {
         (false, "Rucio says AVAILABLE at STORAGE-3, the storage has no such file"),
     ] {
         let site = Site::new(DELETION_ON).await;
-        let switch = site.state().join("stop-releases");
+        let switch = site.kill_switch();
         fs::write(&switch, "until a copy is lost").unwrap();
         let daemon = site.start();
         let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
@@ -319,10 +321,10 @@ async fn a_copy_that_is_lost_after_the_proof_keeps_the_on_site_copy() {
             site.rucio.lose_file(&did, "STORAGE-3").unwrap();
         }
         fs::remove_file(&switch).unwrap();
-        let row = site.until(&lfn, State::Held).await;
+        let row = site.until_state(&lfn, State::Held).await;
         let reason = row.reason.as_deref().unwrap();
         assert!(reason.contains(why), "{reason}");
-        assert!(site.operate().await.breaker().await.unwrap().is_some());
+        assert!(site.operator().await.breaker().await.unwrap().is_some());
         assert!(site.path("a.fits.fz").exists());
         assert_eq!(site.rucio.replicas(&did).get("STORAGE-1"), Some(&ReplicaState::Available));
         daemon.stop().await;
@@ -335,7 +337,7 @@ async fn a_storage_that_denies_every_file_is_away_and_holds_none() {
     let site = Site::new(DELETION_ON).await;
     let patient =
         |text: String| text.replace("hold: 200ms, poll: 50ms, poll_max: 200ms", "hold: 1h, poll: 1h, poll_max: 1h");
-    let daemon = site::Daemon::start(site.config_with(patient));
+    let daemon = InProcess::start(site.config_with(patient));
     let lfns: Vec<String> = (0..5).map(|n| site.deliver(&format!("{n}.fits.fz"), &fixture("SUBARRAY"))).collect();
     for lfn in &lfns {
         site.until_row(lfn, |row| row.state == State::Replicated && row.waits_for.is_some()).await;
@@ -350,7 +352,7 @@ async fn a_storage_that_denies_every_file_is_away_and_holds_none() {
     for lfn in &lfns {
         site.age(lfn, Duration::from_mins(6)).await;
     }
-    let (disk, unmounted) = (site.storage(3), site.root.path().join("unmounted"));
+    let (disk, unmounted) = (site.storage(3), site.root().join("unmounted"));
     fs::rename(&disk, &unmounted).unwrap();
     fs::create_dir(&disk).unwrap();
     let daemon = site.start();
@@ -365,8 +367,8 @@ async fn a_storage_that_denies_every_file_is_away_and_holds_none() {
     fs::remove_dir_all(&disk).unwrap();
     fs::rename(&unmounted, &disk).unwrap();
     for lfn in &lfns {
-        site.until(lfn, State::Released).await;
+        site.until_state(lfn, State::Released).await;
     }
-    assert!(site.operate().await.breaker().await.unwrap().is_none());
+    assert!(site.operator().await.breaker().await.unwrap().is_none());
     daemon.stop().await;
 }

@@ -4,14 +4,16 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::{Answer, Daemon, Endpoint, Event, ReplicaState};
 use dl0_ingest::ledger::FileRow;
 use dl0_ingest::names::Did;
+use rucio_miniature::{Answer, Daemon, Endpoint, Event, ReplicaState};
 
-use crate::DELETION_ON;
-use crate::ended_rules::{Somebody, decided_and_braked, until_removed};
-use crate::reconcile::{change_ledger, sources};
-use crate::site::{self, Site, fixture};
+use crate::road::DELETION_ON;
+use crate::road::ended_rules::{Somebody, decided_and_braked, until_removed};
+use crate::road::reconcile::{change_ledger, sources};
+use crate::testkit::fixture;
+use crate::testkit::in_process::InProcess;
+use crate::testkit::site::Site;
 
 /// Longer than an order is trusted without its effect.
 const LONG: Duration = Duration::from_mins(6);
@@ -22,8 +24,8 @@ fn seldom_listed() -> String {
 }
 
 /// A file that is proven and kept by the kill switch, which is to be removed.
-async fn confirmed(site: &Site) -> (site::Daemon, FileRow) {
-    fs::write(site.state().join("stop-releases"), "until it is proven").unwrap();
+async fn confirmed(site: &Site) -> (InProcess, FileRow) {
+    fs::write(site.kill_switch(), "until it is proven").unwrap();
     let daemon = site.start();
     let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
     let braked = |row: &FileRow| row.waits_for.as_ref().is_some_and(|why| why.contains("until it is proven"));
@@ -33,11 +35,11 @@ async fn confirmed(site: &Site) -> (site::Daemon, FileRow) {
 }
 
 fn lift(site: &Site) {
-    fs::remove_file(site.state().join("stop-releases")).unwrap();
+    fs::remove_file(site.kill_switch()).unwrap();
 }
 
 /// A file whose release is ordered, while a daemon of Rucio stands still.
-async fn ordered(site: &Site, pause: Daemon) -> (site::Daemon, FileRow) {
+async fn ordered(site: &Site, pause: Daemon) -> (InProcess, FileRow) {
     let (daemon, row) = confirmed(site).await;
     site.rucio.faults().pause(pause);
     lift(site);
@@ -59,7 +61,7 @@ async fn a_file_whose_rule_lost_its_end_after_the_release_was_ordered_is_release
     daemon.stop().await;
     site.age_order(&row.lfn, LONG).await;
     let daemon = site.start();
-    let row = site.until(&row.lfn, State::Released).await;
+    let row = site.until_state(&row.lfn, State::Released).await;
     assert_eq!(events(&site, &row, "release-order-void").await, 1);
     assert_eq!(events(&site, &row, "release-ordered").await, 2);
     daemon.stop().await;
@@ -77,7 +79,7 @@ async fn a_file_whose_rule_was_given_another_end_after_the_release_was_ordered_i
         let daemon = site.start();
         site.until_row(&row.lfn, |row| row.release_ordered_at.is_none()).await;
         site.rucio.faults().resume(Daemon::Judge);
-        site.until(&row.lfn, State::Released).await;
+        site.until_state(&row.lfn, State::Released).await;
         daemon.stop().await;
     }
 }
@@ -100,7 +102,7 @@ async fn an_ordered_release_waits_for_a_cleaner_or_a_reaper_that_is_slow_and_beg
         assert!(row.release_ordered_at.is_some(), "{slow:?}: {row:#?}");
         assert_eq!(site.rucio.requests()[&Endpoint::UpdateRule], asked, "{slow:?}");
         site.rucio.faults().resume(slow);
-        site.until(&row.lfn, State::Released).await;
+        site.until_state(&row.lfn, State::Released).await;
         assert_eq!(events(&site, &row, "release-ordered").await, 1);
         daemon.stop().await;
     }
@@ -115,7 +117,7 @@ async fn a_file_whose_rule_somebody_ended_without_purge_right_before_its_release
     Somebody::at(&site).await.limits(&rule, 0, false).await;
     until_removed(&site, &rule).await;
     lift(&site);
-    let row = site.until(&row.lfn, State::Released).await;
+    let row = site.until_state(&row.lfn, State::Released).await;
     assert_ne!(row.on_site_rule.as_ref(), Some(&rule));
     assert_eq!(events(&site, &row, "on-site-rule-replaced").await, 1);
     assert!(!site.path("a.fits.fz").exists());
@@ -138,7 +140,7 @@ async fn an_end_that_was_taken_for_ours_and_deletes_nothing_is_asked_for_again()
     daemon.stop().await;
     site.age_order(&row.lfn, LONG).await;
     let daemon = site.start();
-    let row = site.until(&row.lfn, State::Released).await;
+    let row = site.until_state(&row.lfn, State::Released).await;
     assert_ne!(row.on_site_rule, Some(rule));
     daemon.stop().await;
 }
@@ -174,6 +176,6 @@ async fn a_file_that_is_delivered_again_while_its_ended_rule_is_asked_about_lose
     faults.resume(Daemon::Reaper);
     let gone = |event: &Event| matches!(event, Event::FileDeleted { did, .. } if did.name == row.lfn);
     site.rucio.until(|history| history.iter().any(|entry| gone(&entry.event))).await;
-    site.until(&row.lfn, State::Released).await;
+    site.until_state(&row.lfn, State::Released).await;
     daemon.stop().await;
 }

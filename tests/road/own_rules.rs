@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use dl0_ingest::rucio::RuleState;
+use rucio_client::RuleState;
 
-use crate::reconcile::sources;
-use crate::settling::{quiet_after, released};
-use crate::site::{Daemon, Site, lfn};
-use crate::watched::until_measured;
+use crate::road::reconcile::sources;
+use crate::road::settling::{quiet_after, released};
+use crate::road::watched::until_measured;
+use crate::testkit::in_process::InProcess;
+use crate::testkit::site::{Site, lfn};
 
 /// Nothing but the list of rules tells of it; the copies are there all the while.
 #[tokio::test(flavor = "multi_thread")]
@@ -26,7 +27,7 @@ async fn a_suspended_rule_of_a_released_file_is_told_and_a_stuck_one_boosted() {
         site.rucio.suspend_rule(&rule, suspended);
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let daemon =
-            Daemon::start(site.config_with(|text| text.replace("listen: null", &format!("listen: {address}"))));
+            InProcess::start(site.config_with(|text| text.replace("listen: null", &format!("listen: {address}"))));
         until_measured(address, told).await;
         if suspended {
             assert_eq!(rucio.rule(&rule).await.unwrap().state, RuleState::Suspended);

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use dl0_ingest::custody::State;
 use dl0_ingest::custody::brakes::Target;
-use dl0_ingest::embedded::{Daemon, Event, ReplicaState};
 use dl0_ingest::ledger::{Ledger, Operator};
 use dl0_ingest::names::Did;
 use dl0_ingest::reconcile::{self, Error, Rebuilt};
+use rucio_miniature::{Daemon, Event, ReplicaState};
 
-use crate::ended_rules::Somebody;
-use crate::reconcile::{lose_ledger, register_by_hand, sources};
-use crate::site::{Site, fixture, lfn};
-use crate::{DELETION_ON, DRY_RUN};
+use crate::road::ended_rules::Somebody;
+use crate::road::reconcile::{lose_ledger, register_by_hand, sources};
+use crate::road::{DELETION_ON, DRY_RUN};
+use crate::testkit::fixture;
+use crate::testkit::site::{Site, lfn};
 
 const SLOW: &str = "release: {deletion: on, poll: 50ms, poll_max: 200ms, max_files_per_hour: 5}\n\
                     confirm: {hold: 200ms, poll: 50ms, poll_max: 200ms}\n";
@@ -25,7 +26,7 @@ fn operator() -> Operator {
 
 /// Runs a rebuild and returns (file, state or code).
 async fn rebuild(site: &Site) -> Result<BTreeSet<(String, String)>, Error> {
-    let ledger = Ledger::open(&site.state().join("ledger.db")).await.unwrap();
+    let ledger = Ledger::open(&site.ledger_file()).await.unwrap();
     let sources = sources(site, Some(ledger.clone()));
     let mut told = BTreeSet::new();
     let done = reconcile::rebuild(&sources, &operator(), |step| match step {
@@ -57,7 +58,7 @@ async fn a_campaign_whose_ledger_is_lost_ends_with_two_copies_of_every_file_and_
         }
     }
     let bad = site.deliver("bad.fits.fz", b"no FITS file");
-    site.until(&bad, State::Rejected).await;
+    site.until_state(&bad, State::Rejected).await;
     // these get no copies yet, and the last ones are not even registered
     site.rucio.faults().pause(Daemon::Conveyor);
     for n in 0..4 {
@@ -89,10 +90,10 @@ async fn a_campaign_whose_ledger_is_lost_ends_with_two_copies_of_every_file_and_
     for lfn in &on_site {
         site.until_row(lfn, |row| row.waits_for.as_ref().is_some_and(|why| why.contains("release-hold"))).await;
     }
-    let ledger = site.operate().await;
+    let ledger = site.operator().await;
     assert!(ledger.lift_hold(&Target::All, &operator()).await.unwrap());
     for lfn in &on_site {
-        let row = site.until(lfn, State::Released).await;
+        let row = site.until_state(lfn, State::Released).await;
         assert_eq!(row.attempts, 0);
     }
     let client = sources(&site, None).rucio;
@@ -107,7 +108,7 @@ async fn a_campaign_whose_ledger_is_lost_ends_with_two_copies_of_every_file_and_
         // rule B and nothing else: rule C is gone
         assert_eq!(client.did_rules(&did).await.unwrap().len(), 1, "{lfn}");
     }
-    let dataset = Did::new("acada", format!("/{}", crate::site::DAY));
+    let dataset = Did::new("acada", format!("/{}", crate::testkit::site::DAY));
     assert_eq!(client.did_rules(&dataset).await.unwrap().len(), 1);
     assert!(ledger.breaker().await.unwrap().is_none());
     daemon.stop().await;
@@ -225,7 +226,7 @@ async fn a_file_that_no_rule_protects_any_more_is_protected_again_before_anythin
     let rule = client.rule(row.on_site_rule.as_ref().unwrap()).await.unwrap();
     assert!(rule.id != old && rule.expires_at.is_none() && rule.rse_expression == "STORAGE-1", "{rule:#?}");
     site.rucio.faults().resume(Daemon::Reaper);
-    site.until(&bare, State::Confirmed).await;
+    site.until_state(&bare, State::Confirmed).await;
     assert!(site.path("bare").exists() && site.path("unsound").exists());
     let replicas = site.rucio.replicas(&Did::new("acada", &bare));
     assert_eq!(replicas.get("STORAGE-1"), Some(&ReplicaState::Available));
@@ -239,7 +240,7 @@ async fn a_running_daemon_keeps_a_rebuild_out() {
     let daemon = site.start();
     let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
     site.until_row(&lfn, |_| true).await;
-    let opened = Ledger::open(&site.state().join("ledger.db")).await;
+    let opened = Ledger::open(&site.ledger_file()).await;
     assert!(matches!(opened, Err(dl0_ingest::ledger::Error::InUse { .. })));
     daemon.stop().await;
     tokio::time::timeout(Duration::from_secs(20), async {
@@ -265,7 +266,7 @@ async fn a_file_whose_rule_somebody_gave_an_end_is_in_custody_again_and_keeps_it
     assert_eq!(site.row(&lfn).await.unwrap().on_site_rule, Some(rule.clone()));
     site.rucio.faults().resume(Daemon::Conveyor);
     let daemon = site.start();
-    site.until(&lfn, State::Confirmed).await;
+    site.until_state(&lfn, State::Confirmed).await;
     let client = sources(&site, None).rucio;
     assert_eq!(client.rule(&rule).await.unwrap().expires_at, None);
     assert!(site.path("a.fits.fz").exists());

@@ -8,16 +8,18 @@ use std::time::Duration;
 use dl0_ingest::custody::{FileIdentity, State};
 use dl0_ingest::daemon;
 use dl0_ingest::datadir::DataDir;
-use dl0_ingest::embedded::{Answer, Daemon, Endpoint};
 use dl0_ingest::ledger::{Delivery, Ledger};
 use dl0_ingest::names::{Did, Lfn};
 use dl0_ingest::reconcile::{self, Code, Finding, Options, Progress, Repair, Repaired, Sources};
-use dl0_ingest::rucio::{Attachment, Child, Client};
 use dl0_ingest::telemetry::Metrics;
+use rucio_client::{Attachment, Child, Client};
+use rucio_miniature::{Answer, Daemon, Endpoint};
 use sqlx::Connection as _;
 
-use crate::site::{self, DAY, Site, fixture, lfn};
-use crate::{DELETION_ON, DRY_RUN};
+use crate::road::{DELETION_ON, DRY_RUN};
+use crate::testkit::fixture;
+use crate::testkit::in_process::InProcess;
+use crate::testkit::site::{DAY, Site, lfn};
 
 /// Everything counts at once, and the second look comes soon: nothing moves in these tests.
 const AT_ONCE: Options =
@@ -61,7 +63,7 @@ async fn at_rest(settings: &str, names: &[&str], state: State) -> (Site, Sources
         site.until_row(&lfn(name), |row| row.state == state && !row.trigger_pending).await;
     }
     daemon.stop().await;
-    let sources = sources(&site, Some(site.operate().await));
+    let sources = sources(&site, Some(site.operator().await));
     (site, sources)
 }
 
@@ -83,7 +85,7 @@ pub(crate) fn lose_ledger(site: &Site) {
 }
 
 pub(crate) async fn change_ledger(site: &Site, statement: &'static str) {
-    let url = format!("sqlite://{}", site.state().join("ledger.db").display());
+    let url = format!("sqlite://{}", site.ledger_file().display());
     let mut ledger = sqlx::SqliteConnection::connect(&url).await.unwrap();
     assert_eq!(sqlx::query(statement).execute(&mut ledger).await.unwrap().rows_affected(), 1);
     ledger.close().await.unwrap();
@@ -96,7 +98,7 @@ async fn while_files_are_on_their_road_nothing_is_found() {
     let lfns: Vec<String> = (0..20).map(|n| site.deliver(&format!("{n}.fits.fz"), &fixture("SUBARRAY"))).collect();
     let bad = site.deliver("bad.fits.fz", b"no FITS file");
     site.until_row(&lfns[0], |_| true).await;
-    let sources = sources(&site, Some(site.operate().await));
+    let sources = sources(&site, Some(site.operator().await));
     let options =
         Options { min_age: Duration::from_secs(30), settle: Duration::from_millis(500), read: true, copies: true };
     let mut on_the_road = true;
@@ -107,7 +109,7 @@ async fn while_files_are_on_their_road_nothing_is_found() {
         }
         assert_eq!(audit(&sources, options).await, []);
     }
-    site.until(&bad, State::Rejected).await;
+    site.until_state(&bad, State::Rejected).await;
     daemon.stop().await;
     assert_eq!(audit(&sources, Options { read: true, ..AT_ONCE }).await, []);
 }
@@ -123,7 +125,7 @@ async fn what_is_wrong_on_disk_is_named() {
     fs::write(site.path("cut"), "cut").unwrap();
     let content = fs::read(site.path("swapped")).unwrap();
     fs::write(site.path("swapped"), content).unwrap();
-    site.trigger("trigger");
+    site.pull_trigger("trigger");
     let aside = site.data().join("ctao/acada/invalid/dl0");
     fs::create_dir_all(&aside).unwrap();
     fs::write(aside.join("stray"), "x").unwrap();
@@ -245,8 +247,8 @@ async fn an_orphan_that_is_what_rucio_says_is_taken_into_custody_and_goes_its_wh
     sources.ledger.unwrap().close().await;
     lose_ledger(&site);
     // as a daemon leaves it that was started too early
-    Ledger::open(&site.state().join("ledger.db")).await.unwrap().close().await;
-    let sources = self::sources(&site, Some(site.operate().await));
+    Ledger::open(&site.ledger_file()).await.unwrap().close().await;
+    let sources = self::sources(&site, Some(site.operator().await));
     let found = audit(&sources, AT_ONCE).await;
     assert_eq!(codes(&found), [(Code::Orphan, "known"), (Code::Orphan, "strange")].into(), "{found:#?}");
     for finding in &found {
@@ -257,9 +259,9 @@ async fn an_orphan_that_is_what_rucio_says_is_taken_into_custody_and_goes_its_wh
         assert_eq!(site.row(&lfn(name)).await.unwrap().state, state, "{name}");
     }
     let deletion_on = site.config_with(|text| text + "release: {deletion: on, poll: 50ms, poll_max: 200ms}\n");
-    let daemon = site::Daemon::start(deletion_on);
+    let daemon = InProcess::start(deletion_on);
     for (name, content) in &contents {
-        let row = site.until(&lfn(name), State::Released).await;
+        let row = site.until_state(&lfn(name), State::Released).await;
         assert!(row.first_look.is_some() && row.attempts == 0, "{row:#?}");
         assert!(!site.path(name).exists() && !site.has_trigger(name));
         for number in [2, 3] {
@@ -276,7 +278,7 @@ async fn an_orphan_that_is_what_rucio_says_is_taken_into_custody_and_goes_its_wh
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_proven_is_mended_and_nothing_else() {
     let (site, sources) = settled(&["a", "b"]).await;
-    site.trigger("a");
+    site.pull_trigger("a");
     fs::write(site.path("dark.fits.fz"), fixture("MUON")).unwrap();
     fs::write(site.path("bad.fits.fz"), "no FITS file").unwrap();
     let found = audit(&sources, AT_ONCE).await;
@@ -291,12 +293,12 @@ async fn what_is_proven_is_mended_and_nothing_else() {
     assert!(site.has_trigger("dark.fits.fz") && !site.has_trigger("bad.fits.fz"));
     // a trigger of another file under the name is a delivery, and no business of ours
     fs::write(site.path("b"), "other content").unwrap();
-    site.trigger("b");
+    site.pull_trigger("b");
     assert!(audit(&sources, AT_ONCE).await.iter().all(|finding| finding.repair != Some(Repair::RemoveTrigger)));
     fs::remove_file(site.path("b.trigger")).unwrap();
     fs::remove_file(site.path("bad.fits.fz")).unwrap();
     let daemon = site.start();
-    site.until(&lfn("dark.fits.fz"), State::Confirmed).await;
+    site.until_state(&lfn("dark.fits.fz"), State::Confirmed).await;
     daemon.stop().await;
 }
 
@@ -304,7 +306,7 @@ async fn what_is_proven_is_mended_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trigger_that_is_made_anew_while_a_forgotten_one_is_about_to_be_removed_stays() {
     let (site, sources) = at_rest(DELETION_ON, &["a"], State::Released).await;
-    site.trigger("a");
+    site.pull_trigger("a");
     let found = audit(&sources, AT_ONCE).await;
     assert_eq!(codes(&found), [(Code::ForgottenTrigger, "a")].into(), "{found:#?}");
     site.rucio.faults().answer(Endpoint::Replicas, 1, &Answer::Delay(Duration::from_millis(500)));

@@ -4,18 +4,20 @@ use std::fs;
 use std::path::PathBuf;
 
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::Daemon as RucioDaemon;
 use dl0_ingest::ledger::{EventRow, FileRow};
 use dl0_ingest::names::Lfn;
+use rucio_miniature::Daemon as RucioDaemon;
 use serde_json::Value;
 
-use crate::DELETION_ON;
-use crate::site::{Daemon, Site, fixture, lfn};
+use crate::road::DELETION_ON;
+use crate::testkit::fixture;
+use crate::testkit::in_process::InProcess;
+use crate::testkit::site::{Site, lfn};
 
 const NAME: &str = "a.fits.fz";
 
 /// A file whose release is ordered and which Rucio does not delete yet.
-async fn leaving(site: &Site) -> (Daemon, FileRow) {
+async fn leaving(site: &Site) -> (InProcess, FileRow) {
     site.rucio.faults().pause(RucioDaemon::Reaper);
     let daemon = site.start();
     let lfn = site.deliver(NAME, &fixture("SUBARRAY"));
@@ -55,7 +57,7 @@ async fn saved_and_released(site: &Site, row: &FileRow, times: usize) {
     assert_eq!(fs::read_dir(invalid(site)).unwrap().count(), 2, "the file and its reason");
     assert!(!site.path(NAME).exists() && !site.has_trigger(NAME));
     site.rucio.faults().resume(RucioDaemon::Reaper);
-    site.until(&row.lfn, State::Released).await;
+    site.until_state(&row.lfn, State::Released).await;
     assert_eq!(fs::read(aside(site, NAME)).unwrap(), fixture("CAL"));
 }
 
@@ -78,7 +80,7 @@ async fn what_a_stop_left_of_saving_a_file_is_finished_without_a_second_copy_of_
         until_settled(&site, &row, 1).await;
         daemon.stop().await;
         // as if the stop had come before
-        site.trigger(NAME);
+        site.pull_trigger(NAME);
         if moved {
             site.remember_redelivery(&row, &aside(&site, NAME)).await;
         } else {

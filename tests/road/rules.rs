@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use dl0_ingest::custody::{State, UnderItsName};
-use dl0_ingest::embedded::{Answer, Daemon as RucioDaemon, Endpoint, Event, Options, Outage};
 use dl0_ingest::ledger::{FileRow, Operator, Retried};
 use dl0_ingest::names::Did;
-use dl0_ingest::rucio::{Client, Kind, Rule};
+use rucio_client::{Client, Kind, Rule};
+use rucio_miniature::{Answer, Daemon as RucioDaemon, Endpoint, Event, Options, Outage};
 
-use crate::DRY_RUN;
-use crate::reconcile::{change_ledger, sources};
-use crate::site::{DAY, Daemon, Site, fixture, lfn, with_first_copy_only_by};
+use crate::road::DRY_RUN;
+use crate::road::reconcile::{change_ledger, sources};
+use crate::testkit::fixture;
+use crate::testkit::in_process::{InProcess, with_first_copy_only_by};
+use crate::testkit::site::{DAY, Site, lfn};
 
 const NAME: &str = "a.fits.fz";
 
@@ -24,7 +26,7 @@ async fn replicated_with(change: impl FnOnce(&mut Options)) -> (Site, FileRow, C
     let patient =
         |text: String| text.replace("hold: 200ms, poll: 50ms, poll_max: 200ms", "hold: 200ms, poll: 1h, poll_max: 1h");
     // it looks for the further copy before that comes, and not again
-    let (daemon, row) = with_first_copy_only_by(Daemon::start(site.config_with(patient)), &site, NAME).await;
+    let (daemon, row) = with_first_copy_only_by(InProcess::start(site.config_with(patient)), &site, NAME).await;
     site.rucio.faults().resume(RucioDaemon::Conveyor);
     let (lfn, did) = (row.lfn.clone(), row.did());
     site.rucio
@@ -56,7 +58,7 @@ async fn a_rule_of_the_further_copies_that_was_removed_is_placed_again() {
     let old = row.further_copies_rule.unwrap();
     removed(&rucio, &old).await;
     let daemon = site.start();
-    let row = site.until(&row.lfn, State::Confirmed).await;
+    let row = site.until_state(&row.lfn, State::Confirmed).await;
     let new = row.further_copies_rule.clone().unwrap();
     assert_ne!(new, old);
     assert_eq!(rucio.rule(&new).await.unwrap().expires_at, None);
@@ -70,7 +72,7 @@ async fn a_rule_of_the_first_copies_that_was_removed_is_placed_again() {
     let old = first_copy_rule(&rucio).await.id;
     removed(&rucio, &old).await;
     let daemon = site.start();
-    site.until(&row.lfn, State::Confirmed).await;
+    site.until_state(&row.lfn, State::Confirmed).await;
     let new = first_copy_rule(&rucio).await;
     assert_ne!(new.id, old);
     daemon.stop().await;
@@ -84,7 +86,7 @@ async fn a_rule_of_the_first_copies_that_cannot_be_placed_again_at_once_is_place
     let full = Answer::Refuse { status: 409, class: "InsufficientAccountLimit", message: "there is no more quota" };
     site.rucio.faults().answer(Endpoint::AddRules, 2, &full);
     let daemon = site.start();
-    site.until(&row.lfn, State::Confirmed).await;
+    site.until_state(&row.lfn, State::Confirmed).await;
     assert_eq!(first_copy_rule(&rucio).await.expires_at, None);
     daemon.stop().await;
 }
@@ -106,9 +108,9 @@ async fn a_rule_of_the_further_copies_that_cannot_be_placed_again_keeps_no_other
     removed(&sources(&site, None).rucio, &rules[0]).await;
     let full = Answer::Refuse { status: 409, class: "InsufficientAccountLimit", message: "there is no more quota" };
     site.rucio.faults().answer(Endpoint::AddRules, 10_000, &full);
-    let daemon = Daemon::start(site.config_with(|text| text.replace("hold: 1h", "hold: 200ms")));
-    site.until(&lfns[1], State::Confirmed).await;
-    site.until(&lfns[0], State::Held).await;
+    let daemon = InProcess::start(site.config_with(|text| text.replace("hold: 1h", "hold: 200ms")));
+    site.until_state(&lfns[1], State::Confirmed).await;
+    site.until_state(&lfns[0], State::Held).await;
     daemon.stop().await;
 }
 
@@ -118,9 +120,9 @@ async fn a_rule_of_the_first_copies_that_the_ledger_does_not_know_is_found() {
     let rule = first_copy_rule(&rucio).await.id;
     change_ledger(&site, "UPDATE collections SET first_copy_rule = NULL WHERE first_copy_rule IS NOT NULL").await;
     let daemon = site.start();
-    site.until(&row.lfn, State::Confirmed).await;
+    site.until_state(&row.lfn, State::Confirmed).await;
     assert_eq!(first_copy_rule(&rucio).await.id, rule);
-    assert_eq!(site.operate().await.first_copy_rule(&row.dataset_did()).await.unwrap(), Some(rule));
+    assert_eq!(site.operator().await.first_copy_rule(&row.dataset_did()).await.unwrap(), Some(rule));
     daemon.stop().await;
 }
 
@@ -140,7 +142,7 @@ async fn a_rule_of_the_first_copies_that_comes_back_where_the_further_copy_lies_
         let before = held_at(&rucio, &old_a, &row).await;
         removed(&rucio, &old_a).await;
         let daemon = site.start();
-        let row = site.until(&row.lfn, State::Confirmed).await;
+        let row = site.until_state(&row.lfn, State::Confirmed).await;
         let (a, b) = (first_copy_rule(&rucio).await.id, row.further_copies_rule.clone().unwrap());
         let (at_a, at_b) = (held_at(&rucio, &a, &row).await, held_at(&rucio, &b, &row).await);
         assert_ne!(at_a, at_b);
@@ -163,7 +165,7 @@ async fn an_end_that_somebody_gave_a_rule_is_taken_away() {
         assert!(rucio.rule(rule).await.unwrap().expires_at.is_some());
     }
     let daemon = site.start();
-    site.until(&row.lfn, State::Confirmed).await;
+    site.until_state(&row.lfn, State::Confirmed).await;
     for rule in &rules {
         assert_eq!(rucio.rule(rule).await.unwrap().expires_at, None);
     }
@@ -184,7 +186,7 @@ async fn a_file_with_a_suspended_rule_waits_and_is_not_held() {
     assert_eq!(waiting.state, State::Replicated);
     assert!(waiting.waits_for.unwrap().contains(&rule));
     site.rucio.suspend_rule(&rule, false);
-    site.until(&row.lfn, State::Confirmed).await;
+    site.until_state(&row.lfn, State::Confirmed).await;
     daemon.stop().await;
 }
 
@@ -214,7 +216,7 @@ async fn an_on_site_copy_whose_rule_was_deleted_is_protected_again_before_the_re
     site.rucio.faults().resume(RucioDaemon::Reaper);
     site.rucio.faults().resume(RucioDaemon::Conveyor);
     for lfn in &lfns {
-        site.until(lfn, State::Confirmed).await;
+        site.until_state(lfn, State::Confirmed).await;
         assert!(site.data().join(&lfn[1..]).exists());
     }
     daemon.stop().await;
@@ -246,7 +248,7 @@ async fn an_on_site_copy_that_cannot_be_protected_again_leaves_no_other_unprotec
     }
     site.rucio.faults().clear();
     for name in [NAME, "b.fits.fz"] {
-        site.until(&lfn(name), State::Confirmed).await;
+        site.until_state(&lfn(name), State::Confirmed).await;
     }
     daemon.stop().await;
 }
@@ -263,7 +265,7 @@ async fn an_on_site_copy_that_rucio_is_deleting_is_held() {
     removed(&rucio, &row.on_site_rule.unwrap()).await;
     site.rucio.condemn(&Did::new("acada", lfn.as_str()), "STORAGE-1");
     let daemon = site.start();
-    let row = site.until(&lfn, State::Held).await;
+    let row = site.until_state(&lfn, State::Held).await;
     assert_eq!(row.reason_code.as_deref(), Some("unprotected"));
     daemon.stop().await;
 }
@@ -285,11 +287,11 @@ async fn an_on_site_copy_that_rucio_forgot_is_registered_anew_when_an_operator_s
     let gone = |event: &Event| matches!(event, Event::ReplicaGone { rse, .. } if rse == "STORAGE-1");
     site.rucio.until(|history| history.iter().any(|entry| gone(&entry.event))).await;
     let daemon = site.start();
-    let row = site.until(&lfn, State::Held).await;
+    let row = site.until_state(&lfn, State::Held).await;
     assert_eq!(row.reason_code.as_deref(), Some("unprotected"));
     site.rucio.faults().resume(RucioDaemon::Conveyor);
     let operator = Operator { who: "ada (uid 1000)".to_owned(), reason: "the file is there".to_owned() };
-    let retried = site.operate().await.retry(&row, &operator, UnderItsName::Itself).await.unwrap();
+    let retried = site.operator().await.retry(&row, &operator, UnderItsName::Itself).await.unwrap();
     assert_eq!(retried, Retried::BackTo(State::Verified));
     let row = site.until_row(&lfn, |row| matches!(row.state, State::Confirmed | State::Held)).await;
     assert_eq!(row.state, State::Confirmed, "{row:#?}");
@@ -317,14 +319,14 @@ async fn a_stuck_rule_is_boosted_and_its_files_go_on() {
     assert!(told.contains("rucio rule update --boost-rule"), "{told}");
     site.age(&lfn, Duration::from_mins(6)).await;
     let daemon = site.start();
-    site.until(&lfn, State::Confirmed).await;
+    site.until_state(&lfn, State::Confirmed).await;
     daemon.stop().await;
 }
 
 /// What `dl0-ingest why` says.
 async fn why(site: &Site, lfn: &str) -> String {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dl0-ingest"));
-    command.arg("--config").arg(site.root.path().join("dl0-ingest.yaml")).args(["why", lfn]);
+    command.arg("--config").arg(site.config_file()).args(["why", lfn]);
     let said = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     assert!(said.status.success(), "{said:?}");
     String::from_utf8(said.stdout).unwrap()

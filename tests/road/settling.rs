@@ -8,18 +8,19 @@ use std::time::Duration;
 use dl0_ingest::audit_log;
 use dl0_ingest::custody::State;
 use dl0_ingest::custody::brakes::Target;
-use dl0_ingest::embedded::{ReplicaState, RseOptions};
 use dl0_ingest::ledger::Operator;
 use dl0_ingest::names::Did;
 use dl0_ingest::reconcile;
-use dl0_ingest::rucio::{Client, LockState, RuleState};
+use rucio_client::{Client, LockState, RuleState};
+use rucio_miniature::{ReplicaState, RseOptions};
 use serde_json::Value;
 
-use crate::DELETION_ON;
-use crate::brakes::Metrics;
-use crate::reconcile::{register_by_hand, sources};
-use crate::rules::removed;
-use crate::site::{DAY, Site, fixture, lfn};
+use crate::road::DELETION_ON;
+use crate::road::brakes::Metrics;
+use crate::road::reconcile::{register_by_hand, sources};
+use crate::road::rules::removed;
+use crate::testkit::fixture;
+use crate::testkit::site::{DAY, Site, lfn};
 
 pub(crate) fn quiet_after(time: &str) -> String {
     format!("{DELETION_ON}settle: {{after: {time}}}\n")
@@ -39,7 +40,7 @@ pub(crate) async fn released(site: &Site, names: &[String]) {
         site.deliver(name, &fixture("SUBARRAY"));
     }
     for name in names {
-        site.until(&lfn(name), State::Released).await;
+        site.until_state(&lfn(name), State::Released).await;
     }
 }
 
@@ -116,7 +117,7 @@ async fn a_quiet_dataset_is_left_with_two_rules_and_again_after_a_late_file() {
     assert_eq!(counts, [5, 1]);
     assert_eq!(settled[0]["rules"]["s"], first.settled_rule.unwrap().as_str());
     // and all is well as an audit sees it
-    let ledger = site.operate().await;
+    let ledger = site.operator().await;
     let options =
         reconcile::Options { min_age: Duration::ZERO, settle: Duration::from_millis(50), read: false, copies: true };
     assert_eq!(reconcile::audit(&sources(&site, Some(ledger)), options, |_| {}).await.unwrap().findings, 0);
@@ -166,7 +167,7 @@ async fn brakes_keep_all_rules_until_they_are_lifted() {
     let daemon = site.start();
     let names = names(2);
     released(&site, &names).await;
-    let switch = site.state().join("stop-releases");
+    let switch = site.kill_switch();
     fs::write(&switch, "storage work").unwrap();
     let known = site.until_settlement(&dataset(), |known| known.unsettled.is_some()).await;
     assert!(known.unsettled.unwrap().contains("storage work"));
@@ -174,7 +175,7 @@ async fn brakes_keep_all_rules_until_they_are_lifted() {
         assert_eq!(rucio(&site).did_rules(&Did::new("acada", lfn(name))).await.unwrap().len(), 1);
     }
     daemon.stop().await;
-    let (ledger, ada) = (site.operate().await, Operator { who: "ada".to_owned(), reason: "a look".to_owned() });
+    let (ledger, ada) = (site.operator().await, Operator { who: "ada".to_owned(), reason: "a look".to_owned() });
     ledger.place_hold(&Target::File(lfn(&names[0])), &ada).await.unwrap();
     fs::remove_file(&switch).unwrap();
     forget_pause(&site).await;
@@ -194,8 +195,11 @@ async fn brakes_keep_all_rules_until_they_are_lifted() {
 
 /// A dataset that waits for a brake is looked at once a minute; no test waits as long.
 async fn forget_pause(site: &Site) {
-    crate::reconcile::change_ledger(site, "UPDATE collections SET settle_after = 0 WHERE settle_after IS NOT NULL")
-        .await;
+    crate::road::reconcile::change_ledger(
+        site,
+        "UPDATE collections SET settle_after = 0 WHERE settle_after IS NOT NULL",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,7 +210,7 @@ async fn a_dataset_with_a_held_file_is_not_quiet() {
     released(&site, &names).await;
     // other content under a registered name
     site.deliver(&names[0], &fixture("MUON"));
-    site.until(&lfn(&names[0]), State::Held).await;
+    site.until_state(&lfn(&names[0]), State::Held).await;
     // a dataset that came later is settled meanwhile
     let (day, name) = ("ctao/acada/dl0/LST/events/2026/01/02", "a.fits.fz");
     fs::create_dir_all(site.data().join(day)).unwrap();
@@ -223,7 +227,7 @@ async fn a_dataset_with_a_held_file_is_not_quiet() {
 /// What `dl0-ingest retry` says, and whether it is content.
 async fn retry(site: &Site, lfn: &str) -> (bool, String) {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dl0-ingest"));
-    command.arg("--config").arg(site.root.path().join("dl0-ingest.yaml"));
+    command.arg("--config").arg(site.config_file());
     command.args(["retry", "--reason", "the other content was moved away", lfn]);
     let said = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     (said.status.success(), String::from_utf8(said.stdout).unwrap())
@@ -237,7 +241,7 @@ async fn a_released_file_that_is_held_keeps_its_rules_and_counts_as_released_aga
     released(&site, &names).await;
     let held = lfn(&names[0]);
     site.deliver(&names[0], &fixture("MUON"));
-    let row = site.until(&held, State::Held).await;
+    let row = site.until_state(&held, State::Held).await;
     let old = row.further_copies_rule.clone().unwrap();
     daemon.stop().await;
     removed(&rucio(&site), &old).await;
@@ -284,7 +288,7 @@ async fn a_rule_of_a_released_file_stays_and_releases_stop_when_the_evidence_of_
     released(&site, &names).await;
     daemon.stop().await;
     site.forge_evidence(&lfn(&names[1]), None).await;
-    let site = Site { extra: quiet_after("400ms"), ..site };
+    site.end_with(&quiet_after("400ms"));
     let (daemon, metrics) = Metrics::start(&site);
     metrics.stopped(&site, "I2", "the evidence on record proves a copy at 0 sites of 2").await;
     for name in &names {

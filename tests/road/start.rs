@@ -7,7 +7,9 @@ use dl0_ingest::custody::State;
 use dl0_ingest::daemon;
 use tokio_util::sync::CancellationToken;
 
-use crate::site::{Daemon, Site, fixture, lfn};
+use crate::testkit::fixture;
+use crate::testkit::in_process::InProcess;
+use crate::testkit::site::{Site, lfn};
 
 /// The words with which the daemon refuses to run.
 async fn refusal(config: Config) -> String {
@@ -31,7 +33,7 @@ async fn an_rse_that_does_not_exist_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_without_rights_is_told_which_one_it_lacks() {
     let site = Site::new("").await;
-    fs::write(site.root.path().join("password"), "plainpw").unwrap();
+    fs::write(site.root().join("password"), "plainpw").unwrap();
     let words = refusal(site.config_with(replacing("account: ingest", "account: plain"))).await;
     assert!(words.contains("the Rucio account 'plain' lacks the attribute admin=True"), "{words}");
 }
@@ -116,7 +118,7 @@ async fn a_tombstone_delay_on_site_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_ends_the_daemon_and_is_not_repeated_in_its_words() {
     let site = Site::new("").await;
-    fs::write(site.root.path().join("password"), "a-wrong-secret").unwrap();
+    fs::write(site.root().join("password"), "a-wrong-secret").unwrap();
     let words = refusal(site.config()).await;
     assert!(words.contains("CannotAuthenticate") && words.contains("'ingest'"), "{words}");
     assert!(!words.contains("a-wrong-secret"), "{words}");
@@ -133,7 +135,7 @@ async fn a_data_directory_without_the_observatorys_tree_is_asked_about() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_directory_that_cannot_be_made_is_named() {
     let site = Site::new("").await;
-    fs::write(site.root.path().join("state"), "in the way").unwrap();
+    fs::write(site.root().join("state"), "in the way").unwrap();
     let words = refusal(site.config()).await;
     assert!(words.contains("cannot make the state directory") && words.contains("set state_dir"), "{words}");
 }
@@ -157,7 +159,7 @@ async fn every_wrong_trigger_is_reported_once_and_taken_when_it_is_mended() {
     fs::create_dir(site.path("directory.trigger")).unwrap();
     std::os::unix::fs::symlink("elsewhere", site.path("b.trigger")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", site.path("c.trigger")).unwrap();
-    site.trigger("late.fits.fz");
+    site.pull_trigger("late.fits.fz");
     let mut seen = Vec::new();
     while seen.len() < 5 {
         seen = site.wrong_triggers().await;
@@ -166,7 +168,7 @@ async fn every_wrong_trigger_is_reported_once_and_taken_when_it_is_mended() {
     let reasons: Vec<&str> = seen.iter().map(|wrong| wrong.reason.as_str()).collect();
     assert_eq!(reasons, ["bare-trigger", "points-elsewhere", "points-outside", "trigger-is-directory", "dangling"]);
     fs::write(site.path("late.fits.fz"), fixture("SUBARRAY")).unwrap();
-    site.until(&lfn("late.fits.fz"), State::Registered).await;
+    site.until_state(&lfn("late.fits.fz"), State::Registered).await;
     assert_eq!(site.wrong_triggers().await.len(), 4);
     daemon.stop().await;
 }
@@ -183,7 +185,7 @@ async fn a_wrong_trigger_that_becomes_another_mistake_is_reported_as_that() {
         match next {
             "right link, no data" => {
                 fs::remove_file(site.path("a.fits.fz.trigger")).unwrap();
-                site.trigger("a.fits.fz");
+                site.pull_trigger("a.fits.fz");
             }
             "a directory as data" => fs::create_dir(site.path("a.fits.fz")).unwrap(),
             _ => fs::remove_dir(site.path("a.fits.fz")).unwrap(),
@@ -192,7 +194,7 @@ async fn a_wrong_trigger_that_becomes_another_mistake_is_reported_as_that() {
     // the same mistake as before the last one
     site.until_wrong(|wrong| wrong.iter().map(|one| one.reason.as_str()).eq(["dangling"])).await;
     fs::write(site.path("a.fits.fz"), fixture("SUBARRAY")).unwrap();
-    site.until(&lfn("a.fits.fz"), State::Registered).await;
+    site.until_state(&lfn("a.fits.fz"), State::Registered).await;
     site.until_wrong(<[_]>::is_empty).await;
     daemon.stop().await;
 }
@@ -201,7 +203,7 @@ async fn a_wrong_trigger_that_becomes_another_mistake_is_reported_as_that() {
 async fn a_directory_that_comes_back_is_noticed_before_the_next_scan() {
     let site = Site::new("").await;
     let config = site.config_with(replacing("scan_interval: 500ms", "scan_interval: 50s"));
-    let daemon = Daemon::start(config);
+    let daemon = InProcess::start(config);
     // the first may be found by the scan at the start
     let started = std::time::Instant::now();
     for name in ["a.fits.fz", "b.fits.fz", "c.fits.fz"] {

@@ -6,17 +6,19 @@ use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use dl0_ingest::custody::State;
-use dl0_ingest::embedded::{Answer, Daemon as RucioDaemon, Endpoint};
 use dl0_ingest::names::Did;
-use dl0_ingest::rucio::{Client, Grouping, LockState, NewRule, Rule, RuleState};
+use rucio_client::{Client, Grouping, LockState, NewRule, Rule, RuleState};
+use rucio_miniature::{Answer, Daemon as RucioDaemon, Endpoint};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::rules::removed;
-use crate::settling::{dataset, names, quiet_after, released, rucio, two_rules_hold, until_no_file_has_a_rule};
-use crate::site::{Daemon, Site, fixture, lfn};
+use crate::road::rules::removed;
+use crate::road::settling::{dataset, names, quiet_after, released, rucio, two_rules_hold, until_no_file_has_a_rule};
+use crate::testkit::fixture;
+use crate::testkit::in_process::InProcess;
+use crate::testkit::site::{Site, lfn};
 
 /// Two files in a settled dataset, and its rules A and S.
-async fn settled(site: &Site) -> (Daemon, Vec<String>, [Rule; 2]) {
+async fn settled(site: &Site) -> (InProcess, Vec<String>, [Rule; 2]) {
     let daemon = site.start();
     let names = names(2);
     released(site, &names).await;
@@ -58,7 +60,7 @@ async fn rules_of_a_settled_dataset_that_somebody_removed_are_placed_again() {
             removed(&rucio(&site), &rules[*number].id).await;
         }
         // placing rules gives nothing up: no brake stops it
-        fs::write(site.state().join("stop-releases"), "storage work").unwrap();
+        fs::write(site.kill_switch(), "storage work").unwrap();
         let daemon = site.start();
         site.until_settlement(&dataset(), |known| known.settled_at > first.settled_at).await;
         all_copies_are_held(&site, &names).await;
@@ -138,7 +140,7 @@ async fn a_settled_dataset_whose_copies_no_rule_can_hold_is_told() {
     assert_eq!(known.settled_at, None);
     // and the copies of the others are held again
     assert!(held_twice(&site, &rucio(&site), &names[1]).await);
-    let ledger = site.operate().await;
+    let ledger = site.operator().await;
     assert_eq!(ledger.unsettled_datasets().await.unwrap()[0].0, dataset());
     // by a rule that has Rucio make the lost one anew
     site.rucio.faults().resume(RucioDaemon::Conveyor);
@@ -175,7 +177,7 @@ async fn a_suspended_rule_of_a_settled_dataset_is_told_and_a_stuck_one_boosted()
     let s = &rules[1].id;
     site.rucio.suspend_rule(s, true);
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let daemon = Daemon::start(site.config_with(|text| text.replace("listen: null", &format!("listen: {address}"))));
+    let daemon = InProcess::start(site.config_with(|text| text.replace("listen: null", &format!("listen: {address}"))));
     until_measured(address, "dl0_ingest_rule_troubles_total{trouble=\"suspended\"} 1").await;
     assert_eq!(rucio(&site).rule(s).await.unwrap().state, RuleState::Suspended);
     site.rucio.suspend_rule(s, false);
@@ -272,7 +274,7 @@ async fn released_on_another_night(site: &Site, day: &str, count: usize) -> Vec<
     }
     let lfns: Vec<String> = names.iter().map(|name| format!("/{directory}/{name}")).collect();
     for lfn in &lfns {
-        site.until(lfn, State::Released).await;
+        site.until_state(lfn, State::Released).await;
     }
     lfns
 }
@@ -302,7 +304,7 @@ async fn a_released_file_that_rucio_forgot_keeps_no_other_dataset_from_being_wat
     assert!(why.contains(&newer[1]), "{why}");
     daemon.stop().await;
     // and what is quiet is settled all the same
-    let site = Site { extra: quiet_after("400ms"), ..site };
+    site.end_with(&quiet_after("400ms"));
     let daemon = site.start();
     site.until_settlement(&dataset(), |known| known.settled_at.is_some()).await;
     daemon.stop().await;
@@ -317,7 +319,7 @@ async fn a_dataset_that_rucio_will_remove_is_told_and_keeps_the_rules_of_its_fil
     released(&site, &names).await;
     daemon.stop().await;
     site.rucio.give_end(&dataset(), Some(86_400.0));
-    let site = Site { extra: quiet_after("400ms"), ..site };
+    site.end_with(&quiet_after("400ms"));
     let daemon = site.start();
     let known = site.until_settlement(&dataset(), |known| known.unsettled.is_some()).await;
     assert!(known.unsettled.unwrap().contains("Rucio removes the dataset"));
@@ -361,7 +363,7 @@ async fn a_file_that_the_rules_of_its_settled_dataset_do_not_hold_is_told() {
     site.until_settlement(&night, |known| known.settled_at.is_some()).await;
     daemon.stop().await;
     let into_the_first = "UPDATE files SET dataset = (SELECT MIN(dataset) FROM files) WHERE dataset LIKE '%/02'";
-    crate::reconcile::change_ledger(&site, into_the_first).await;
+    crate::road::reconcile::change_ledger(&site, into_the_first).await;
     let daemon = site.start();
     let known = site.until_settlement(&dataset(), |known| known.unsettled.is_some()).await;
     assert!(known.unsettled.unwrap().contains(&other[0]));
@@ -374,7 +376,7 @@ async fn a_late_file_that_rucio_forgot_does_not_hide_that_the_rule_of_its_settle
     let site = Site::new(&quiet_after("400ms")).await;
     let (daemon, names, [_, s]) = settled(&site).await;
     daemon.stop().await;
-    let site = Site { extra: quiet_after("1h"), ..site };
+    site.end_with(&quiet_after("1h"));
     let daemon = site.start();
     let late = ["late.fits.fz".to_owned()];
     released(&site, &late).await;

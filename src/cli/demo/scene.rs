@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::embedded::{Options, Pace};
+use rucio_miniature::{Options, Pace};
 
 /// Places below the directory.
 #[derive(Debug)]

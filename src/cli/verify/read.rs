@@ -7,8 +7,6 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::CROSS_CHECK;
-use crate::crosscheck::{Disagreement, cross_check};
 use crate::fixity::{Finding, Options, Report, examine};
 
 /// Why a file could not be read to its end, as itself. Says nothing about whether it is sound.
@@ -25,9 +23,7 @@ pub(super) fn read(path: &Path, options: &Options, cross: bool) -> Result<Report
     let before = file.metadata().map_err(unreadable)?;
     let mut report = examine(&file, options).map_err(unreadable)?;
     if cross {
-        let disagreements = cross_check(&file).map_err(unreadable)?;
-        let warning = |found: Disagreement| Finding { code: CROSS_CHECK, message: found.to_string() };
-        report.warnings.extend(disagreements.into_iter().map(warning));
+        report.warnings.extend(second_opinion(&file).map_err(unreadable)?);
     }
     let after = file.metadata().map_err(unreadable)?;
     let identity = |stat: &std::fs::Metadata| (stat.len(), stat.mtime(), stat.mtime_nsec());
@@ -36,6 +32,19 @@ pub(super) fn read(path: &Path, options: &Options, cross: bool) -> Result<Report
         return Err(Unread { code: "changed-while-read", message });
     }
     Ok(report)
+}
+
+/// What CFITSIO sees otherwise.
+#[cfg(feature = "cfitsio")]
+fn second_opinion(file: &File) -> io::Result<impl Iterator<Item = Finding>> {
+    let disagreements = crate::crosscheck::cross_check(file)?.into_iter();
+    Ok(disagreements.map(|found| Finding { code: super::CROSS_CHECK, message: found.to_string() }))
+}
+
+/// Whoever asks for it is told before that this build has none.
+#[cfg(not(feature = "cfitsio"))]
+fn second_opinion(_: &File) -> io::Result<std::iter::Empty<Finding>> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Opens a regular file. Symlinks are followed; a FIFO or device is refused without waiting for it or waking it up.

@@ -9,8 +9,8 @@ use crate::custody::State;
 use crate::daemon;
 use crate::ledger::FileRow;
 use crate::names::Did;
-use crate::rucio::{Client, Error, Kind, LockState, Rule, RuleState, StuckTransfer};
 use crate::telemetry::Metrics;
+use rucio_client::{Client, Error, Kind, LockState, Rule, RuleState, StuckTransfer};
 
 /// For one answer, and for all of them: whoever asks is waiting.
 const ANSWER: Duration = Duration::from_secs(5);

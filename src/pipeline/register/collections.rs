@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine::{Context, StageError};
 use crate::ledger::FileRow;
 use crate::names::{Did, Lfn};
-use crate::rucio::{Attachment, Child, CollectionKind, Kind, NewCollection};
+use rucio_client::{Attachment, Child, CollectionKind, Kind, NewCollection};
 
 /// Collections made in one call; Rucio refuses lists beyond 1000.
 const CHUNK: usize = 500;

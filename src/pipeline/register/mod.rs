@@ -16,8 +16,8 @@ use crate::engine::triggers::remove_triggers;
 use crate::engine::{Context, Halves, STILL_WRITING, Stage, StageError, after_failures, blocking};
 use crate::ledger::{FileRow, Postpone, Registration};
 use crate::names::Did;
-use crate::rucio::{Attachment, Child, Kind, ReplicaListing, ReplicaQuery, ReplicaState};
 use crate::rules::{first_copy, on_site};
+use rucio_client::{Attachment, Child, Kind, ReplicaListing, ReplicaQuery, ReplicaState};
 
 /// Registers files.
 pub struct Register;

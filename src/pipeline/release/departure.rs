@@ -13,9 +13,9 @@ use crate::engine::{
 use crate::ledger::{EndOfRule, FileRow, now};
 use crate::look::{self, Looks, delivered_again, on_disk, unchanged_for};
 use crate::names::Did;
-use crate::rucio::{ReplicaQuery, ReplicaState};
 use crate::rules;
 use crate::rules::on_site::{OnSiteRule, RESTORED, restore, what_became};
+use rucio_client::{ReplicaQuery, ReplicaState};
 
 use super::{SAID, at_once, freshness, give_up, order, overdue, permitted, too_old};
 

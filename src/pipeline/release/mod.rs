@@ -19,11 +19,11 @@ use crate::engine::{
 };
 use crate::ledger::{EndOfRule, FileRow, IntentOutcome, now};
 use crate::look::{self, Looks, delivered_again};
-use crate::rucio::{Kind, ReplicaState};
 use crate::rules::{
     self,
     on_site::{self, RESTORED},
 };
+use rucio_client::{Kind, ReplicaState};
 
 mod departure;
 mod overdue;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::custody::in_millis;
 use crate::engine::{Context, Pace, StageError};
 use crate::ledger::{EndOfRule, FileRow, now};
-use crate::rucio::Rule;
 use crate::rules::{find, is_on_site_rule};
+use rucio_client::Rule;
 
 /// How long an order is trusted, and Rucio's answer about its rule.
 const TRUSTED: Duration = Duration::from_mins(5);

@@ -9,8 +9,8 @@ use crate::custody::settling::{Cause, FileInRucio, Unsettled};
 use crate::engine::{Context, StageError, may_be_acted_upon};
 use crate::ledger::{Resting, now};
 use crate::names::Did;
-use crate::rucio::{Kind, Lock, LockState, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleState};
 use crate::rules::{is_first_copy_rule, is_further_copies_rule, is_settled_rule};
+use rucio_client::{Kind, Lock, LockState, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleState};
 
 use super::REQUESTS;
 

@@ -21,8 +21,8 @@ use crate::custody::{UnixMillis, in_millis};
 use crate::engine::{Context, StageError, after_failures, announce_settling, brake_of_dataset, job, kill_switch};
 use crate::ledger::{Ending, IntentOutcome, Resting, now};
 use crate::names::Did;
-use crate::rucio::Kind;
 use crate::rules::{Offsite, settled, stands};
+use rucio_client::Kind;
 
 use facts::{DatasetRules, Facts};
 

@@ -10,8 +10,8 @@ use crate::custody::in_millis;
 use crate::engine::{Context, Halves, StageError};
 use crate::ledger::{FileRow, OwnRule, now};
 use crate::names::Did;
-use crate::rucio::LockState;
 use crate::rules::{self, Offsite, OkLocks, Survey, further_copies};
+use rucio_client::LockState;
 
 /// Rules of one dataset that are asked for by themselves in one round: those that no list has. Others are next then.
 const BY_THEMSELVES: usize = 200;

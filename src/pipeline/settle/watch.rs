@@ -12,8 +12,8 @@ use crate::custody::{Copies, RuleStanding};
 use crate::engine::{Context, StageError};
 use crate::ledger::{Resting, Watched};
 use crate::names::Did;
-use crate::rucio::{Kind, Rule};
 use crate::rules::{self, Offsite, first_copy, settled, standing_of};
+use rucio_client::{Kind, Rule};
 
 use super::own_rules::{self, OwnRules};
 use super::{DatasetRules, Facts, Turn, facts, place};

@@ -102,6 +102,7 @@ pub(crate) fn new_rule(names: &[&str], expression: &str) -> Value {
 
 impl Stack {
     /// A miniature of its own.
+    #[allow(dead_code, reason = "for main.rs")]
     pub(crate) async fn miniature() -> Self {
         let root = tempfile::tempdir().unwrap();
         let mut options = Options::new(root.path());
@@ -116,7 +117,7 @@ impl Stack {
     }
 
     /// The stack that `TESTBED` points to.
-    #[cfg(feature = "testbed")]
+    #[allow(dead_code, reason = "for real.rs")]
     pub(crate) async fn real() -> Self {
         let directory = std::env::var("TESTBED").expect("TESTBED must name the testbed's directory");
         let path = std::path::Path::new(&directory).join("endpoints.json");

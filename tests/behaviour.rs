@@ -1,0 +1,11 @@
+//! The daemon's behaviour, with a Rucio in miniature: what needs no real stack, no rights and little time.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod cli;
+mod custody_model;
+mod docs;
+mod fault_proxy;
+mod fuzz_targets;
+mod road;
+mod testkit;
+mod vectors;

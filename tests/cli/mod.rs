@@ -1,0 +1,11 @@
+//! The command line, as a shell sees it.
+
+mod audit_log;
+mod audit_memory;
+mod config;
+mod demo;
+mod ledger;
+mod operator;
+mod reconcile;
+mod run;
+mod verify;

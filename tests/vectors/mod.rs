@@ -1,0 +1,5 @@
+//! Damaged files and variants of headers, with their known verdicts.
+
+mod columns;
+mod product;
+mod verify;
