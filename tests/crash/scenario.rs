@@ -146,8 +146,10 @@ async fn meddled(site: &Site) {
     }
     let on_site_rule = site.until_state(&one, State::Registered).await.on_site_rule.unwrap();
     site.end_rule(&on_site_rule).await;
-    site.until_row(&one, "another rule C", |row| row.on_site_rule.as_ref().is_some_and(|rule| *rule != on_site_rule))
-        .await;
+    site.until_row(&one, "another on-site rule", |row| {
+        row.on_site_rule.as_ref().is_some_and(|rule| *rule != on_site_rule)
+    })
+    .await;
     let on_site_rule = site.until_state(&other, State::Registered).await.on_site_rule.unwrap();
     site.rucio.delete_rule(&on_site_rule);
     site.until("the end of the rule to be taken away", || async {
@@ -164,7 +166,7 @@ async fn meddled(site: &Site) {
     faults.fail_transfers(u32::MAX);
     faults.storage_up(away);
     site.end_rule(&further_copies_rule).await;
-    site.until_row(&other, "another rule B", |row| {
+    site.until_row(&other, "another further-copies rule", |row| {
         row.further_copies_rule.as_ref().is_some_and(|rule| *rule != further_copies_rule)
     })
     .await;

@@ -15,7 +15,7 @@ use crate::rules::removed;
 use crate::settling::{dataset, names, quiet_after, released, rucio, two_rules_hold, until_no_file_has_a_rule};
 use crate::site::{Daemon, Site, fixture, lfn};
 
-/// Two files in a settled dataset, and its rules A and S.
+/// Two files in a settled dataset, its first-copy rule and its settled rule.
 async fn settled(site: &Site) -> (Daemon, Vec<String>, [Rule; 2]) {
     let daemon = site.start();
     let names = names(2);
