@@ -52,7 +52,7 @@ async fn backlog(stack: &Stack, arguments: &Arguments) -> f64 {
     let started = Instant::now();
     let mut settings = format!("register: {{{register}}}");
     if !arguments.whole_road {
-        // rule A is placed, and looking for its copies is put off
+        // the first-copy rule is placed, and looking for its copies is put off
         settings.push_str("\nreplicate: {poll: 1h, poll_max: 1h}");
     }
     let mut daemon = Daemon::start(stack, &stack.onsite().1.directory, &settings);
@@ -89,7 +89,7 @@ async fn backlog(stack: &Stack, arguments: &Arguments) -> f64 {
     row("", "files/s from the start of the process to the last", format!("{overall:.0} ({whole:.1} s)"));
     let requests = metrics.sum(REQUESTS);
     let per_file = requests / files as f64;
-    row("", "HTTP requests per file, with login and rule A", format!("{per_file:.3} ({requests} in all)"));
+    row("", "HTTP requests per file, with login and first-copy rule", format!("{per_file:.3} ({requests} in all)"));
     for (endpoint, count) in by_endpoint(&metrics, REQUESTS) {
         let seconds = by_endpoint(&metrics, SECONDS).get(endpoint).copied().unwrap_or_default();
         row("", &format!("  {endpoint}: requests, mean time"), format!("{count}, {:.0} ms", 1e3 * seconds / count));

@@ -45,7 +45,7 @@ pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> 
 
 fn tell(row: &FileRow, events: &[EventRow], out: &mut dyn Write) -> Result<(), Failure> {
     writeln!(out, "{}", row.lfn)?;
-    let mut line = |name: &str, value: &str| writeln!(out, "  {name:<11}{value}");
+    let mut line = |name: &str, value: &str| writeln!(out, "  {name:<21}{value}");
     line("state", &format!("{}, since {}", row.state, moment(row.state_since)))?;
     line("delivered", &moment(row.discovered_at))?;
     line("size", &format!("{} ({} bytes)", human::size(row.bytes), row.bytes))?;
@@ -55,8 +55,8 @@ fn tell(row: &FileRow, events: &[EventRow], out: &mut dyn Write) -> Result<(), F
         ("blake3", &row.blake3),
         ("md5", &row.md5),
         ("first copy", &row.first_rse),
-        ("rule B", &row.further_copies_rule),
-        ("rule C", &row.on_site_rule),
+        ("further-copies rule", &row.further_copies_rule),
+        ("on-site rule", &row.on_site_rule),
         ("reason", &row.reason),
         ("lies in", &row.invalid_path),
         ("held from", &row.held_from),

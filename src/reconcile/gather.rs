@@ -248,7 +248,7 @@ async fn by_name(
     Ok(())
 }
 
-/// Whether rule C stands. One that the survey does not have is asked for: it may be younger.
+/// Whether the on-site rule stands. One that the survey does not have is asked for: it may be younger.
 async fn protection(sources: &Sources, survey: &Survey, row: &OnRecord) -> Result<Option<Protection>, Error> {
     let expected = match row.state {
         State::Registered | State::Replicated | State::Confirmed | State::Releasing => true,

@@ -45,7 +45,7 @@ pub(super) struct Facts {
     pub(super) trigger: Option<UnixMillis>,
     pub(super) row: Option<OnRecord>,
     pub(super) replica: Option<Replica>,
-    /// Rule C, if the ledger has one and it should stand.
+    /// The on-site rule, if the ledger has one and it should stand.
     pub(super) protection: Option<Protection>,
     /// What Rucio has off site, if it was asked.
     pub(super) off_site: Option<OffSite>,

@@ -197,11 +197,11 @@ async fn departing(sources: &Sources, name: &Lfn, why: &str) -> Result<Restorati
 
 /// Our rules on a file.
 struct Rules {
-    /// Rule C, not given up.
+    /// The on-site rule, not given up.
     c: Option<String>,
-    /// There is a rule like C that ends now, as at a release.
+    /// There is a rule like it that ends now, as at a release.
     ending: bool,
-    /// Rule B and its source.
+    /// The further-copies rule and its source.
     b: Option<(String, String)>,
 }
 
@@ -326,7 +326,7 @@ impl Custody<'_> {
     }
 }
 
-/// Rule A of a dataset, as remembered or as Rucio has it.
+/// The first-copy rule of a dataset, as remembered or as Rucio has it.
 async fn first_copy_rule(sources: &Sources, dataset: &Did) -> Result<Option<String>, Error> {
     match &sources.ledger {
         Some(ledger) => Ok(ledger.first_copy_rule(dataset).await?),

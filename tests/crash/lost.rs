@@ -191,7 +191,7 @@ async fn when_the_ledger_is_lost_and_its_rebuild_is_killed_wherever_it_can_be_no
     for gone in files.released.iter().chain([&files.leaving]) {
         site.forget(gone);
     }
-    // two rules C, and two releases of the one file
+    // two on-site rules, and two releases of the one file
     let inodes = files.spared.inodes.repeat(2);
     site.expect(&Delivery { inodes, ..files.spared.clone() });
     goes_on(&site, &files, &mut rng).await;

@@ -277,13 +277,13 @@ fn register<const N: usize>(file: &File, out: &mut Steps<N>) {
             }
             file.hands = Hands::Attached;
         }),
-        Hands::Attached => out.checked("rule C is placed, or found", |file| {
+        Hands::Attached => out.checked("the on-site rule is placed, or found", |file| {
             file.hands = match file.on_site_rule {
                 OnSiteRule::Stands(id) => Hands::Protected(id),
                 OnSiteRule::Ended(_) => Hands::Free,
                 OnSiteRule::None => {
                     if matches!(file.replica, Replica::None | Replica::BeingDeleted) {
-                        return Some("rule C is placed where there is no replica: Rucio would copy back".to_owned());
+                        return Some("the on-site rule is placed without a replica: Rucio would copy back".to_owned());
                     }
                     let id = if file.claimed == Delivery::First { 1 } else { 2 };
                     (file.on_site_rule, file.replica) = (OnSiteRule::Stands(id), Replica::Available);
@@ -307,14 +307,14 @@ fn register<const N: usize>(file: &File, out: &mut Steps<N>) {
 fn registered<const N: usize>(world: &World<N>, file: &File, row: Row, variant: Variant, out: &mut Steps<N>) {
     if !world.first_copy_rule_known {
         if world.first_copy_rule.is_some() {
-            return out.everywhere("rule A is there, and the ledger learns it", None, true, |world| {
+            return out.everywhere("the first-copy rule is there, and the ledger learns it", None, true, |world| {
                 world.first_copy_rule_known = true;
                 None
             });
         }
         // Rucio chooses a data centre; NORTH-2 is like NORTH-1
         for choice in [0, 1] {
-            out.everywhere("rule A is placed", Some(usize::from(choice)), true, |world| {
+            out.everywhere("the first-copy rule is placed", Some(usize::from(choice)), true, |world| {
                 world.first_copy_rule = Some(choice);
                 None
             });
@@ -348,12 +348,12 @@ fn replicate<const N: usize>(world: &World<N>, file: &File, variant: Variant, ou
     };
     debug_assert_eq!(world.first_copy_rule, Some(source));
     if file.further_copies_rule {
-        return out.fair("rule B is found", |file| file.hands = Hands::Ordered);
+        return out.fair("the further-copies rule is found", |file| file.hands = Hands::Ordered);
     }
     let source = usize::from(source);
     let elsewhere = |rse: &usize| *rse != source && (variant == Variant::AnyTwoRses || SITES[*rse] != SITES[source]);
     for target in (0..RSES).filter(elsewhere) {
-        out.fair_at(target, "rule B is placed", |file| {
+        out.fair_at(target, "the further-copies rule is placed", |file| {
             file.further_copies_rule = true;
             lock(&mut file.copies[target]);
             file.hands = Hands::Ordered;

@@ -40,17 +40,17 @@ enum Variant {
     NoFreshLook,
     /// Two copies at one site will do.
     AnyTwoRses,
-    /// The intent is recorded when rule C has ended.
+    /// The intent is recorded when the on-site rule has ended.
     IntentAfterEffect,
     /// The file on disk is not looked at before it is given up.
     NoRestat,
     /// A rule in state OK proves its copy.
     RuleStateIsProof,
-    /// The ledger is not read again right before rule C is ended.
+    /// The ledger is not read again right before the on-site rule is ended.
     NoReadBack,
     /// What Rucio left behind is removed without a look at the copies.
     LeftoverUnasked,
-    /// A file that vanishes between intent and release is held, without asking whether a late request has ended rule C.
+    /// A file that vanishes between intent and release is held, without asking whether a late request has ended the on-site rule.
     LateEndUnasked,
     /// A file whose first copy is overdue is not looked at on site.
     OverdueUnasked,

@@ -16,7 +16,7 @@ pub(crate) fn begin<const N: usize>(file: &File, row: Row, variant: Variant, out
         State::Confirmed if variant == Variant::NoFreshLook => trust_the_last_look(row, out),
         State::Releasing if row.release_ordered => departure(file, row, variant, out),
         State::Releasing if row.on_site_rule.is_some_and(|id| file.on_site_rule != OnSiteRule::Stands(id)) => {
-            out.fair("departure finds that rule C has ended", |file| {
+            out.fair("departure finds that the on-site rule has ended", |file| {
                 file.row.as_mut().unwrap().release_ordered = true;
             });
         }
@@ -79,12 +79,12 @@ pub(crate) fn steps<const N: usize>(world: &World<N>, file: &File, variant: Vari
     }
 }
 
-/// The locks of rule A (as far as the ledger knows it) and of rule B.
+/// The locks of the first-copy rule (as far as the ledger knows it) and of the further-copies rule.
 fn ask_for_locks<const N: usize>(world: &World<N>, file: &File, mut look: Look, variant: Variant, out: &mut Steps<N>) {
     for (rse, seen) in look.seen.iter_mut().enumerate() {
         let lock = file.copies[rse].lock;
         let of_first_copy_rule = world.first_copy_rule.is_some_and(|chosen| usize::from(chosen) == rse);
-        // the state of rule A says OK from the attachment on, whatever has become of the copy
+        // the state of the first-copy rule says OK from the attachment on, whatever has become of the copy
         let rule_says_ok = variant == Variant::RuleStateIsProof && of_first_copy_rule;
         seen.lock_ok = lock == Lock::Ok || rule_says_ok;
     }
@@ -243,11 +243,11 @@ fn order<const N: usize>(file: &File, row: Row, look: &Look, variant: Variant, o
     }
 }
 
-/// The file is gone before it was given up, or so it seems: a request to end rule C may have come late.
+/// The file is gone before it was given up, or so it seems: a request to end the on-site rule may have come late.
 fn vanished<const N: usize>(file: &File, row: Row, variant: Variant, out: &mut Steps<N>) {
     let ended = row.on_site_rule.is_some_and(|id| file.on_site_rule != OnSiteRule::Stands(id));
     if row.state == State::Releasing && ended && variant != Variant::LateEndUnasked {
-        return out.fair("the file has gone because rule C has ended meanwhile", |file| {
+        return out.fair("the file has gone because the on-site rule has ended meanwhile", |file| {
             file.row.as_mut().unwrap().release_ordered = true;
             free(file);
         });
@@ -257,7 +257,7 @@ fn vanished<const N: usize>(file: &File, row: Row, variant: Variant, out: &mut S
 
 fn write_intent<const N: usize>(_file: &File, look: Look, variant: Variant, out: &mut Steps<N>) {
     if variant == Variant::IntentAfterEffect {
-        return out.fair("rule C is ended", |file| {
+        return out.fair("the on-site rule is ended", |file| {
             end(file);
             file.hands = Hands::RuleEnded(look);
         });
@@ -290,7 +290,7 @@ fn permitted(file: &File, look: &Look, variant: Variant) -> Result<bool, String>
     Ok(true)
 }
 
-/// The end of rule C takes effect in Rucio.
+/// The end of the on-site rule takes effect in Rucio.
 fn end(file: &mut File) {
     let id = file.row.and_then(|row| row.on_site_rule);
     if id.is_some_and(|id| file.on_site_rule == OnSiteRule::Stands(id)) {
@@ -305,13 +305,13 @@ fn end_on_site_rule<const N: usize>(file: &File, look: Look, variant: Variant, o
         Err(why) => return out.checked("the constitution forbids it", |_| Some(why)),
     }
     let held = file.is_in(State::Held);
-    out.checked("rule C is ended", |file| {
+    out.checked("the on-site rule is ended", |file| {
         end(file);
         file.hands = Hands::RuleEnded(look);
-        held.then(|| "rule C is ended although the ledger says held".to_owned())
+        held.then(|| "the on-site rule is ended although the ledger says held".to_owned())
     });
     let id = file.row.and_then(|row| row.on_site_rule);
-    out.unfair("the request to end rule C is still on its way when the client gives up", |file| {
+    out.unfair("the request to end the on-site rule is still on its way when the client gives up", |file| {
         file.late_end = id;
         free(file);
     });

@@ -35,10 +35,10 @@ fn judge<const N: usize>(world: &World<N>, file: &File, out: &mut Steps<N>) {
         && file.did.is_some()
         && file.copies[chosen].lock == Lock::None
     {
-        out.fair_at(chosen, "the judge lets rule A take hold of the file", |file| lock(&mut file.copies[chosen]));
+        out.fair_at(chosen, "the judge lets the first-copy rule hold the file", |file| lock(&mut file.copies[chosen]));
     }
     if let OnSiteRule::Ended(_) = file.on_site_rule {
-        out.fair("the judge cleans rule C", |file| {
+        out.fair("the judge cleans the on-site rule", |file| {
             file.on_site_rule = OnSiteRule::None;
             if file.replica == Replica::Available {
                 file.replica = Replica::Doomed;
@@ -46,7 +46,7 @@ fn judge<const N: usize>(world: &World<N>, file: &File, out: &mut Steps<N>) {
         });
     }
     if let Some(id) = file.late_end {
-        out.fair("Rucio carries out the late request to end rule C", |file| {
+        out.fair("Rucio carries out the late request to end the on-site rule", |file| {
             file.late_end = None;
             if file.on_site_rule == OnSiteRule::Stands(id) {
                 file.on_site_rule = OnSiteRule::Ended(id);
@@ -64,7 +64,7 @@ fn conveyor<const N: usize>(world: &World<N>, file: &File, rse: usize, out: &mut
     let of_first_copy_rule = world.first_copy_rule.map(usize::from) == Some(rse);
     let on_site = matches!(file.replica, Replica::Available | Replica::Doomed)
         && file.disk.is_some_and(|delivery| is_registered(file, file.content(delivery)));
-    // rule B reads from the first copy alone
+    // the further-copies rule reads from the first copy alone
     let elsewhere = (0..RSES).any(|from| {
         let source = &file.copies[from];
         let allowed = of_first_copy_rule || world.first_copy_rule.map(usize::from) == Some(from);

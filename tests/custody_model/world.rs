@@ -31,7 +31,7 @@ pub(crate) struct Row {
     pub(crate) redelivered: bool,
     /// A sentence with its place in `invalid/`.
     pub(crate) sentence: bool,
-    /// Id of rule C.
+    /// Id of the on-site rule.
     pub(crate) on_site_rule: Option<u8>,
     pub(crate) first_look: Option<FirstSeen>,
     pub(crate) evidence: bool,
@@ -73,7 +73,7 @@ pub(crate) enum Replica {
     BeingDeleted,
 }
 
-/// Rule C in Rucio, with its id.
+/// The on-site rule in Rucio, with its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum OnSiteRule {
     None,
@@ -207,7 +207,7 @@ pub(crate) struct File {
     pub(crate) on_site_rule: OnSiteRule,
     pub(crate) further_copies_rule: bool,
     pub(crate) copies: [Copy; RSES],
-    /// A request to end rule C that the client has given up on and Rucio may yet carry out.
+    /// A request to end the on-site rule that the client has given up on and Rucio may yet carry out.
     pub(crate) late_end: Option<u8>,
     /// Right copies that others destroyed since the look that the release rests on.
     pub(crate) destroyed: u8,
@@ -251,7 +251,7 @@ impl File {
         self.row.is_some_and(|row| row.state == state)
     }
 
-    /// The end of rule C was asked for, and the on-site copy goes by that. A copy that Rucio has forgotten on disk goes
+    /// The end of the on-site rule was asked for, and the on-site copy goes by that. A copy that Rucio has forgotten on disk goes
     /// only by a new decision.
     pub(crate) fn is_on_its_way_out(&self) -> bool {
         let ended = self.late_end.is_some()
@@ -278,9 +278,9 @@ impl File {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World<const N: usize> {
     pub(crate) files: [File; N],
-    /// Rule A of the dataset in Rucio: the RSE it chose.
+    /// The first-copy rule of the dataset in Rucio: the RSE it chose.
     pub(crate) first_copy_rule: Option<u8>,
-    /// Rule A in the ledger.
+    /// The first-copy rule in the ledger.
     pub(crate) first_copy_rule_known: bool,
     /// Misfortunes still to come.
     pub(crate) misfortunes: u8,

@@ -31,8 +31,11 @@ fn every_direct_dependency_has_its_reason() {
 #[test]
 fn every_link_between_documents_leads_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut documents = vec![root.join("README.md"), root.join("tests/testbed/README.md")];
-    documents.extend(fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    let mut documents = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "tests/testbed/README.md"]
+        .map(|it| root.join(it))
+        .to_vec();
+    let pages = walkdir::WalkDir::new(root.join("docs")).into_iter().map(|entry| entry.unwrap().into_path());
+    documents.extend(pages.filter(|path| path.is_file()));
     for document in documents {
         let text = fs::read_to_string(&document).unwrap();
         for part in text.split("](").skip(1) {

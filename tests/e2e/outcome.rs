@@ -185,13 +185,13 @@ async fn assert_rules_are_a_and_b(stack: &Stack, rucio: &Rucio, all: &[Delivery]
             "{dataset}"
         );
         let locks_a: BTreeMap<String, String> = ok_locks(rucio, &first_copy_rule).await;
-        assert_eq!(locks_a.len(), files.len(), "rule A of {dataset} covers each file once");
+        assert_eq!(locks_a.len(), files.len(), "the first-copy rule of {dataset} covers each file once");
         for delivery in files {
             let further_copies_rule = only_rule(rucio.rules(&delivery.lfn).await, &delivery.lfn);
             let first = locks_a[&delivery.lfn].as_str();
             assert_eq!(
                 further_copies_rule["source_replica_expression"], first,
-                "{}: rule B copies from the first copy",
+                "{}: the further-copies rule copies from the first copy",
                 delivery.lfn
             );
             let second = &ok_locks(rucio, &further_copies_rule).await[&delivery.lfn];

@@ -216,7 +216,7 @@ async fn a_bad_answer_about_one_file_sets_back_that_file_alone() {
     daemon.stop().await;
 }
 
-/// By Rucio's own account: one rule B and one rule C for each file, and no file deleted before it had two copies.
+/// By Rucio's own account: one further-copies rule and one on-site rule for each file, and no file deleted before it had two copies.
 fn assert_in_order(site: &Site, lfns: &[String]) {
     let mut rules: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut copies: BTreeMap<String, usize> = BTreeMap::new();

@@ -105,7 +105,7 @@ async fn a_campaign_whose_ledger_is_lost_ends_with_two_copies_of_every_file_and_
         for number in [2, 3] {
             assert_eq!(fs::read(site.storage(number).join(&lfn[1..])).unwrap(), content);
         }
-        // rule B and nothing else: rule C is gone
+        // the further-copies rule and nothing else: the on-site rule is gone
         assert_eq!(client.did_rules(&did).await.unwrap().len(), 1, "{lfn}");
     }
     let dataset = Did::new("acada", format!("/{}", crate::testkit::site::DAY));

@@ -267,7 +267,7 @@ async fn an_orphan_that_is_what_rucio_says_is_taken_into_custody_and_goes_its_wh
         for number in [2, 3] {
             assert_eq!(fs::read(site.storage(number).join(&lfn(name)[1..])).unwrap(), *content, "{name} at {number}");
         }
-        // rule B and nothing else
+        // the further-copies rule and nothing else
         let rules = sources.rucio.did_rules(&Did::new("acada", lfn(name))).await.unwrap();
         assert_eq!(rules.len(), 1, "{name}: {rules:#?}");
     }

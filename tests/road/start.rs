@@ -62,7 +62,8 @@ async fn an_expression_that_matches_the_site_itself_is_refused() {
     let site = Site::new("").await;
     let words = refusal(site.config_with(replacing("expression: OFFSITE", "expression: 'OFFSITE|STORAGE-1'"))).await;
     assert!(
-        words.contains("rule A could be satisfied on site") && words.contains("(OFFSITE|STORAGE-1)\\STORAGE-1"),
+        words.contains("the first-copy rule could be satisfied on site")
+            && words.contains("(OFFSITE|STORAGE-1)\\STORAGE-1"),
         "{words}"
     );
 }

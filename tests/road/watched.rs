@@ -17,7 +17,7 @@ use crate::testkit::fixture;
 use crate::testkit::in_process::InProcess;
 use crate::testkit::site::{Site, lfn};
 
-/// Two files in a settled dataset, and its rules A and S.
+/// Two files in a settled dataset, its first-copy rule and its settled rule.
 async fn settled(site: &Site) -> (InProcess, Vec<String>, [Rule; 2]) {
     let daemon = site.start();
     let names = names(2);

@@ -285,8 +285,8 @@ fn nothing_else_deleted(site: &Site, account: &Account, deliveries: &[Delivery])
     }
 }
 
-/// One rule C for each delivery, ended. Of a settled dataset rules B, each ended after that was announced, because the
-/// dataset holds the copies; of another one rule B that stands.
+/// One on-site rule for each delivery, ended. Of a settled dataset further-copies rules, each ended after that was
+/// announced, because the dataset holds the copies; of another one further-copies rule that stands.
 fn rules_of_file(site: &Site, account: &Account, delivery: &Delivery, settled: bool) {
     let (c, b): (Vec<_>, Vec<_>) =
         account.rules_on(&delivery.did()).into_iter().partition(|rule| rule.expression == ON_SITE);

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::stack::{ONSITE, Stack, new_rule};
 
-/// Our rules A and B: the dataset anywhere off site, then each file at another site, fed from the first copy.
+/// Our first-copy and further-copies rules: the dataset anywhere off site, then each file at another site, fed from the first copy.
 pub(crate) async fn the_second_copy_follows_the_first_to_another_site(stack: &Stack) {
     let (dataset, [a, b]) = stack.registered().await;
     let keep = stack.rule(&[&a.name, &b.name], ONSITE).await;
