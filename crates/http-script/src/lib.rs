@@ -2,7 +2,7 @@
 //! it was asked.
 //!
 //! A server that cannot do its part panics: it serves tests alone.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

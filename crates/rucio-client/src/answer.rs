@@ -8,9 +8,9 @@ use crate::ndjson::{LineParser, StreamError};
 use crate::trust::root_cause;
 
 /// Largest list taken; the content of a dataset of a million files has about 200 MB.
-const LIST_MAX: u64 = 256 * 1024 * 1024;
+const LIST_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Largest single JSON value taken.
-const JSON_MAX: u64 = 16 * 1024 * 1024;
+const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// How much of words that are not Rucio's is repeated, in bytes.
 const WORDS_MAX: usize = 100;
@@ -39,7 +39,7 @@ pub(crate) trait Answer: Sized {
 /// that stands in front of Rucio and has done nothing.
 impl Answer for () {
     async fn read(response: Response) -> Result<Self, BodyError> {
-        match read_all(response, JSON_MAX).await?.trim_ascii() {
+        match read_all(response, JSON_BYTES_MAX).await?.trim_ascii() {
             b"" | b"Created" => Ok(()),
             other => Err(BodyError::Words(String::from_utf8_lossy(&other[..other.len().min(WORDS_MAX)]).into_owned())),
         }
@@ -53,7 +53,7 @@ impl Answer for Headers {
     async fn read(mut response: Response) -> Result<Self, BodyError> {
         let headers = std::mem::take(response.headers_mut());
         // read to the end, so that the connection can be used again
-        read_all(response, JSON_MAX).await?;
+        read_all(response, JSON_BYTES_MAX).await?;
         Ok(Self(headers))
     }
 }
@@ -63,7 +63,7 @@ pub(crate) struct Json<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> Answer for Json<T> {
     async fn read(response: Response) -> Result<Self, BodyError> {
-        Ok(Self(serde_json::from_slice(&read_all(response, JSON_MAX).await?)?))
+        Ok(Self(serde_json::from_slice(&read_all(response, JSON_BYTES_MAX).await?)?))
     }
 }
 
@@ -72,9 +72,9 @@ pub(crate) struct Lines<T>(pub(crate) Vec<T>);
 
 impl<T: DeserializeOwned> Answer for Lines<T> {
     async fn read(mut response: Response) -> Result<Self, BodyError> {
-        let (mut parser, mut items, mut left) = (LineParser::default(), Vec::new(), LIST_MAX);
+        let (mut parser, mut items, mut left) = (LineParser::default(), Vec::new(), LIST_BYTES_MAX);
         while let Some(chunk) = response.chunk().await? {
-            left = left.checked_sub(chunk.len() as u64).ok_or(BodyError::TooLong(LIST_MAX))?;
+            left = left.checked_sub(chunk.len() as u64).ok_or(BodyError::TooLong(LIST_BYTES_MAX))?;
             parser.push(&chunk, &mut items)?;
         }
         parser.finish(&mut items)?;

@@ -36,10 +36,10 @@ pub(crate) struct Token {
 pub(crate) struct Session {
     account: HeaderValue,
     headers: HeaderMap,
-    login_by: Arc<dyn Login>,
+    method: Arc<dyn Login>,
     current: Mutex<Option<Token>>,
     /// Held while somebody logs in; remembers when the last attempt failed and why, for those who were waiting.
-    login: tokio::sync::Mutex<Option<(Instant, Error)>>,
+    under_way: tokio::sync::Mutex<Option<(Instant, Error)>>,
 }
 
 impl Session {
@@ -51,9 +51,9 @@ impl Session {
         Ok(Self {
             account,
             headers,
-            login_by: Arc::clone(&settings.login),
+            method: Arc::clone(&settings.login),
             current: Mutex::new(None),
-            login: tokio::sync::Mutex::new(None),
+            under_way: tokio::sync::Mutex::new(None),
         })
     }
 
@@ -65,7 +65,7 @@ impl Session {
             return Ok(token);
         }
         let asked = Instant::now();
-        let mut last_failure = self.login.lock().await;
+        let mut last_failure = self.under_way.lock().await;
         let current = self.current();
         if let Some(token) = current.as_ref().filter(|token| Instant::now() < token.renew_at) {
             return Ok(token.clone());
@@ -90,7 +90,7 @@ impl Session {
 
     /// Logs in whatever is at hand.
     pub(crate) async fn renew(&self, transport: &Transport) -> Result<(), Error> {
-        let mut last_failure = self.login.lock().await;
+        let mut last_failure = self.under_way.lock().await;
         match self.log_in(transport).await {
             Ok(_) => Ok(()),
             Err(error) => {
@@ -113,7 +113,7 @@ impl Session {
     }
 
     async fn log_in(&self, transport: &Transport) -> Result<Token, Error> {
-        let request = Request::new("login", "log in", Method::GET, self.login_by.path());
+        let request = Request::new("login", "log in", Method::GET, self.method.path());
         let Headers(headers) = transport.exchange(&request, self.headers.clone()).await.map_err(Error::never_sent)?;
         let mut value = headers.get(TOKEN).cloned().ok_or_else(|| {
             let message = format!(

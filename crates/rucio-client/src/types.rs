@@ -257,12 +257,12 @@ pub struct Rule {
     pub purge_replicas: bool,
 }
 
-/// Clocks of ours and of Rucio differ by less.
+/// Clocks of this machine and of Rucio differ by less.
 const CLOCKS: Duration = Duration::from_mins(5);
 
 impl Rule {
-    /// Whether it has an end, and that lies clearly ahead: we end rules at once, others give them time (`DELETE /rules/{id}`
-    /// an hour). An end that cannot be read is not known to have come.
+    /// Whether it has an end, and that lies clearly ahead: [`end_rule`](crate::Client::end_rule) ends a rule at once, others
+    /// give it time (`DELETE /rules/{id}` an hour). An end that cannot be read is not known to have come.
     pub fn ends_later(&self) -> bool {
         let Some(text) = &self.expires_at else { return false };
         // Rucio writes "UTC" where HTTP dates have "GMT"

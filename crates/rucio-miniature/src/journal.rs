@@ -1,5 +1,5 @@
 //! What happened when: the miniature server's own account of its effects, so that a test can judge the order of things
-//! without asking the daemon under test.
+//! without asking the client under test.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
