@@ -27,6 +27,7 @@ pub(crate) async fn around<T>(room: &'static str, effect: &'static str, work: im
 
 /// What tells Rucio's client to pass the points before and after each call that changes something: by its endpoint.
 #[cfg(debug_assertions)]
+#[allow(clippy::unnecessary_wraps, reason = "a release build has none")]
 pub(crate) fn around_rucios_changes() -> Option<Arc<dyn ChangeHook>> {
     #[derive(Debug)]
     struct Points;

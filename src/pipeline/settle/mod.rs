@@ -217,7 +217,7 @@ async fn place(context: &Context, dataset: &Did, planned: &DatasetRule) -> Resul
     Ok(Turn::Stays(Unsettled::other(why)))
 }
 
-/// IntentOutcome, record, end.
+/// Intent, record, end.
 async fn end(
     context: &Context,
     dataset: &Did,
