@@ -20,7 +20,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::paths::Item;
-use self::read::Unread;
+use self::read::{CROSS_CHECK, Unread};
 use self::summary::Summary;
 use super::exit::{Exit, Failure, complain};
 use crate::fixity::{Depth, Options, Report};
@@ -64,9 +64,6 @@ fn depth() -> impl TypedValueParser<Value = Depth> {
 
 /// What one file gave.
 type Outcome = Result<Report, Unread>;
-
-/// Code of the warnings in which CFITSIO and we disagree.
-const CROSS_CHECK: &str = "cross-check";
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, Failure> {
     let started = Instant::now();

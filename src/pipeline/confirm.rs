@@ -88,7 +88,7 @@ async fn read_back_each(context: &Context, mut sampled: Vec<(FileRow, Evidence)>
                 confirmed(context, &row, &evidence).await?;
             }
             Err(Unread { doubt: Doubt::Contradiction(reason), .. }) => {
-                context.hold(&row, HoldCode::Evidence, &reason).await?
+                context.hold(&row, HoldCode::Evidence, &reason).await?;
             }
             Err(Unread { doubt: Doubt::NotYet(reason) | Doubt::Unknown(reason), own, silent: now_silent }) => {
                 if !context.shutdown.is_cancelled() && context.troubles.is_news(&row.lfn, UNREAD) {

@@ -7,9 +7,11 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::CROSS_CHECK;
 use crate::crosscheck::{Disagreement, cross_check};
 use crate::fixity::{Finding, Options, Report, examine};
+
+/// Code of the warnings in which CFITSIO and we disagree.
+pub(super) const CROSS_CHECK: &str = "cross-check";
 
 /// Why a file could not be read to its end, as itself. Says nothing about whether it is sound.
 #[derive(Clone, Debug)]
