@@ -115,7 +115,7 @@ async fn play(scene: &Scene, stays: bool, out: &mut dyn Write) -> Result<Exit, F
     embedded.shutdown().await;
 
     let rows = watched?.into_iter().map(|row| (row.lfn.clone(), row)).collect();
-    let outcomes: Vec<Outcome<'_>> = deliveries.iter().map(|delivery| Outcome::look(delivery, &rows, scene)).collect();
+    let outcomes: Vec<Outcome<'_>> = deliveries.iter().map(|delivery| Outcome::of(delivery, &rows, scene)).collect();
     tell(&outcomes, progress.elapsed(), out)?;
     if stays {
         let program = std::env::args().next().unwrap_or_else(|| "dl0-ingest".to_owned());
@@ -145,7 +145,7 @@ async fn watch(
                 }
             }
             _ = next_look.tick() => {
-                let rows = look(&mut reader, ledger).await?;
+                let rows = rows_now(&mut reader, ledger).await?;
                 progress.seen(&rows, deliveries)?;
                 let ended = |row: &&FileRow| matches!(row.state, State::Released | State::Rejected | State::Held);
                 if rows.iter().filter(ended).count() == deliveries.len() || progress.elapsed() > PATIENCE {
@@ -155,7 +155,7 @@ async fn watch(
             // it failed, or was asked to stop from the keyboard
             ended = &mut *daemon => {
                 return match ended {
-                    Ok(Ok(())) => look(&mut reader, ledger).await,
+                    Ok(Ok(())) => rows_now(&mut reader, ledger).await,
                     Ok(Err(error)) => Err(Failure::environment(error)),
                     Err(panic) => Err(Failure::environment(panic)),
                 };
@@ -165,7 +165,7 @@ async fn watch(
 }
 
 /// The rows of the ledger; none while the daemon has not made it.
-async fn look(reader: &mut Option<Ledger>, path: &Path) -> Result<Vec<FileRow>, Failure> {
+async fn rows_now(reader: &mut Option<Ledger>, path: &Path) -> Result<Vec<FileRow>, Failure> {
     if reader.is_none() && path.exists() {
         // it may be there and not yet have its tables; the next look will tell
         *reader = Ledger::open_read_only(path).await.ok();

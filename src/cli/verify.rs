@@ -20,7 +20,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::paths::Item;
-use self::read::Unread;
+use self::read::{CROSS_CHECK, Unread};
 use self::summary::Summary;
 use super::exit::{Exit, Failure, complain};
 use crate::fixity::{Depth, Options, Report};
@@ -65,8 +65,6 @@ fn depth() -> impl TypedValueParser<Value = Depth> {
 /// What one file gave.
 type Outcome = Result<Report, Unread>;
 
-/// Code of the warnings in which CFITSIO and we disagree.
-const CROSS_CHECK: &str = "cross-check";
 const NO_CFITSIO: &str = "--cross-check needs CFITSIO, which this build was made without; packages have it, and so has what \
                           'cargo build --features cfitsio' makes";
 

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::Args;
-use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::ledger::{lfn_of, moment, read};
@@ -14,8 +13,11 @@ use crate::kill_switch;
 use crate::ledger::{Settlement, now};
 
 mod explain;
+mod explanation;
 mod in_rucio;
 mod unknown;
+
+use explanation::Explanation;
 
 pub(super) use unknown::unknown;
 
@@ -27,27 +29,6 @@ pub(super) struct Arguments {
     /// One JSON object instead of text
     #[arg(long)]
     json: bool,
-}
-
-/// The answer.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Explanation {
-    lfn: String,
-    /// `None` when the daemon has no record of the file.
-    state: Option<&'static str>,
-    /// Where it stands and what it waits for.
-    because: Vec<String>,
-    /// What the daemon does next by itself, if anything.
-    next: Option<String>,
-    /// What an operator can do.
-    operator: Vec<String>,
-}
-
-impl Explanation {
-    /// For commands that need the file.
-    pub(super) fn into_failure(self) -> Failure {
-        Failure::bad(format!("{}: {}", self.lfn, self.because.join(" ")))
-    }
 }
 
 pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {

@@ -9,9 +9,9 @@ use super::document::{Node, Value};
 use super::problem::{ConfigError, Place, Problem};
 use super::sizes::Size;
 use super::types::{
-    Auth, Backoff, Config, Confirm, Http, Intake, Offsite, Register, Release, Replicate, Rucio, Settle, Verify,
+    Auth, Backoff, Config, Confirm, Http, Intake, Offsite, Register, Release, Replicate, Rucio, Settle, StorageCheck,
+    Verify,
 };
-use crate::config::StorageCheck;
 use crate::custody::Copies;
 use crate::telemetry::logs;
 

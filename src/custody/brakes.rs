@@ -1,10 +1,10 @@
-//! What stops a release although the evidence is complete: decisions over facts, no I/O.
+//! What stops a release although the evidence is complete. Decisions over facts, no I/O.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::UnixMillis;
+use super::time::UnixMillis;
 
 /// The breaker is open since this happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -76,7 +76,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// For what is no release.
+    /// No limit, for what is not a release.
     pub const NONE: Self = Self { files: u64::MAX, bytes: u64::MAX };
 }
 
@@ -167,7 +167,7 @@ impl Brakes {
 }
 
 impl Brake {
-    /// When to look again. Whoever lifts a brake sees to it that files are looked at at once; this is the safety net.
+    /// When to ask again. Whoever lifts a brake makes the files due at once; this is the safety net.
     pub fn look_again(&self, now: UnixMillis) -> Duration {
         const SOON: Duration = Duration::from_secs(1);
         const LATER: Duration = Duration::from_mins(1);

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::copies::Copies;
 use super::evidence::{CopyProof, Evidence, FirstLook};
-use super::{Copies, FileIdentity, UnixMillis};
+use super::identity::FileIdentity;
+use super::time::UnixMillis;
 
 /// Why an on-site copy must stay although there is evidence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

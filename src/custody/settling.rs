@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Copies;
+use super::copies::Copies;
 
 /// What Rucio says of one released file, asked at one time. Locks are OK ones, of permanent rules of ours in state OK.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Where a file that is held begins its road again when an operator says so.
 
-use super::State;
+use super::state::State;
 
 /// What lies on site under the name of a file that had left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What a restart makes of times that were taken by another clock.
+//! Times in the ledger that another clock took: found out and dealt with at the start.
 
 use super::error::Error;
 use super::store::Ledger;
@@ -6,9 +6,9 @@ use crate::clock::{TOLERANCE, booted_at, now};
 use crate::custody::brakes::MINUTE;
 
 impl Ledger {
-    /// Compares the clock of the last run with ours. If the machine was started anew or its clock was set in between, nobody
-    /// knows how long ago a first look was: files that are not given up yet begin their hold time again, and what waits for
-    /// a moment is due now. Only with the lock held.
+    /// Compares the clock of the last run with ours. If the machine was started anew or its clock was set in between, the age
+    /// of a first look is unknown: files that are still on site begin their hold time again, and everything that waits for a
+    /// time is due now. Only with the lock held.
     pub(super) async fn take_over_clock(&self) -> Result<(), Error> {
         let ours = booted_at();
         let mut tx = self.begin().await?;
@@ -41,7 +41,7 @@ impl Ledger {
             ] {
                 sqlx::query(due).bind(now()).execute(&mut *tx).await.map_err(|e| self.database(e))?;
             }
-            // nor when the latest releases were: they count for one hour from now, and not until a clock has caught up
+            // releases with a time ahead of ours count for one hour from now, not until our clock has reached that time
             let minute = now() / MINUTE * MINUTE;
             for ahead in [
                 "INSERT INTO releases (minute, files, bytes)

@@ -1,4 +1,4 @@
-//! The outcomes of the stages. Each is one transaction: the move, what was learnt, and the event that tells it.
+//! The outcomes of the stages. Each is one transaction: the move, what was learnt, and an event that records it.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub struct Registration {
 }
 
 impl Ledger {
-    /// Discovered → Verified. Files that changed hands meanwhile are left out; returns how many moved.
+    /// Discovered → Verified. Files that were delivered anew meanwhile are left out; returns how many moved.
     pub async fn verified(&self, files: &[Verified]) -> Result<usize, Error> {
         let mut tx = self.begin().await?;
         let mut moved = 0;
@@ -230,7 +230,7 @@ impl Ledger {
         self.commit(tx).await
     }
 
-    /// The rule that protects the on-site copy was placed again. What was announced was the end of another one. Nothing is
+    /// The rule that protects the on-site copy was placed again. An end announced before was that of another rule. Nothing is
     /// written of a file that was delivered anew meanwhile.
     pub async fn set_on_site_rule(&self, row: &FileRow, rule: &str) -> Result<(), Error> {
         let mut tx = self.begin().await?;

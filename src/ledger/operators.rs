@@ -103,8 +103,8 @@ impl Ledger {
         .await
         .map_err(|e| self.database(e))?;
         self.act(&mut tx, operator, "hold", &target.to_string()).await?;
-        self.tell_file(&mut tx, target, "hold-placed", operator).await?;
-        // what has left is counted where an index leads to it: a ledger holds millions of them
+        self.record_in_history(&mut tx, target, "hold-placed", operator).await?;
+        // released files are counted only where an index finds them: there are millions
         let (scope, dataset) = name.split_once(':').unwrap_or_default();
         let counts = match target {
             Target::File(lfn) => sqlx::query_as(late!("lfn = $1")).bind(lfn),
@@ -132,15 +132,15 @@ impl Ledger {
             return Ok(false);
         }
         self.act(&mut tx, operator, "release-hold", &target.to_string()).await?;
-        self.tell_file(&mut tx, target, "hold-lifted", operator).await?;
+        self.record_in_history(&mut tx, target, "hold-lifted", operator).await?;
         self.look_again(&mut tx).await?;
         self.commit(tx).await?;
         Ok(true)
     }
 
-    /// Puts a held file back on its road, with nothing left of its evidence; makes a waiting one due at once. One that had
-    /// left the site counts as released again, if `found`, what lies under its name there, is not another file. Of other files
-    /// that does not matter.
+    /// Puts a held file back on its road and forgets its evidence; makes a waiting one due at once. A file that had left the
+    /// site counts as released again, unless `found`, what lies under its name on site, is another file; `found` matters for
+    /// no other file.
     pub async fn retry(&self, row: &FileRow, operator: &Operator, found: UnderItsName) -> Result<Retried, Error> {
         let mut tx = self.begin().await?;
         let retried = match row.state {
@@ -156,7 +156,7 @@ impl Ledger {
                 if done.rows_affected() == 0 {
                     return Ok(Retried::UnderWay);
                 }
-                self.event(&mut tx, row.id, "made-due", None, Some(&told(operator))).await?;
+                self.event(&mut tx, row.id, "made-due", None, Some(&signed(operator))).await?;
                 Retried::Due
             }
         };
@@ -172,7 +172,7 @@ impl Ledger {
         back: State,
         operator: &Operator,
     ) -> Result<bool, Error> {
-        if !self.step(tx, row, back, "retried", Some(&told(operator))).await? {
+        if !self.step(tx, row, back, "retried", Some(&signed(operator))).await? {
             return Ok(false);
         }
         let forget = if back == State::Released {
@@ -206,8 +206,8 @@ impl Ledger {
             .map_err(|e| self.database(e))
     }
 
-    /// The file that a hold is about has it in its history.
-    async fn tell_file(
+    /// A hold on a single file is recorded in that file's history.
+    async fn record_in_history(
         &self,
         tx: &mut Transaction<'static, Sqlite>,
         target: &Target,
@@ -221,13 +221,13 @@ impl Ledger {
             .await
             .map_err(|e| self.database(e))?;
         match id {
-            Some(id) => self.event(tx, id, kind, None, Some(&told(operator))).await,
+            Some(id) => self.event(tx, id, kind, None, Some(&signed(operator))).await,
             None => Ok(()),
         }
     }
 
-    /// What waits for a brake is looked at at once; a release that is just being carried out stays with whoever does it. Due
-    /// by a time of the daemon's, whose clock may not be ours.
+    /// Makes due what a brake may have kept; a release that is being carried out stays with whoever does it. `state_since` is
+    /// a time of the daemon's, whose clock this process may not share.
     async fn look_again(&self, tx: &mut Transaction<'static, Sqlite>) -> Result<(), Error> {
         sqlx::query(
             "UPDATE files SET next_attempt = state_since
@@ -274,6 +274,6 @@ fn held(row: &FileRow, found: UnderItsName) -> HeldFile {
     }
 }
 
-fn told(operator: &Operator) -> String {
+fn signed(operator: &Operator) -> String {
     format!("{}: {}", operator.who, operator.reason)
 }

@@ -1,4 +1,4 @@
-//! Questions that operators and the daemon's own book-keeping ask.
+//! Reading: what operators, metrics and the stages ask the ledger.
 
 use sqlx::FromRow;
 

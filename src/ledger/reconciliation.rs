@@ -1,4 +1,4 @@
-//! The ledger as it is held against disk and Rucio, and rows that are restored from them.
+//! What the ledger says of files, to compare with disk and Rucio; and rows that are restored from those two.
 
 use sqlx::FromRow;
 

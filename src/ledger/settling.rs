@@ -124,9 +124,8 @@ macro_rules! gone {
 }
 
 impl Ledger {
-    /// Datasets in which nothing has moved after `since`, that are not settled or have a file with a rule of its own, and
-    /// whose time to be looked at has come, those first that have waited longest since: many that cannot be settled keep no
-    /// other waiting. At most `most`.
+    /// At most `most` datasets that are due, in which nothing has moved after `since`, and that are not settled or have a file
+    /// with a rule of its own. Those due longest come first, so that datasets that cannot be settled keep no other waiting.
     pub async fn quiet_datasets(&self, since: UnixMillis, most: i64) -> Result<Vec<Did>, Error> {
         let found: Vec<(String, String)> = sqlx::query_as(concat!(
             "WITH candidates AS (
@@ -162,7 +161,7 @@ impl Ledger {
     }
 
     /// The durable intent to end the own rules of these files of a dataset, unless something in it has moved after `since`
-    /// or a brake is on. From then on these rules are nobody's: a file that comes back gets another one.
+    /// or a brake is on. From then on no file counts these rules as its own: one that is delivered again gets another rule.
     pub async fn settling(&self, dataset: &Did, files: &[Resting], since: UnixMillis) -> Result<IntentOutcome, Error> {
         let mut tx = self.begin().await?;
         if let Err(brake) = self.brakes_of_dataset_in(&mut tx, dataset).await?.allows(0, Limits::NONE, now()) {

@@ -58,8 +58,8 @@ impl Ledger {
         Ok(Brakes { kill_switch: None, breaker, hold, spent })
     }
 
-    /// Releases ordered within the last hour, the minute in which it began included. A clock that was set back makes it a
-    /// longer one.
+    /// Releases ordered within the last hour, the minute in which it began included. If the clock was set back, that
+    /// hour is longer.
     async fn spent_in(&self, connection: &mut SqliteConnection) -> Result<Spent, Error> {
         let (files, bytes, first): (i64, i64, Option<UnixMillis>) = sqlx::query_as(
             "SELECT CAST(COALESCE(SUM(files), 0) AS BIGINT), CAST(COALESCE(SUM(bytes), 0) AS BIGINT), MIN(minute) + $2

@@ -17,7 +17,7 @@ use crate::rules::{Offsite, Survey, no_site, with_on_site};
 use rucio_client::{Kind, ReplicaListing, ReplicaQuery, ReplicaState};
 
 use super::judge::{Facts, OffSite, OnDisk, Replica};
-use super::{Error, Sources};
+use super::sources::{Error, Sources};
 
 /// The directories to look at, by path: data directories, and those below `invalid/`.
 #[derive(Debug, Default)]
@@ -151,7 +151,7 @@ async fn gather(
         }
     }
     let (data, path) = (sources.data.clone(), directory.to_owned());
-    for (name, seen) in blocking(move || look(&data, &path)).await? {
+    for (name, seen) in blocking(move || seen_in(&data, &path)).await? {
         let lfn = format!("/{}", directory.join(&name).to_string_lossy());
         let facts = entry(&mut found, &lfn);
         (facts.disk, facts.trigger) = (seen.disk, seen.trigger);
@@ -273,7 +273,7 @@ struct Seen {
     trigger: Option<UnixMillis>,
 }
 
-fn look(data: &DataDir, directory: &Path) -> Result<BTreeMap<PathBuf, Seen>, datadir::Error> {
+fn seen_in(data: &DataDir, directory: &Path) -> Result<BTreeMap<PathBuf, Seen>, datadir::Error> {
     let mut seen: BTreeMap<PathBuf, Seen> = BTreeMap::new();
     let entries = match data.read(directory) {
         Err(error) if error.is_missing() => return Ok(seen),

@@ -4,13 +4,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::custody::State;
 use crate::datadir::{self, DataDir};
 use crate::engine::blocking;
 use crate::engine::set_aside::reason_path;
 
 use super::finding::{Code, Finding};
-use super::{Error, Sources};
+use super::sources::{Error, Sources};
 
 const REASON_SUFFIX: &str = ".reason.json";
 
@@ -54,7 +53,7 @@ fn list(data: &DataDir, directory: &Path) -> Result<Vec<SetAside>, datadir::Erro
 }
 
 /// What has no business in one directory below `invalid/`.
-pub(super) async fn look(sources: &Sources, directory: &Path) -> Result<Vec<Finding>, Error> {
+pub(super) async fn unexplained(sources: &Sources, directory: &Path) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
     for SetAside { path, reason, .. } in files(sources, directory).await? {
         let lfn = reason.as_ref().and_then(|reason| reason["lfn"].as_str());
@@ -67,11 +66,10 @@ pub(super) async fn look(sources: &Sources, directory: &Path) -> Result<Vec<Find
             (Some(lfn), None) => format!("its reason file names {lfn}, which the ledger does not know"),
             (Some(_), Some(_)) => continue,
         };
-        let state: Option<State> = None;
         findings.push(Finding {
             code: Code::LeftoverInInvalid,
             file: format!("/{}", path.display()),
-            state,
+            state: None,
             invariant: None,
             message,
             repair: None,

@@ -82,7 +82,7 @@ impl Yardstick {
 }
 
 /// Everything that is wrong with a file; nothing while it is on its road.
-pub(super) fn judge(facts: &Facts, yardstick: Yardstick) -> Vec<Finding> {
+pub(super) fn findings_about(facts: &Facts, yardstick: Yardstick) -> Vec<Finding> {
     let mut findings = match &facts.row {
         None => unknown(facts, yardstick),
         Some(row) => match row.state {

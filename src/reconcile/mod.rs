@@ -9,81 +9,25 @@ mod invalid;
 mod judge;
 mod rebuild;
 mod repair;
+mod sources;
 
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use crate::config::Config;
-use crate::custody::{FileIdentity, in_millis};
-use crate::datadir::{self, DataDir};
-use crate::engine::blocking;
-use crate::ledger::{self, Ledger, now};
 use crate::names::Lfn;
-use crate::reading::{Reading, as_configured, contents, read_once};
+use crate::reading::{Reading, contents};
 
 pub use finding::{Code, Finding, Repair};
 pub use rebuild::{Rebuilt, rebuild};
 pub use repair::{Repaired, repair};
+pub use sources::{Error, Options, Sources};
 
 use gather::{Background, Places};
-use judge::{Facts, OnDisk, Yardstick, judge};
+use judge::{Facts, OnDisk, findings_about};
+use sources::examine;
 
-/// Why disk, ledger and Rucio cannot be compared.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Rucio does not answer as it should.
-    #[error(transparent)]
-    Rucio(#[from] rucio_client::Error),
-    /// The ledger cannot be read or written.
-    #[error(transparent)]
-    Ledger(#[from] ledger::Error),
-    /// The data directory cannot be read.
-    #[error("data directory: {0}")]
-    Data(#[from] datadir::Error),
-    /// The ledger holds more than a rebuild has written.
-    #[error(
-        "the ledger {path} holds files already; a rebuild is for a ledger that is lost. If it is damaged, move it and the \
-         files beside it that begin with its name to another directory first; if it is sound, use 'dl0-ingest audit'"
-    )]
-    NotEmpty {
-        /// The ledger.
-        path: PathBuf,
-    },
-    /// Copies off the mountain cannot be told from others.
-    #[error("{0}")]
-    OnSiteUnknown(String),
-}
-
-/// What is compared.
-#[derive(Clone)]
-pub struct Sources {
-    /// The operator's settings.
-    pub config: Arc<Config>,
-    /// The ledger; `None` when it is lost.
-    pub ledger: Option<Ledger>,
-    /// The interface directory.
-    pub data: DataDir,
-    /// Rucio.
-    pub rucio: rucio_client::Client,
-}
-
-/// How to look.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Files and triggers that changed less long ago are left alone.
-    pub min_age: Duration,
-    /// Between the two looks at what is suspicious.
-    pub settle: Duration,
-    /// Read every file that is on site and compare its content.
-    pub read: bool,
-    /// Ask Rucio how many sites hold a copy of what is gone on site.
-    pub copies: bool,
-}
-
-/// What an audit tells while it goes.
+/// What an audit reports while it goes.
 #[derive(Debug)]
 pub enum Progress {
     /// So many directories are to be looked at.
@@ -107,7 +51,7 @@ pub struct Audited {
     pub findings: u64,
 }
 
-/// Compares everything and tells what is wrong, each thing only after a second look at it.
+/// Compares everything and reports what is wrong, each thing only after a second look at it.
 pub async fn audit(sources: &Sources, options: Options, mut tell: impl FnMut(Progress)) -> Result<Audited, Error> {
     let background = Background::ask(sources, options.copies).await?;
     let places = Places::find(sources, &background.survey).await?;
@@ -116,7 +60,7 @@ pub async fn audit(sources: &Sources, options: Options, mut tell: impl FnMut(Pro
     let mut auditor = Auditor { sources, background: &background, options, audited: &mut audited };
     let mut suspicions = Suspicions::default();
     for (place, kind) in places.each() {
-        for (finding, version) in auditor.look(place, kind, None).await? {
+        for (finding, version) in auditor.compare(place, kind, None).await? {
             suspicions.raise(place, kind, &finding, version);
         }
         tell(Progress::Directory);
@@ -125,7 +69,7 @@ pub async fn audit(sources: &Sources, options: Options, mut tell: impl FnMut(Pro
         tokio::time::sleep(options.settle).await;
     }
     for (place, kind) in &suspicions.places {
-        for (finding, version) in auditor.look(place, *kind, Some(&suspicions)).await? {
+        for (finding, version) in auditor.compare(place, *kind, Some(&suspicions)).await? {
             if suspicions.confirmed(&finding, version) {
                 auditor.audited.findings += 1;
                 tell(Progress::Found(finding));
@@ -193,14 +137,14 @@ struct Auditor<'a> {
 
 impl Auditor<'_> {
     /// What is wrong in one place. At the second look, only what was suspicious is read again.
-    async fn look(
+    async fn compare(
         &mut self,
         place: &Path,
         kind: PlaceKind,
         again: Option<&Suspicions>,
     ) -> Result<Vec<(Finding, Version)>, Error> {
         let PlaceKind::Data { listed } = kind else {
-            let findings = invalid::look(self.sources, place).await?;
+            let findings = invalid::unexplained(self.sources, place).await?;
             return Ok(findings.into_iter().map(|finding| (finding, None)).collect());
         };
         let facts = gather::facts(self.sources, self.background, place, listed).await?;
@@ -211,7 +155,7 @@ impl Auditor<'_> {
         let mut found = Vec::new();
         for facts in facts {
             let version = facts.row.as_ref().map(|row| (row.state_since, row.delivery));
-            let mut findings = judge(&facts, yardstick);
+            let mut findings = findings_about(&facts, yardstick);
             if self.options.read && again.is_none_or(|suspicions| suspicions.contents.contains(&facts.lfn)) {
                 let read = self.read(&facts).await;
                 findings.extend(read);
@@ -244,16 +188,4 @@ impl Auditor<'_> {
         let (file, state, invariant) = (facts.lfn.clone(), Some(row.state), code.invariant());
         Some(Finding { code, file, state, invariant, message, repair: None })
     }
-}
-
-impl Options {
-    fn yardstick(self) -> Yardstick {
-        Yardstick { now: now(), min_age: in_millis(self.min_age) }
-    }
-}
-
-/// Reads a file once, as the daemon would.
-async fn examine(sources: &Sources, name: Lfn, expected: FileIdentity) -> Reading {
-    let (data, options) = (sources.data.clone(), as_configured(&sources.config));
-    blocking(move || read_once(&data, &name, expected, &options)).await
 }

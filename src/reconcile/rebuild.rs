@@ -20,7 +20,7 @@ use rucio_client::{Kind, ReplicaQuery, ReplicaState, Rule};
 use super::gather::{self, Background, Places};
 use super::invalid::{self, SetAside};
 use super::judge::{Facts, OnDisk, Replica};
-use super::{Error, Sources, examine};
+use super::sources::{Error, Sources, examine};
 
 /// Rows written in one transaction.
 const BATCH: usize = 100;

@@ -8,9 +8,10 @@ use crate::names::Lfn;
 use crate::reading::Reading;
 
 use super::finding::{Finding, Repair};
-use super::judge::{Facts, OnDisk, judge};
+use super::gather;
+use super::judge::{Facts, OnDisk, findings_about};
 use super::rebuild::{Restoration, restoration};
-use super::{Error, Options, Sources, examine, gather};
+use super::sources::{Error, Options, Sources, examine};
 
 /// What became of a repair.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub async fn repair(sources: &Sources, options: Options, finding: &Finding) -> R
     let Some(facts) = gather::facts_of(sources, &background, &name).await? else {
         return Ok(not("it is gone meanwhile"));
     };
-    if !judge(&facts, options.yardstick()).contains(finding) {
+    if !findings_about(&facts, options.yardstick()).contains(finding) {
         return Ok(not("it has changed meanwhile"));
     }
     match proposed {

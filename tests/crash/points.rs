@@ -37,7 +37,7 @@ const EXCLUDED: &[(&str, &str)] = &[
 ];
 
 /// Effects that only a daemon has which follows one that was killed, and where that one must die.
-const AFTER_A_STOP: &[(&str, &str)] = &[("ledger.rule-b-stands", "rucio.retire_rule.before")];
+const AFTER_A_STOP: &[(&str, &str)] = &[("ledger.further-copies-rule-stands", "rucio.retire_rule.before")];
 
 /// Functions that change the disk or the ledger and pass no point, and why.
 const WITHOUT_A_POINT: &[(&str, &str)] = &[

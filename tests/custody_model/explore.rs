@@ -1,9 +1,11 @@
 //! Breadth-first exploration of every reachable state, with the shortest counterexample and the question whether an end
 //! can still be reached from everywhere.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::Hash;
+
+use rustc_hash::FxHashMap;
 
 /// What is explored.
 pub(crate) trait Model {
@@ -81,35 +83,6 @@ impl fmt::Display for Counterexample {
     }
 }
 
-/// FNV over words: the states are small, and the standard hasher would be half of the time.
-#[derive(Default)]
-pub(crate) struct Fnv(u64);
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u8(*byte);
-        }
-    }
-
-    fn write_u8(&mut self, byte: u8) {
-        self.write_u64(u64::from(byte));
-    }
-
-    fn write_isize(&mut self, number: isize) {
-        // discriminants
-        self.write_u64(number.cast_unsigned() as u64);
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 29)
-    }
-}
-
 /// How a state was reached first: from which, by which of its steps.
 #[derive(Clone, Copy)]
 struct Parent {
@@ -121,7 +94,7 @@ const START: u32 = u32::MAX;
 
 /// Explores everything, up to the first violation.
 pub(crate) fn explore<M: Model>(model: &M, most: usize) -> Report {
-    let mut seen: HashMap<M::State, u32, BuildHasherDefault<Fnv>> = HashMap::default();
+    let mut seen: FxHashMap<M::State, u32> = FxHashMap::default();
     let mut parents: Vec<Parent> = Vec::new();
     let mut depths: Vec<u16> = Vec::new();
     let mut ended: Vec<u32> = Vec::new();

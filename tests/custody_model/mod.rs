@@ -21,12 +21,13 @@ mod world;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, BuildHasherDefault};
+use std::hash::BuildHasher as _;
 
 use dl0_ingest::custody::invariants::world::{FileFacts, OnSite, Protection};
 use dl0_ingest::custody::{Copies, State};
+use rustc_hash::FxBuildHasher;
 
-use self::explore::{Fnv, Model, Report, Step, What, explore};
+use self::explore::{Model, Report, Step, What, explore};
 use self::steps::Steps;
 use self::world::{Bytes, File, Hands, OnSiteRule, RSES, SITES, World};
 
@@ -120,7 +121,7 @@ impl<const N: usize> Model for Custody<N> {
         }
         if self.grain == Grain::Stages {
             for step in &mut out.possible {
-                step.to.files.sort_unstable_by_key(|file| BuildHasherDefault::<Fnv>::default().hash_one(file));
+                step.to.files.sort_unstable_by_key(|file| FxBuildHasher.hash_one(file));
             }
         }
         out.possible

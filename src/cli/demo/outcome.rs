@@ -30,7 +30,7 @@ pub(super) struct Outcome<'d> {
 }
 
 impl<'d> Outcome<'d> {
-    pub(super) fn look(delivery: &'d Delivery, rows: &BTreeMap<String, FileRow>, scene: &Scene) -> Self {
+    pub(super) fn of(delivery: &'d Delivery, rows: &BTreeMap<String, FileRow>, scene: &Scene) -> Self {
         let row = rows.get(delivery.lfn.as_str());
         let relative = delivery.lfn.relative();
         let identical =

@@ -9,6 +9,9 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::fixity::{Finding, Options, Report, examine};
 
+/// Code of the warnings in which CFITSIO and we disagree.
+pub(super) const CROSS_CHECK: &str = "cross-check";
+
 /// Why a file could not be read to its end, as itself. Says nothing about whether it is sound.
 #[derive(Clone, Debug)]
 pub(super) struct Unread {
@@ -38,7 +41,7 @@ pub(super) fn read(path: &Path, options: &Options, cross: bool) -> Result<Report
 #[cfg(feature = "cfitsio")]
 fn second_opinion(file: &File) -> io::Result<impl Iterator<Item = Finding>> {
     let disagreements = crate::crosscheck::cross_check(file)?.into_iter();
-    Ok(disagreements.map(|found| Finding { code: super::CROSS_CHECK, message: found.to_string() }))
+    Ok(disagreements.map(|found| Finding { code: CROSS_CHECK, message: found.to_string() }))
 }
 
 /// Whoever asks for it is told before that this build has none.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Failure;
+use crate::cli::exit::Failure;
 use crate::fixity::{Finding, Report};
 use crate::telemetry::human;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Explanation;
+use super::explanation::Explanation;
 use crate::cli::ledger::{age, moment};
 use crate::config::{Config, Deletion, Leftover, format_duration};
 use crate::custody::brakes::{Brakes, Hold};

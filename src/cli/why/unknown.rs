@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Explanation;
+use super::explanation::Explanation;
 use crate::cli::exit::Failure;
 use crate::cli::ledger::Reader;
 use crate::config::format_duration;

@@ -168,7 +168,7 @@ pub fn read_once(delivered: u64, read: u64) -> Result<(), Violation> {
     broken("I4", format!("{read} bytes were read of a file of {delivered}"))
 }
 
-/// Where a file stands, as far as an outage could harm it.
+/// The part of a file's row that an outage must not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateAndAttempts {
     /// State.

@@ -59,7 +59,7 @@ async fn a_release_that_is_being_carried_out_is_hastened_by_a_restart_alone() {
     drop(first);
     let again = Ledger::open(&directory.path().join("ledger.db")).await.unwrap();
     assert_eq!(again.claim(State::Releasing, 1).await.unwrap().rows.len(), 1);
-    // told twice, it counts once
+    // reported twice, it counts once
     for _ in 0..2 {
         again.release_ordered(&row, EndOfRule::Answered).await.unwrap();
     }

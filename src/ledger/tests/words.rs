@@ -23,12 +23,15 @@ const OTHERS: [&str; 11] = [
 
 /// Every `'word'` of lower-case letters and hyphens.
 fn quoted(text: &str) -> BTreeSet<String> {
-    let is_word = |part: &&str| {
+    let is_word = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_lowercase()) && part.bytes().all(|c| c.is_ascii_lowercase() || c == b'-')
     };
     let mut words = BTreeSet::new();
     for line in text.lines().filter(|line| !line.trim_start().starts_with("//") && !line.starts_with("--")) {
-        words.extend(line.split('\'').skip(1).filter(is_word).map(str::to_owned));
+        // before the first and after the last quote nothing is quoted
+        let parts: Vec<&str> = line.split('\'').collect();
+        let within = parts.get(1..parts.len() - 1).unwrap_or_default();
+        words.extend(within.iter().filter(|part| is_word(part)).map(|part| (*part).to_owned()));
     }
     words
 }

@@ -95,7 +95,7 @@ fn found(facts: &Facts) -> Vec<(Code, Option<&'static str>, Option<Repair>)> {
         assert_eq!(finding.state, facts.row.as_ref().map(|row| row.state));
         (finding.code, finding.invariant, finding.repair)
     };
-    judge(facts, YARDSTICK).into_iter().map(told).collect()
+    findings_about(facts, YARDSTICK).into_iter().map(told).collect()
 }
 
 /// States in which the file is registered and to stay.
@@ -234,7 +234,8 @@ fn what_lies_under_the_name_of_a_released_file_is_told_from_the_file_itself() {
     let other = FileIdentity { inode: 3, ..DELIVERED };
     for (found, words) in [(DELIVERED, ", the one that was verified"), (other, ", not the one that was verified")] {
         let facts = Facts { disk: Some(file(found)), ..on_its_road(State::Released) };
-        let left = judge(&facts, YARDSTICK).into_iter().find(|finding| finding.code == Code::LeftOnSite).unwrap();
+        let left =
+            findings_about(&facts, YARDSTICK).into_iter().find(|finding| finding.code == Code::LeftOnSite).unwrap();
         assert!(left.message.ends_with(words), "{left:?}");
         assert!(left.remedy().contains("before anybody removes it"));
     }
@@ -248,7 +249,7 @@ fn what_to_do_about_an_orphan_depends_on_what_became_of_the_file() {
             Some(state) => Facts { replica: Some(replica()), ..on_its_road(state) },
             None => Facts { replica: Some(replica()), disk: Some(file(DELIVERED)), ..Facts::default() },
         };
-        let mut found = judge(&facts, YARDSTICK);
+        let mut found = findings_about(&facts, YARDSTICK);
         found.retain(|finding| finding.code == Code::Orphan);
         (found[0].remedy(), found[0].repair)
     };
@@ -297,7 +298,7 @@ fn what_rucio_is_deleting_is_not_said_to_be_unknown_to_it() {
     let leaving = Replica { state: ReplicaState::BeingDeleted, ..replica() };
     for (replica, words) in [(None, "neither the ledger nor Rucio knows it"), (Some(leaving), "Rucio is deleting it")] {
         let facts = Facts { disk: Some(file(DELIVERED)), replica, ..nobody() };
-        let told = judge(&facts, YARDSTICK);
+        let told = findings_about(&facts, YARDSTICK);
         assert!(told.iter().all(|finding| finding.message.contains(words)) && told.len() == 1, "{told:?}");
     }
 }

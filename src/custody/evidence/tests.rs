@@ -1,0 +1,109 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn contents() -> Contents {
+    Contents {
+        bytes: 10,
+        adler32: "0000abcd".to_owned(),
+        crc32c: "12345678".to_owned(),
+        blake3: "b".repeat(64),
+        md5: None,
+    }
+}
+
+fn copy(rse: &str, site: &str) -> CopyFacts {
+    CopyFacts {
+        rse: rse.to_owned(),
+        site: Some(site.to_owned()),
+        availability: Availability::Available,
+        catalogue_bytes: 10,
+        catalogue_adler32: Some("0000abcd".to_owned()),
+        locks: vec![LockFacts { rule: "r".to_owned(), ours: true, ok: true, expires: false, suspended: false }],
+        storage: StorageAnswer::Stated { bytes: 10, digest: Some(("crc32c", "12345678".to_owned())) },
+    }
+}
+
+fn prove(facts: &CopyFacts) -> Result<CopyProof, Doubt> {
+    CopyProof::from_facts(facts, &contents(), StoragePolicy::Required)
+}
+
+pub(in crate::custody) fn evidence(at: UnixMillis, copies: &[(&str, &str)]) -> Result<Evidence, Doubt> {
+    let judged = copies.iter().map(|(rse, site)| prove(&copy(rse, site))).collect();
+    Evidence::assemble(at, judged, Copies::MIN)
+}
+
+#[test]
+fn each_missing_part_leaves_a_copy_unproven() {
+    type Spoil = fn(&mut CopyFacts);
+    let spoil: [(&str, Spoil); 12] = [
+        ("unavailable", |c| c.availability = Availability::Not("COPYING")),
+        ("out of reach", |c| c.availability = Availability::OutOfReach),
+        ("no site", |c| c.site = None),
+        ("catalogue size", |c| c.catalogue_bytes = 11),
+        ("catalogue checksum", |c| c.catalogue_adler32 = Some("deadbeef".to_owned())),
+        ("no catalogue checksum", |c| c.catalogue_adler32 = None),
+        ("no lock", |c| c.locks.clear()),
+        ("a stranger's lock", |c| c.locks[0].ours = false),
+        ("lock not OK", |c| c.locks[0].ok = false),
+        ("rule expires", |c| c.locks[0].expires = true),
+        ("storage silent", |c| c.storage = StorageAnswer::Silent("down".to_owned())),
+        ("storage size", |c| c.storage = StorageAnswer::Stated { bytes: 9, digest: None }),
+    ];
+    assert!(prove(&copy("A", "a")).is_ok());
+    for (what, spoil) in spoil {
+        let mut facts = copy("A", "a");
+        spoil(&mut facts);
+        assert!(prove(&facts).is_err(), "{what}");
+    }
+}
+
+#[test]
+fn a_lying_storage_is_a_contradiction_whatever_the_policy_that_asks_it() {
+    let mut facts = copy("A", "a");
+    facts.storage = StorageAnswer::Stated { bytes: 10, digest: Some(("crc32c", "ffffffff".to_owned())) };
+    for policy in [StoragePolicy::Required, StoragePolicy::Preferred] {
+        let judged = CopyProof::from_facts(&facts, &contents(), policy);
+        assert!(matches!(judged, Err(Doubt::Contradiction(_))));
+    }
+}
+
+#[test]
+fn an_md5_is_a_proof_if_it_was_computed_on_site_and_a_contradiction_if_it_differs() {
+    let mut facts = copy("A", "a");
+    facts.storage = StorageAnswer::Stated { bytes: 10, digest: Some(("md5", "c".repeat(32))) };
+    let judged = |md5: Option<&str>| {
+        let contents = Contents { md5: md5.map(|digit| digit.repeat(32)), ..contents() };
+        CopyProof::from_facts(&facts, &contents, StoragePolicy::Required)
+    };
+    assert_eq!(judged(Some("c")).unwrap().storage_digest, Some(("md5", "c".repeat(32))));
+    assert!(matches!(judged(Some("d")), Err(Doubt::Contradiction(_))));
+    assert!(matches!(judged(None), Err(Doubt::Unknown(_))));
+}
+
+#[test]
+fn two_copies_at_one_site_are_one() {
+    assert!(evidence(0, &[("A", "a"), ("B", "b")]).is_ok());
+    assert!(matches!(evidence(0, &[("A", "a"), ("B", "a")]), Err(Doubt::NotYet(_))));
+    assert!(matches!(evidence(0, &[]), Err(Doubt::NotYet(_))));
+}
+
+#[test]
+fn what_was_written_down_tells_how_many_sites_it_proves() {
+    let look = serde_json::json!(evidence(0, &[("A", "a"), ("B", "b"), ("C", "b")]).unwrap());
+    assert_eq!(sites_on_record(&look.to_string()), 2);
+    let order = serde_json::json!({ "first_look": { "at": 0, "rses": [] }, "evidence": look, "on_site": {} });
+    assert_eq!(sites_on_record(&order.to_string()), 2);
+    let one = serde_json::json!({ "at": 0, "copies": [look["copies"][0]], "undecided": false });
+    assert_eq!(sites_on_record(&one.to_string()), 1);
+    assert_eq!(sites_on_record("{}"), 0);
+    assert_eq!(sites_on_record(""), 0);
+}
+
+#[test]
+fn one_contradiction_spoils_the_look() {
+    let mut bad = copy("C", "c");
+    bad.storage = StorageAnswer::Missing;
+    let judged = vec![prove(&copy("A", "a")), prove(&copy("B", "b")), prove(&bad)];
+    assert!(matches!(Evidence::assemble(0, judged, Copies::MIN), Err(Doubt::Contradiction(_))));
+}
