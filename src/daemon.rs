@@ -28,6 +28,8 @@ use crate::pipeline::{intake, protection, redelivery, settle};
 use crate::telemetry::{self, Health, Metrics};
 use crate::{crash, ledger, storage};
 
+pub use signals::Reload;
+
 /// Why the daemon could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -138,9 +140,6 @@ const WITHOUT_RUCIO: Duration = Duration::from_secs(5);
 const LEDGER_CLOSE: Duration = Duration::from_secs(1);
 /// Kept of the shutdown time for what follows the drain: closing the ledger, and the threads of the runtime.
 const LAST_STEPS: Duration = Duration::from_millis(1500);
-
-/// Where the configuration comes from when it is to be read again.
-pub type Reload = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// Runs until SIGTERM or SIGINT, or until `stop` is cancelled.
 pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken) -> Result<(), Error> {

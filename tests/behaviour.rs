@@ -7,5 +7,6 @@ mod docs;
 mod fault_proxy;
 mod fuzz_targets;
 mod road;
+mod structure;
 mod testkit;
 mod vectors;

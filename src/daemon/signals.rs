@@ -9,7 +9,8 @@ use tokio::sync::{Notify, watch};
 use crate::config::{self, Config};
 use crate::engine::Context;
 
-use super::Reload;
+/// Where the configuration comes from when it is to be read again.
+pub type Reload = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// From now on a SIGHUP does not end the process: one that comes during the start is heard when somebody listens.
 /// SIGTERM and SIGINT do until then, since nothing is under way and a disk may hang.

@@ -12,7 +12,7 @@ use crate::names::Did;
 
 use super::{Context, StageError, blocking};
 
-/// The end of rule C.
+/// The end of the on-site rule.
 pub(crate) const RELEASE: &str = "release";
 /// What justifies giving up a file on site.
 pub(crate) const ORDER: &str = "order";
@@ -35,8 +35,8 @@ pub(crate) async fn announce(context: &Context, row: &FileRow, effect: Effect) -
     write(context, record, release).await
 }
 
-/// Writes the record of rules of a dataset that are about to end. `rules`: A and S, which take over; `files`: each with
-/// its own rule, and where A and S hold it.
+/// Writes the record of rules of a dataset that are about to end. `rules`: the first-copy rule and the settled rule,
+/// which take over; `files`: each with its own rule, and where these two hold it.
 pub(crate) async fn announce_settling(
     context: &Context,
     dataset: &Did,

@@ -81,7 +81,7 @@ pub(crate) async fn off_site_copies(context: &Context, rows: &[FileRow]) -> Resu
             copies.push(Err(not_enough(listing, &offsite, config.offsite.copies)));
             continue;
         }
-        let judged = judge(listing, &contents, &offsite, context, &locks, &answers);
+        let judged = proofs(listing, &contents, &offsite, context, &locks, &answers);
         let evidence = Evidence::assemble(at, judged, config.offsite.copies);
         copies.push(unless_unanswered(unanswered.get(&did), evidence));
     }
@@ -146,7 +146,7 @@ fn on_the_mountain(rse: &str) -> String {
 type Locks = HashMap<(Did, String), Vec<LockFacts>>;
 type Answers = HashMap<(Did, String), StorageAnswer>;
 
-fn judge(
+fn proofs(
     listing: &ReplicaListing,
     contents: &Contents,
     offsite: &Offsite,

@@ -67,7 +67,7 @@ pub(crate) async fn read(
         let answer = context.storage.read_back(pfn, contents.bytes).await;
         let silent = answer.as_ref().is_err_and(Error::is_transient);
         let led_to = answer.as_ref().ok().and_then(|read| read.led_to.clone());
-        judge(rse, answer, contents.bytes, &contents.blake3).map_err(|doubt| Unread { doubt, own: true, silent })?;
+        compare(rse, answer, contents.bytes, &contents.blake3).map_err(|doubt| Unread { doubt, own: true, silent })?;
         Ok::<_, Unread>(Source { rse: rse.to_owned(), site: Some(copy.site().to_owned()), door: door(pfn), led_to })
     }));
     let read = tokio::select! {
@@ -100,7 +100,7 @@ fn is_sampled(blake3: &str, every: u32) -> bool {
     every > 0 && number.is_none_or(|number| number.is_multiple_of(u64::from(every)))
 }
 
-fn judge(rse: &str, answer: Result<ReadBack, Error>, bytes: u64, blake3: &str) -> Result<(), Doubt> {
+fn compare(rse: &str, answer: Result<ReadBack, Error>, bytes: u64, blake3: &str) -> Result<(), Doubt> {
     match answer {
         Ok(read) if read.bytes == bytes && read.blake3 == blake3 => Ok(()),
         // a connection that ends early is an error of its own, so these are the bytes the storage has
@@ -136,15 +136,15 @@ mod tests {
     #[test]
     fn only_the_same_bytes_are_a_proof() {
         let read = |bytes, blake3: &str| Ok(ReadBack { bytes, blake3: blake3.to_owned(), led_to: None });
-        assert_eq!(judge("A", read(10, "aa"), 10, "aa"), Ok(()));
+        assert_eq!(compare("A", read(10, "aa"), 10, "aa"), Ok(()));
         for (answer, told) in
             [(read(10, "bb"), "BLAKE3 bb"), (read(9, "aa"), "9 bytes,"), (read(11, "aa"), "10 bytes and more")]
         {
-            let doubt = judge("A", answer, 10, "aa").unwrap_err();
+            let doubt = compare("A", answer, 10, "aa").unwrap_err();
             assert!(matches!(&doubt, Doubt::Contradiction(reason) if reason.contains(told)), "{doubt:?}");
         }
         let down = Err(Error::Transient { url: "u".to_owned(), reason: "down".to_owned() });
-        assert!(matches!(judge("A", down, 10, "aa"), Err(Doubt::Unknown(_))));
+        assert!(matches!(compare("A", down, 10, "aa"), Err(Doubt::Unknown(_))));
     }
 
     #[test]

@@ -187,7 +187,7 @@ impl Client {
         for _ in 0..=REDIRECTS_MAX {
             let response = self.in_time(&at, request(at.clone()).send()).await?;
             if !response.status().is_redirection() {
-                judge(&at, &response)?;
+                refuse_failures(&at, &response)?;
                 return Ok((at, response));
             }
             at = redirected(&at, response.headers())?;
@@ -207,7 +207,7 @@ impl Client {
 }
 
 /// Whether a final answer is one about the file.
-fn judge(url: &Url, response: &Response) -> Result<(), Error> {
+fn refuse_failures(url: &Url, response: &Response) -> Result<(), Error> {
     let url = shown(url);
     match response.status() {
         StatusCode::OK => Ok(()),

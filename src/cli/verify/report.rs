@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Failure;
 use super::read::Unread;
+use crate::cli::exit::Failure;
 use crate::fixity::{Checksum, Finding, HduReport, Report};
 use crate::printable::one_line;
 use crate::telemetry::human;

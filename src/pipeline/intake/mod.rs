@@ -183,7 +183,7 @@ impl<'c> Intake<'c> {
             return;
         }
         if path.file_name().is_some_and(is_trigger) {
-            self.judge(&path, Some(hint.at));
+            self.take(&path, Some(hint.at));
             return;
         }
         if hint.removed && self.scanner.knows(&path) {
@@ -196,7 +196,7 @@ impl<'c> Intake<'c> {
         trigger.push(crate::names::TRIGGER_SUFFIX);
         let trigger = PathBuf::from(trigger);
         if self.early.contains_key(&trigger) {
-            self.judge(&trigger, Some(hint.at));
+            self.take(&trigger, Some(hint.at));
         } else if !self.scanner.knows(&path)
             && self.context.data.absolute(&path).is_dir()
             && let Err(error) = self.scan_below(&path)
@@ -210,7 +210,7 @@ impl<'c> Intake<'c> {
         let overdue = self.context.config().intake.early_after;
         let waiting: Vec<(PathBuf, Instant)> = self.early.iter().map(|(path, since)| (path.clone(), *since)).collect();
         for (trigger, since) in waiting {
-            self.judge(&trigger, None);
+            self.take(&trigger, None);
             if self.early.contains_key(&trigger) && since.elapsed() >= overdue {
                 let expected =
                     announced(&trigger).and_then(|file| Some(file.file_name()?.to_string_lossy().into_owned()));
@@ -219,15 +219,15 @@ impl<'c> Intake<'c> {
             }
         }
         for trigger in std::mem::take(&mut self.leaving) {
-            self.judge(&trigger, None);
+            self.take(&trigger, None);
         }
         let wrong: Vec<PathBuf> = self.wrong.keys().cloned().collect();
         for trigger in wrong {
-            self.judge(&trigger, None);
+            self.take(&trigger, None);
         }
     }
 
-    fn judge(&mut self, trigger: &Path, seen: Option<Instant>) {
+    fn take(&mut self, trigger: &Path, seen: Option<Instant>) {
         self.context.health.heartbeat("intake");
         let judged = match judge(&self.context.data, trigger) {
             Ok(judged) => judged,
@@ -396,7 +396,7 @@ impl Visitor for Intake<'_> {
             settled.retain(|name, _| present.contains(name));
         }
         for name in names {
-            self.judge(&directory.join(name), None);
+            self.take(&directory.join(name), None);
         }
     }
 

@@ -12,19 +12,21 @@ use crate::names::Did;
 use crate::rules::{is_first_copy_rule, is_further_copies_rule, is_settled_rule};
 use rucio_client::{Kind, Lock, LockState, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleState};
 
-use super::REQUESTS;
+/// Requests under way at once; the road has the rest.
+pub(super) const REQUESTS: usize = 4;
 
 /// Our rules on the dataset itself.
 pub(super) struct DatasetRules {
     pub(super) a: Rule,
-    /// Those that may be rule S, the one that was known first; more than one where rule A has changed places.
+    /// Those that may be the settled rule, the one that was known first; more than one where the first-copy rule has changed
+    /// places.
     pub(super) s: Vec<Rule>,
     /// When they were asked for, before anything else.
     pub(super) at: UnixMillis,
 }
 
 impl DatasetRules {
-    /// Whatever their states. `known`: rule S as the ledger has it.
+    /// Whatever their states. `known`: the settled rule as the ledger has it.
     pub(super) async fn ask(
         context: &Context,
         dataset: &Did,
@@ -96,7 +98,8 @@ impl Facts {
         }
     }
 
-    /// Asks about files of a dataset, whatever else is in it, and what rule A and this rule S hold of them.
+    /// Asks about files of a dataset, whatever else is in it, and what the first-copy rule and this settled
+    /// rule hold of them.
     pub(super) async fn of(
         context: &Context,
         dataset: &Did,
@@ -143,7 +146,7 @@ impl Facts {
         move || may_be_acted_upon(at)
     }
 
-    /// The ids of rules A and S.
+    /// The ids of the first-copy rule and the settled rule.
     pub(super) fn rule_ids(&self) -> (String, Option<String>) {
         self.rules.clone()
     }

@@ -1,10 +1,12 @@
 //! Settling: a dataset whose files are all released, and in which nothing moves any more, keeps two rules.
 //!
-//! Rule S, of the dataset, takes over from rule B of each file. Only rules go, never a copy: a rule B is ended when each of
-//! its locks is held by rule S too, asked at that moment, and rule A holds the first copy. In doubt all rules stay.
+//! The settled rule of the dataset takes over from the further-copies rule of each file. Only rules end, never a copy: the
+//! rule of a file ends when the settled rule holds each of its locks too, asked at that moment, and the first-copy rule holds
+//! the first copy. In doubt all rules stay.
 
 mod facts;
 mod own_rules;
+mod turn;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -16,15 +18,16 @@ use serde_json::{Value, json};
 use crate::config::{Config, Deletion};
 use crate::custody::brakes::Brake;
 use crate::custody::invariants::{Violation, not_on_record, own_rule_may_end};
-use crate::custody::settling::{DatasetRule, FileInRucio, Unsettled, plan};
+use crate::custody::settling::{FileInRucio, Unsettled, plan};
 use crate::custody::{UnixMillis, in_millis};
 use crate::engine::{Context, StageError, after_failures, announce_settling, brake_of_dataset, job, kill_switch};
 use crate::ledger::{Ending, IntentOutcome, Resting, now};
 use crate::names::Did;
-use crate::rules::{Offsite, settled, stands};
+use crate::rules::{Offsite, stands};
 use rucio_client::Kind;
 
-use facts::{DatasetRules, Facts};
+use facts::{DatasetRules, Facts, REQUESTS};
+use turn::{Turn, place};
 
 /// The longest time between two looks for quiet datasets.
 const REST_MAX: Duration = Duration::from_mins(10);
@@ -34,23 +37,7 @@ const LOOK_AGAIN: Duration = Duration::from_hours(1);
 const DATASETS: i64 = 16;
 /// Rules ended on one intent and one record: seconds of work, on facts that are as old at most.
 const BATCH: usize = 250;
-/// Requests under way at once; the road has the rest.
-const REQUESTS: usize = 4;
 const TOO_OLD: &str = "what Rucio said of the dataset is too old to act upon, asking again later";
-
-/// What became of a turn with one dataset.
-enum Turn {
-    /// No file has a rule of its own any more.
-    Settled,
-    /// Some have gone; the others are next, everything asked afresh.
-    Going,
-    /// Something moves in it again.
-    Moved,
-    /// The operator wants nothing given up now.
-    Braked(Brake),
-    /// It stays as it is.
-    Stays(Unsettled),
-}
 
 /// Runs until shutdown.
 pub async fn run(context: Context) {
@@ -78,7 +65,7 @@ async fn settle_quiet(context: &Context) -> Result<(), StageError> {
             match turn(context, &dataset, now() - after).await {
                 Ok(Turn::Going) => {}
                 Ok(end) => {
-                    tell(context, &dataset, end).await?;
+                    report(context, &dataset, end).await?;
                     break;
                 }
                 // a dataset that Rucio does not answer for keeps no other from being settled
@@ -113,7 +100,7 @@ async fn take_up_what_a_stop_left(context: &Context) -> Result<(), StageError> {
     }
 }
 
-async fn tell(context: &Context, dataset: &Did, end: Turn) -> Result<(), StageError> {
+async fn report(context: &Context, dataset: &Did, end: Turn) -> Result<(), StageError> {
     let known = context.ledger.settlement(dataset).await?;
     match end {
         Turn::Settled => {
@@ -201,20 +188,6 @@ async fn turn(context: &Context, dataset: &Did, since: UnixMillis) -> Result<Tur
         return end(context, dataset, &batch, &facts, &sites, since).await;
     }
     Ok(doubt.map_or(Turn::Moved, Turn::Stays))
-}
-
-/// Places the settled rule.
-async fn place(context: &Context, dataset: &Did, planned: &DatasetRule) -> Result<Turn, StageError> {
-    let expression = planned.expression();
-    if expression == context.config().offsite.expression {
-        let why = format!("a rule on '{expression}' would be the same as that of the first copies");
-        return Ok(Turn::Stays(Unsettled::other(why)));
-    }
-    if settled::order(context, dataset, planned).await?.is_some() {
-        return Ok(Turn::Going);
-    }
-    let why = format!("a rule of ours on '{expression}' is about to end; a permanent one follows when it is gone");
-    Ok(Turn::Stays(Unsettled::other(why)))
 }
 
 /// Intent, record, end.

@@ -1,5 +1,5 @@
-//! Rules B of released files whose dataset is not settled: nothing else asks about them any more, and nothing else holds the
-//! copy that they brought.
+//! The further-copies rules of released files whose dataset is not settled: nothing else asks about them any more, and
+//! nothing else holds the copy that they brought.
 //!
 //! One list of our rules for each RSE that was a first copy's, not a question for each file.
 
@@ -61,8 +61,8 @@ pub(super) enum OwnRules {
     },
 }
 
-/// Sees to it that rules A and B hold the released files of a dataset at two sites. `first_copy_rule`: that of the dataset, which
-/// stands.
+/// Sees to it that the first-copy rule and the files' own rules hold the released files of a dataset at two sites.
+/// `first_copy_rule`: that of the dataset, which stands.
 pub(super) async fn mend(
     context: &Context,
     dataset: &Did,
@@ -132,14 +132,15 @@ fn in_turn<'a>(doubtful: &[&'a OwnRule]) -> Vec<&'a OwnRule> {
     doubtful.iter().cycle().skip(begin).take(doubtful.len().min(BY_THEMSELVES)).copied().collect()
 }
 
-/// The RSE at which rule A holds each file, by LFN.
+/// The RSE at which the first-copy rule holds each file, by LFN.
 async fn first_copies(context: &Context, first_copy_rule: Option<&str>) -> Result<HashMap<String, String>, StageError> {
     let Some(rule) = first_copy_rule else { return Ok(HashMap::new()) };
     let locks = context.rucio.rule_locks(rule).await?;
     Ok(locks.into_iter().filter(|lock| lock.state == LockState::Ok).map(|lock| (lock.did.name, lock.rse)).collect())
 }
 
-/// Where rule A holds a file, if that is not where it held it when rule B was placed, and rule B holds it there too.
+/// Where the first-copy rule holds a file, if that is not where it held it when the file's own rule was placed, and that one
+/// holds it there too.
 async fn misplaced(
     context: &Context,
     offsite: &Offsite,

@@ -1,9 +1,9 @@
-//! The rules of datasets with released files, which nothing else asks about any more: do they stand, have they as many locks
-//! as there are copies to hold, and if not, which copies do they hold?
+//! Watches the rules of datasets with released files, which nothing else asks about any more. Do they stand? Have they a lock
+//! for every copy? If not, which copies do they hold?
 //!
-//! Rules are only placed and kept here, none ends, so no brake applies. Rule A is placed as ever, and Rucio may then choose
-//! the copies that rule S holds. Rule S is therefore placed where rule A does not hold a copy, and only where that leaves
-//! Rucio no choice; in any other case it is told.
+//! Rules are placed and kept here, and none ends, so no brake applies. A first-copy rule that is gone is placed again, and
+//! Rucio chooses its RSE: it may choose the copies that the settled rule holds. The settled rule is therefore placed where the
+//! first-copy rule holds nothing, and only where Rucio has no choice. Whatever cannot be placed so is reported.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,9 @@ use crate::names::Did;
 use crate::rules::{self, Offsite, first_copy, settled, standing_of};
 use rucio_client::{Kind, Rule};
 
+use super::facts::{self, DatasetRules, Facts};
 use super::own_rules::{self, OwnRules};
-use super::{DatasetRules, Facts, Turn, facts, place};
+use super::turn::{Turn, place};
 
 /// Datasets asked about in one round, with two short questions each: 28 800 datasets a day at the usual pace.
 const ROUND: i64 = 200;
@@ -35,7 +36,7 @@ pub(super) async fn round(context: &Context) -> Result<(), StageError> {
         if context.shutdown.is_cancelled() || closer == 0 {
             return Ok(());
         }
-        let looked = look(context, &known, &mut lists).await;
+        let looked = look_at(context, &known, &mut lists).await;
         if looked.is_ok() {
             context.memory.reported.is_over(&known.name, UNSEEN);
         }
@@ -64,13 +65,13 @@ enum Looked {
 }
 
 /// Whether the dataset stays and all its rules stand, with a lock for each copy; if not, what they hold.
-async fn look(context: &Context, known: &Watched, lists: &mut own_rules::Lists) -> Result<Looked, StageError> {
+async fn look_at(context: &Context, known: &Watched, lists: &mut own_rules::Lists) -> Result<Looked, StageError> {
     let dataset = known.did();
     let stays = facts::stays(context, &dataset).await?;
     let rules = match context.rucio.did_rules(&dataset).await {
         Ok(rules) => rules,
         Err(error) if error.kind() == Kind::NotFound => {
-            tell(context, known, Turn::Stays(Unsettled::unknown_to_rucio())).await?;
+            report(context, known, Turn::Stays(Unsettled::unknown_to_rucio())).await?;
             return Ok(Looked::Briefly);
         }
         Err(error) => return Err(error.into()),
@@ -88,13 +89,13 @@ async fn look(context: &Context, known: &Watched, lists: &mut own_rules::Lists) 
     // what is wrong with one file keeps the dataset's own rules from nothing, and is told before anything better is
     let (some_own, refused) = own?;
     let trouble = stays.err().or(refused);
-    let was_told = known.unsettled_cause.is_some_and(Cause::is_found_by_each_look);
+    let was_reported = known.unsettled_cause.is_some_and(Cause::is_found_by_each_look);
     let closely = looked.is_some() || some_own || trouble.is_some();
-    if trouble.is_none() && was_told {
+    if trouble.is_none() && was_reported {
         context.ledger.held_again(&dataset).await?;
     }
     match trouble.map(Turn::Stays).or(looked) {
-        Some(end) => tell(context, known, end).await?,
+        Some(end) => report(context, known, end).await?,
         None => context.memory.reported.is_over(&known.name, DOUBTFUL),
     }
     Ok(if closely { Looked::Closely } else { Looked::Briefly })
@@ -117,7 +118,7 @@ async fn own_files(
     })
 }
 
-/// Rule S, and what it and rule A hold if there is reason to ask; `None`: all is as it was.
+/// The settled rule, and what it and the first-copy rule hold if there is reason to ask; `None`: all is as it was.
 async fn further(
     context: &Context,
     known: &Watched,
@@ -160,7 +161,7 @@ async fn standing(context: &Context, rules: &[Rule], id: Option<&str>) -> Result
     }
 }
 
-async fn tell(context: &Context, known: &Watched, end: Turn) -> Result<(), StageError> {
+async fn report(context: &Context, known: &Watched, end: Turn) -> Result<(), StageError> {
     let dataset = known.did();
     match end {
         Turn::Settled => {
@@ -186,8 +187,8 @@ async fn tell(context: &Context, known: &Watched, end: Turn) -> Result<(), Stage
     Ok(())
 }
 
-/// Whether rule A and one rule S hold all copies of the released files without a rule of their own. If not, rule S is placed
-/// where they lie.
+/// Whether the first-copy rule and one settled rule hold all copies of the released files without a rule of their own. If not,
+/// a settled rule is placed where they lie.
 pub(super) async fn hold_all(context: &Context, dataset: &Did) -> Result<Turn, StageError> {
     let config = context.config();
     let (own, files): (Vec<Resting>, Vec<Resting>) =

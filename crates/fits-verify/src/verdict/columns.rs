@@ -4,7 +4,7 @@ use super::judge::Judge;
 use crate::layout::Kind;
 
 /// Judges TFIELDS, `TFORMn`, `TBCOLn` and THEAP.
-pub(super) fn judge(judge: &mut Judge<'_>, section: &'static str) {
+pub(super) fn check(judge: &mut Judge<'_>, section: &'static str) {
     if judge.header.get("TFIELDS").is_none() {
         return; // said already
     }

@@ -52,7 +52,7 @@ impl Judge<'_> {
         if *self.kind == Kind::AsciiTable {
             self.allowed("PCOUNT", &[0], section);
         }
-        columns::judge(self, section);
+        columns::check(self, section);
     }
 
     /// SIMPLE, and the deprecated random groups.

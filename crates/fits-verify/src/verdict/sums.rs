@@ -60,7 +60,7 @@ impl<'a> Stated<'a> {
 
 /// Sets the states of the two checksums, and notes what is wrong with them. In an HDU that was cut short only the states
 /// are set: the cut is the reason, wrong sums are its consequence.
-pub(crate) fn judge(hdu: &mut Hdu, header: &Header, sums: Sums, complete: bool, walk: &mut Walk) {
+pub(crate) fn check(hdu: &mut Hdu, header: &Header, sums: Sums, complete: bool, walk: &mut Walk) {
     let (checksum, datasum) = (header.get("CHECKSUM"), header.get("DATASUM"));
     hdu.checksum = match checksum {
         None => Checksum::Absent,

@@ -273,7 +273,7 @@ impl Follower {
         self.processes.clear();
         self.processes.extend(head.processes());
         // what is known to be wrong need not be decoded to be found wrong again
-        let wanted = self.judge(&head, start, size) && wanted;
+        let wanted = self.is_plausible(&head, start, size) && wanted;
         if wanted && size > BLOCK_MAX {
             let what = format!("a block of {size} bytes is not decoded, the limit being {BLOCK_MAX}");
             self.warn("not-decodable", start, format!("{}: {what}", self.name_of(tile, self.column)));
@@ -297,7 +297,7 @@ impl Follower {
     }
 
     /// Judges a block by its header and the first bytes of its payload: is it worth decoding?
-    fn judge(&mut self, head: &BlockHeader<'_>, start: u64, size: u64) -> bool {
+    fn is_plausible(&mut self, head: &BlockHeader<'_>, start: u64, size: u64) -> bool {
         let tile = self.tiles - 1;
         let names = |what| format!("{}: {what}", self.name_of(tile, self.column));
         match head.order {

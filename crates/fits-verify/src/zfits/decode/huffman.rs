@@ -147,7 +147,7 @@ impl Code {
             // as many as surely are in the register
             let sure = (stream.filled / LOOK).max(1).min(u32::try_from(count - values.len()).unwrap_or(u32::MAX));
             for _ in 0..sure {
-                let (symbol, bits) = match self.look[stream.look()] {
+                let (symbol, bits) = match self.look[stream.peek()] {
                     Meaning::Symbol { symbol, bits } => (symbol, u32::from(bits)),
                     Meaning::Free => return Err(short(&values)),
                     Meaning::Node(node) => {
@@ -210,7 +210,7 @@ impl Stream<'_> {
         }
     }
 
-    fn look(&self) -> usize {
+    fn peek(&self) -> usize {
         usize::try_from(self.bits & ((1 << LOOK) - 1)).unwrap_or_default()
     }
 
