@@ -162,7 +162,7 @@ fn every_fault_in_the_tables_has_a_test() {
 
 #[test]
 fn every_test_that_a_document_names_exists() {
-    let sources: String = ["src", "tests"]
+    let sources: String = ["src", "tests", "crates"]
         .into_iter()
         .flat_map(|directory| walkdir::WalkDir::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)))
         .map(|entry| entry.unwrap().into_path())

@@ -1,4 +1,4 @@
-//! What one read tells about a file: the conclusions from its digests, its walk and its metadata.
+//! What one read says about a file: the conclusions from its digests, its walk and its metadata.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -22,7 +22,7 @@ pub struct HduReport {
     pub datasum: Checksum,
 }
 
-/// All that one read tells about a file.
+/// All that one read says about a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// Size and digests.

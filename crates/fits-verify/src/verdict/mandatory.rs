@@ -144,14 +144,14 @@ impl Judge<'_> {
             if !valued || card.keyword == "CONTINUE" || card.keyword.is_empty() {
                 continue;
             }
-            let Some((earlier, told)) = first.get_mut(card.keyword.as_str()) else {
+            let Some((earlier, reported)) = first.get_mut(card.keyword.as_str()) else {
                 first.insert(&card.keyword, (card, false));
                 continue;
             };
             let conflict = earlier.content != card.content;
             let mandatory = expected.contains(&card.keyword) || is_layout(&card.keyword);
-            if !*told || mandatory && conflict {
-                *told = true;
+            if !*reported || mandatory && conflict {
+                *reported = true;
                 found.push((card, earlier.offset, mandatory, conflict));
             }
         }

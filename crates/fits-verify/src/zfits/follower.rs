@@ -1,4 +1,4 @@
-//! The state machine that follows a ZFITS table through its data unit: every byte belongs to something.
+//! Follows a ZFITS table through its data unit, where every byte belongs to something.
 //!
 //! It trusts no length before the bytes are there: what it keeps are the block sizes of the catalog, 8 bytes for every
 //! 16 that went by, and the start of the current header. Payloads are passed over by length.
@@ -45,11 +45,15 @@ pub(crate) struct Follower {
     block: Option<Block>,
 }
 
+/// What the next byte of the data unit belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Catalog,
+    /// Between catalog and heap.
     Gap,
+    /// The header of a tile.
     Tile,
+    /// The header of a block.
     Block,
     Payload,
     /// Behind the last tile.
