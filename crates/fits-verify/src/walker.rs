@@ -8,7 +8,7 @@ use crate::layout::{Kind, Layout};
 use crate::problem::{Place, Problem, Remedy};
 use crate::sizes::{BLOCK, CARD, HDUS_MAX, HEADER_MAX};
 use crate::sum::Sum;
-use crate::verdict::{Judge, Sums, judge_sums};
+use crate::verdict::{Judge, Sums, check_sums};
 use crate::walk::Walk;
 use crate::zfits::{Block, BlockSink, Follower};
 
@@ -236,7 +236,7 @@ impl Walker {
             let what = format!("the padding after the data is not all {fill}");
             self.walk.problems.push(Problem::new("padding", what, Remedy::Redeliver).in_hdu(place).at(at));
         }
-        judge_sums(&mut hdu, &header, Sums::of(&header_sum, &sum), complete, &mut self.walk);
+        check_sums(&mut hdu, &header, Sums::of(&header_sum, &sum), complete, &mut self.walk);
         if let Some((place, findings)) = table.map(|table| table.finish(complete)) {
             findings.append_to(&place, &mut self.walk);
         }

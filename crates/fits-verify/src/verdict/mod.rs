@@ -7,4 +7,4 @@ mod mandatory;
 mod sums;
 
 pub(crate) use judge::Judge;
-pub(crate) use sums::{Sums, judge as judge_sums};
+pub(crate) use sums::{Sums, check as check_sums};
