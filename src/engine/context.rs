@@ -178,9 +178,9 @@ impl Context {
         Ok(self.ledger.looked(row, &first_look, due).await?)
     }
 
-    /// Whether the registered file is on site, as far as it was looked at. If not, the matter is settled here: the file is
-    /// held, or its release turns out to be carried out, or somebody else has decided about it.
-    pub(crate) async fn is_on_site(&self, row: &FileRow, found: OnSiteFile) -> Result<bool, StageError> {
+    /// Goes on (`true`) only if the registered file is on site, as far as it was looked at. If not, the matter is settled here:
+    /// the file is held, or its release turns out to be carried out, or somebody else has decided about it.
+    pub(crate) async fn hold_unless_on_site(&self, row: &FileRow, found: OnSiteFile) -> Result<bool, StageError> {
         match found {
             OnSiteFile::There(_) => return Ok(true),
             OnSiteFile::DecidedElsewhere => {}

@@ -156,7 +156,7 @@ pub(super) async fn restoration(sources: &Sources, facts: &Facts) -> Result<Rest
         Err(error) => return Err(error.into()),
     };
     let rules = Rules::of(&sources.config, rules);
-    if rules.c.is_none() && rules.ending {
+    if rules.on_site.is_none() && rules.ending {
         let why = "its release was ordered: the rule that protected it has ended, and Rucio will delete it";
         return departing(sources, &name, why).await;
     }
@@ -166,7 +166,7 @@ pub(super) async fn restoration(sources: &Sources, facts: &Facts) -> Result<Rest
         return Ok(custody.held(
             FileIdentity { bytes: replica.bytes, mtime_ns: 0, inode: 0 },
             None,
-            Doubt::missing(facts),
+            HoldReason::missing(facts),
         ));
     };
     custody.of_file(found).await
@@ -198,28 +198,28 @@ async fn departing(sources: &Sources, name: &Lfn, why: &str) -> Result<Restorati
 /// Our rules on a file.
 struct Rules {
     /// The on-site rule, not given up.
-    c: Option<String>,
+    on_site: Option<String>,
     /// There is a rule like it that ends now, as at a release.
     ending: bool,
     /// The further-copies rule and its source.
-    b: Option<(String, String)>,
+    further_copies: Option<(String, String)>,
 }
 
 impl Rules {
     fn of(config: &Config, rules: Vec<Rule>) -> Self {
-        let mut ours = Self { c: None, ending: false, b: None };
+        let mut ours = Self { on_site: None, ending: false, further_copies: None };
         for rule in rules {
             if is_on_site_rule(config, &rule) {
                 match rule.expires_at {
-                    None => ours.c = Some(rule.id),
+                    None => ours.on_site = Some(rule.id),
                     // somebody else's doing, which the daemon takes back: we end rules at once, and have the copy deleted
-                    Some(_) if rule.ends_later() || !rule.purge_replicas => drop(ours.c.get_or_insert(rule.id)),
+                    Some(_) if rule.ends_later() || !rule.purge_replicas => drop(ours.on_site.get_or_insert(rule.id)),
                     Some(_) => ours.ending = true,
                 }
             } else if is_further_copies_rule(config, &rule)
                 && let Some(source) = rule.source_replica_expression
             {
-                ours.b = Some((rule.id, source));
+                ours.further_copies = Some((rule.id, source));
             }
         }
         ours
@@ -227,12 +227,12 @@ impl Rules {
 }
 
 /// Why a file is held.
-struct Doubt {
+struct HoldReason {
     code: HoldCode,
     reason: String,
 }
 
-impl Doubt {
+impl HoldReason {
     fn missing(facts: &Facts) -> Self {
         let what = if facts.disk.is_some() { "what is on disk is no plain file" } else { "it is not on disk" };
         Self { code: HoldCode::Vanished, reason: format!("Rucio has it on site, {what}") }
@@ -251,11 +251,11 @@ impl Custody<'_> {
     async fn of_file(self, found: FileIdentity) -> Result<Restoration, Error> {
         if self.replica.state != ReplicaState::Available {
             let reason = format!("Rucio's replica on site is {:?}", self.replica.state);
-            return Ok(self.held(found, None, Doubt { code: HoldCode::ReplicaState, reason }));
+            return Ok(self.held(found, None, HoldReason { code: HoldCode::ReplicaState, reason }));
         }
         if found.bytes != self.replica.bytes {
             let reason = format!("Rucio has it with {} bytes, {} bytes are on disk", self.replica.bytes, found.bytes);
-            return Ok(self.held(found, None, Doubt { code: HoldCode::OtherContent, reason }));
+            return Ok(self.held(found, None, HoldReason { code: HoldCode::OtherContent, reason }));
         }
         let report = match examine(self.sources, self.name.clone(), found).await {
             Reading::Read(report) => report,
@@ -271,7 +271,7 @@ impl Custody<'_> {
             other => {
                 let theirs = other.as_deref().unwrap_or("no adler32");
                 let reason = format!("Rucio has it with {theirs}, the file on disk has adler32 {}", read.adler32);
-                Ok(self.held(found, Some(&report), Doubt { code: HoldCode::OtherContent, reason }))
+                Ok(self.held(found, Some(&report), HoldReason { code: HoldCode::OtherContent, reason }))
             }
         }
     }
@@ -279,7 +279,7 @@ impl Custody<'_> {
     /// The file is what Rucio says. How far it has come: not even protected, protected, or with its further copies ordered.
     async fn in_custody(self, found: FileIdentity, report: &Report, read: Contents) -> Result<Restoration, Error> {
         let first_copy_rule = first_copy_rule(self.sources, &self.name.dataset()).await?;
-        let state = match (&self.rules.c, &self.rules.b) {
+        let state = match (&self.rules.on_site, &self.rules.further_copies) {
             (Some(_), Some(_)) if first_copy_rule.is_some() => State::Replicated,
             (Some(_), _) => State::Registered,
             // registered anew, which changes nothing in Rucio but brings the rule
@@ -287,11 +287,11 @@ impl Custody<'_> {
             (None, _) => {
                 let why = report.reasons.first().map_or("", |reason| reason.message.as_str());
                 let reason = format!("no rule of ours protects it, and it would be rejected today: {why}");
-                return Ok(self.held(found, Some(report), Doubt { code: HoldCode::Unprotected, reason }));
+                return Ok(self.held(found, Some(report), HoldReason { code: HoldCode::Unprotected, reason }));
             }
         };
         let replicated = state == State::Replicated;
-        let (further_copies_rule, on_site_rule) = (self.rules.b.clone().filter(|_| replicated), self.rules.c.clone());
+        let (further_copies_rule, on_site_rule) = (self.rules.further_copies.clone().filter(|_| replicated), self.rules.on_site.clone());
         let row = Restored {
             state,
             contents: Some(read),
@@ -302,9 +302,9 @@ impl Custody<'_> {
         Ok(Restoration::Custody(Box::new(row)))
     }
 
-    fn held(&self, found: FileIdentity, report: Option<&Report>, doubt: Doubt) -> Restoration {
-        let reason = Some((doubt.code.as_str().to_owned(), doubt.reason));
-        let on_site_rule = self.rules.c.clone();
+    fn held(&self, found: FileIdentity, report: Option<&Report>, why: HoldReason) -> Restoration {
+        let reason = Some((why.code.as_str().to_owned(), why.reason));
+        let on_site_rule = self.rules.on_site.clone();
         Restoration::Custody(Box::new(Restored { state: State::Held, reason, on_site_rule, ..self.row(found, report) }))
     }
 

@@ -10,7 +10,7 @@ use crate::names::Did;
 use rucio_client::{Grouping, NewRule, Rule};
 
 use super::ours::was_first_copy_rule;
-use super::placing::{Placed, Wish, place};
+use super::placing::{Placed, RuleWanted, place};
 use super::sites::leaves_out_the_site;
 use super::{is_first_copy_rule, standing, trouble};
 
@@ -68,7 +68,7 @@ pub(crate) async fn mend(context: &Context, dataset: &Did, rule: &str, found: Ru
 pub(crate) async fn order(context: &Context, dataset: &Did) -> Result<(), StageError> {
     leaves_out_the_site(context).await?;
     let config = context.config();
-    let wish = Wish {
+    let wish = RuleWanted {
         rule: NewRule {
             dids: Vec::new(),
             copies: 1,

@@ -10,7 +10,7 @@ use crate::ledger::FileRow;
 use rucio_client::{Grouping, Kind, NewRule, Rule};
 
 use super::ours::was_further_copies_rule;
-use super::placing::{Placed, Wish, place};
+use super::placing::{Placed, RuleWanted, place};
 use super::{Offsite, RulesSeen, is_further_copies_rule, trouble};
 
 /// What the rule is for, in reports.
@@ -40,7 +40,7 @@ pub(crate) async fn order(
     let config = context.config();
     // with another source it is another rule
     let elsewhere = offsite.elsewhere_than(source);
-    let wish = Wish {
+    let wish = RuleWanted {
         rule: NewRule {
             dids: Vec::new(),
             copies: config.offsite.copies.get() - 1,

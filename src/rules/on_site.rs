@@ -8,7 +8,7 @@ use crate::engine::{Context, StageError, UNTRUE_LIST, is_known};
 use crate::ledger::FileRow;
 use rucio_client::{Grouping, NewRule, ReplicaQuery, ReplicaState, Rule};
 
-use super::placing::{Placed, Wish, place};
+use super::placing::{Placed, RuleWanted, place};
 use super::{find, is_on_site_rule, standing, trouble};
 
 const COMMENT: &str = "dl0-ingest: protects the on-site copy until the off-site copies are proven";
@@ -23,7 +23,7 @@ pub(crate) const ENDING: Duration = Duration::from_secs(5);
 /// left out is to be tried again.
 pub(crate) async fn order(context: &Context, rows: Vec<FileRow>) -> Result<Vec<(FileRow, Option<String>)>, StageError> {
     let config = context.config();
-    let wish = Wish {
+    let wish = RuleWanted {
         rule: NewRule {
             dids: Vec::new(),
             copies: 1,

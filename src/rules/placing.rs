@@ -21,7 +21,7 @@ pub(super) enum Placed {
 }
 
 /// A rule that is wanted on each of several files or datasets.
-pub(super) struct Wish<'w, T> {
+pub(super) struct RuleWanted<'w, T> {
     /// As it is placed; its DIDs are filled in.
     pub(super) rule: NewRule,
     /// What it is placed on.
@@ -39,7 +39,7 @@ pub(super) struct Wish<'w, T> {
 /// error means that nothing was.
 pub(super) async fn place<T: Send>(
     context: &Context,
-    wish: &Wish<'_, T>,
+    wish: &RuleWanted<'_, T>,
     wanted: Vec<T>,
 ) -> Result<Vec<(T, Placed)>, StageError> {
     if wanted.is_empty() {
@@ -83,7 +83,7 @@ pub(super) async fn place<T: Send>(
     }
 }
 
-async fn add<T>(context: &Context, wish: &Wish<'_, T>, wanted: &[T]) -> Result<Vec<RuleId>, rucio_client::Error> {
+async fn add<T>(context: &Context, wish: &RuleWanted<'_, T>, wanted: &[T]) -> Result<Vec<RuleId>, rucio_client::Error> {
     let dids = wanted.iter().map(wish.did).collect();
     context.rucio.add_rules(&NewRule { dids, ..wish.rule.clone() }).await
 }

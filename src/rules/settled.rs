@@ -7,7 +7,7 @@ use crate::engine::{Context, StageError};
 use crate::names::Did;
 use rucio_client::{Grouping, NewRule, Rule};
 
-use super::placing::{Placed, Wish, place};
+use super::placing::{Placed, RuleWanted, place};
 use super::{is_settled_rule, trouble};
 
 const COMMENT: &str = "dl0-ingest: further off-site copies of a quiet dataset";
@@ -21,7 +21,7 @@ pub(crate) async fn order(
 ) -> Result<Option<String>, StageError> {
     let config = context.config();
     let expression = planned.expression();
-    let wish = Wish {
+    let wish = RuleWanted {
         rule: NewRule {
             dids: Vec::new(),
             copies: planned.copies,

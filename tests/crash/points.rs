@@ -58,6 +58,7 @@ const WITHOUT_A_POINT: &[(&str, &str)] = &[
     ("ledger/deliveries.rs: redelivery_later", "when a second delivery is compared next"),
     ("ledger/deliveries.rs: trigger_mended", "a note for operators"),
     ("ledger/deliveries.rs: wrong_trigger", "a note for operators"),
+    ("ledger/store.rs: private", "makes the ledger's file and its lock, if there are none"),
     ("telemetry/logs.rs: init_file", "the log of the demo"),
 ];
 

@@ -53,12 +53,12 @@ struct Sound {
 
 /// As what a trigger was reported.
 #[derive(PartialEq, Eq)]
-struct Reported {
+struct WrongAs {
     code: String,
     signature: String,
 }
 
-impl Reported {
+impl WrongAs {
     fn new(code: &str, signature: &str) -> Self {
         Self { code: code.to_owned(), signature: signature.to_owned() }
     }
@@ -78,7 +78,7 @@ struct Intake<'c> {
     /// Triggers that were being removed when they were seen: perhaps others that came in the same instant.
     leaving: HashSet<PathBuf>,
     /// Triggers reported as wrong, and as what.
-    wrong: HashMap<PathBuf, Reported>,
+    wrong: HashMap<PathBuf, WrongAs>,
     /// Deliveries not yet recorded.
     sound: Vec<Sound>,
     /// No trouble was met since the scan began.
@@ -119,7 +119,7 @@ impl<'c> Intake<'c> {
     fn run(mut self) {
         match self.context.runtime.block_on(self.context.ledger.wrong_triggers()) {
             Ok(known) => {
-                let reported = |wrong: &WrongTrigger| Reported::new(&wrong.reason, &wrong.signature);
+                let reported = |wrong: &WrongTrigger| WrongAs::new(&wrong.reason, &wrong.signature);
                 self.wrong = known.iter().map(|wrong| (PathBuf::from(&wrong.path), reported(wrong))).collect();
             }
             Err(error) => self.report_trouble(&error.to_string()),
@@ -264,7 +264,7 @@ impl<'c> Intake<'c> {
 
     /// Reports a wrong trigger once as what it is; the ledger knows whether it was said before.
     fn report(&mut self, trigger: &Path, mistake: &Mistake, signature: &str) {
-        let reported = Reported::new(mistake.code(), signature);
+        let reported = WrongAs::new(mistake.code(), signature);
         if self.wrong.get(trigger) == Some(&reported) {
             return;
         }

@@ -140,7 +140,7 @@ async fn order(
         return context.remember_first_look(row, &evidence).await.map(|()| None);
     }
     let found = look::on_site(context, row).await?;
-    let OnSiteFile::There(there) = found else { return context.is_on_site(row, found).await.map(|_| None) };
+    let OnSiteFile::There(there) = found else { return context.hold_unless_on_site(row, found).await.map(|_| None) };
     let identities = (row.identity(), there);
     match ReleaseOrder::new(first_look, evidence, identities, config.offsite.copies, config.confirm.hold, now()) {
         // decided already: what came since is compared when that is settled

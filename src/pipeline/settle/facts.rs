@@ -17,10 +17,10 @@ pub(super) const REQUESTS: usize = 4;
 
 /// Our rules on the dataset itself.
 pub(super) struct DatasetRules {
-    pub(super) a: Rule,
+    pub(super) first_copy: Rule,
     /// Those that may be the settled rule, the one that was known first; more than one where the first-copy rule has changed
     /// places.
-    pub(super) s: Vec<Rule>,
+    pub(super) settled: Vec<Rule>,
     /// When they were asked for, before anything else.
     pub(super) at: UnixMillis,
 }
@@ -39,12 +39,12 @@ impl DatasetRules {
             Err(error) if error.kind() == Kind::NotFound => return Ok(Err(Unsettled::unknown_to_rucio())),
             Err(error) => return Err(error.into()),
         };
-        let Some(a) = rules.iter().find(|rule| is_first_copy_rule(&config, rule)).cloned() else {
+        let Some(first_copy) = rules.iter().find(|rule| is_first_copy_rule(&config, rule)).cloned() else {
             return Ok(Err(Unsettled::other("it has no permanent rule of ours for the first copies")));
         };
-        let mut s: Vec<Rule> = rules.into_iter().filter(|rule| is_settled_rule(&config, rule)).collect();
-        s.sort_by_key(|rule| known != Some(rule.id.as_str()));
-        Ok(Ok(Self { a, s, at }))
+        let mut settled: Vec<Rule> = rules.into_iter().filter(|rule| is_settled_rule(&config, rule)).collect();
+        settled.sort_by_key(|rule| known != Some(rule.id.as_str()));
+        Ok(Ok(Self { first_copy, settled, at }))
     }
 }
 
@@ -89,11 +89,11 @@ impl Facts {
         dataset: &Did,
         all: &[Resting],
         rules: &DatasetRules,
-        s: Option<&Rule>,
+        settled: Option<&Rule>,
         wanted: &[Resting],
     ) -> Result<Result<Self, Unsettled>, StageError> {
         match same_files(context, dataset, all).await? {
-            Ok(()) => Self::of(context, dataset, rules, s, wanted).await.map(Ok),
+            Ok(()) => Self::of(context, dataset, rules, settled, wanted).await.map(Ok),
             Err(why) => Ok(Err(why)),
         }
     }
@@ -104,11 +104,11 @@ impl Facts {
         context: &Context,
         dataset: &Did,
         rules: &DatasetRules,
-        s: Option<&Rule>,
+        settled: Option<&Rule>,
         wanted: &[Resting],
     ) -> Result<Self, StageError> {
-        let first = ok_places(context.rucio.rule_locks(&rules.a.id).await?);
-        let further = match s {
+        let first = ok_places(context.rucio.rule_locks(&rules.first_copy.id).await?);
+        let further = match settled {
             Some(rule) => ok_places(context.rucio.rule_locks(&rule.id).await?),
             None => Places::new(),
         };
@@ -136,7 +136,7 @@ impl Facts {
                 dataset: further.get(&did).cloned().unwrap_or_default(),
             }
         });
-        let ids = (rules.a.id.clone(), s.map(|rule| rule.id.clone()));
+        let ids = (rules.first_copy.id.clone(), settled.map(|rule| rule.id.clone()));
         Ok(Self { files: files.collect(), rules: ids, at: rules.at })
     }
 

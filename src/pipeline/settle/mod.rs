@@ -149,10 +149,10 @@ async fn turn(context: &Context, dataset: &Did, since: UnixMillis) -> Result<Tur
         Ok(rules) => rules,
         Err(why) => return Ok(Turn::Stays(why)),
     };
-    if let Err(why) = facts::is_ok(&rules.a) {
+    if let Err(why) = facts::is_ok(&rules.first_copy) {
         return Ok(Turn::Stays(why));
     }
-    let Some(first) = rules.s.first() else {
+    let Some(first) = rules.settled.first() else {
         let facts = match Facts::gather(context, dataset, &files, &rules, None, &files).await? {
             Ok(facts) => facts,
             Err(why) => return Ok(Turn::Stays(why)),
@@ -168,7 +168,7 @@ async fn turn(context: &Context, dataset: &Did, since: UnixMillis) -> Result<Tur
     }
     let sites = Offsite::known(context).await?.known_sites();
     let mut doubt = None;
-    for settled_rule in &rules.s {
+    for settled_rule in &rules.settled {
         if let Err(why) = facts::is_ok(settled_rule) {
             doubt.get_or_insert(why);
             continue;

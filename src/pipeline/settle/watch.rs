@@ -76,14 +76,14 @@ async fn look_at(context: &Context, known: &Watched, lists: &mut own_rules::List
         }
         Err(error) => return Err(error.into()),
     };
-    let a = standing(context, &rules, known.first_copy_rule.as_deref()).await?;
+    let first = standing(context, &rules, known.first_copy_rule.as_deref()).await?;
     match &known.first_copy_rule {
-        Some(rule) => first_copy::mend(context, &dataset, rule, a).await?,
+        Some(rule) => first_copy::mend(context, &dataset, rule, first).await?,
         None => first_copy::order(context, &dataset).await?,
     }
     let own = own_files(context, &dataset, lists).await;
     let looked = match &known.settled_rule {
-        Some(settled_rule) => further(context, known, &rules, a, settled_rule).await?,
+        Some(settled_rule) => further(context, known, &rules, first, settled_rule).await?,
         None => None,
     };
     // what is wrong with one file keeps the dataset's own rules from nothing, and is told before anything better is
@@ -123,13 +123,13 @@ async fn further(
     context: &Context,
     known: &Watched,
     rules: &[Rule],
-    a: RuleStanding,
+    first: RuleStanding,
     settled_rule: &str,
 ) -> Result<Option<Turn>, StageError> {
     let dataset = known.did();
-    let s = standing(context, rules, Some(settled_rule)).await?;
-    let s_is_gone = settled::is_gone(context, &dataset, settled_rule, s).await?;
-    let stand = a != RuleStanding::Gone && !s_is_gone && known.settled_at.is_some();
+    let found = standing(context, rules, Some(settled_rule)).await?;
+    let s_is_gone = settled::is_gone(context, &dataset, settled_rule, found).await?;
+    let stand = first != RuleStanding::Gone && !s_is_gone && known.settled_at.is_some();
     if stand && have_all_locks(context, known, rules).await? {
         return Ok(None);
     }
@@ -204,11 +204,11 @@ pub(super) async fn hold_all(context: &Context, dataset: &Did) -> Result<Turn, S
     };
     let sites = Offsite::known(context).await?.known_sites();
     let mut held = Vec::new();
-    for s in &rules.s {
-        let facts = Facts::of(context, dataset, &rules, Some(s), &files).await?;
+    for rule in &rules.settled {
+        let facts = Facts::of(context, dataset, &rules, Some(rule), &files).await?;
         if all_held(&facts.files, copies, &sites) {
-            if known.as_ref() != Some(&s.id) {
-                context.ledger.set_settled_rule(dataset, &s.id).await?;
+            if known.as_ref() != Some(&rule.id) {
+                context.ledger.set_settled_rule(dataset, &rule.id).await?;
             }
             return Ok(if own.is_empty() { Turn::Settled } else { Turn::Moved });
         }
