@@ -18,7 +18,7 @@ WITH_FEATURES = --workspace --features '$(FEATURES)'
 # `cargo nextest run` has none of them.
 EVERYTHING = $(WITH_FEATURES) --lib --bins --test '*'
 
-.PHONY: help demo release test test-quick test-binaries campaign campaign-part campaign-report soak check licences advisories \
+.PHONY: help demo release test test-quick test-binaries campaign campaign-report soak check licences advisories \
   bench bench-road audit-memory fuzz nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
 
 help:                      ## list the targets
