@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit_log::AuditLog;
@@ -167,8 +167,8 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
         data,
         rucio,
         storage,
-        metrics: Arc::clone(&metrics),
-        health: Arc::clone(&health),
+        metrics,
+        health,
         shutdown: shutdown.clone(),
         gate: gate_seen,
     });
@@ -182,27 +182,9 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     signals::listen(&context, hangup, settings, reload).map_err(Error::Signals)?;
     let intake_context = context.clone();
     let intake = tokio::task::spawn_blocking(move || intake::run(&intake_context));
-    let mut tasks = JoinSet::new();
-    tasks.spawn(engine::run(Verify::new(&context), context.clone()));
-    tasks.spawn(engine::run(Register, context.clone()));
-    tasks.spawn(engine::run(Replicate::default(), context.clone()));
-    tasks.spawn(engine::run(Confirm::default(), context.clone()));
-    tasks.spawn(engine::run(Release, context.clone()));
-    tasks.spawn(engine::run(Departure, context.clone()));
-    tasks.spawn(redelivery::run(context.clone()));
-    tasks.spawn(settle::run(context.clone()));
-    tasks.spawn(protection::run(context.clone()));
-    tasks.spawn(engine::watch_brakes(context.clone()));
-    tasks.spawn(book_keeping::run(context.clone()));
+    let mut tasks = spawn_stages(&context);
     if let Some(listener) = listener {
-        let (page, end) = (context.clone(), shutdown.clone());
-        tasks.spawn(async move {
-            let status = move || book_keeping::page(page.clone());
-            let served = telemetry::http::serve(listener, metrics, health, status, end.cancelled_owned()).await;
-            if let Err(error) = served {
-                tracing::error!(%error, "the HTTP endpoint failed; metrics and health are not served any more");
-            }
-        });
+        tasks.spawn(serve(listener, context.clone()));
     }
 
     let checked = tokio::select! {
@@ -219,7 +201,43 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     shutdown.cancel();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping");
-    let drained = tokio::time::timeout(shutdown_timeout.saturating_sub(LAST_STEPS), async {
+    drain(tasks, intake, shutdown_timeout.saturating_sub(LAST_STEPS)).await;
+    // closing folds the write-ahead log in; a ledger whose disk hangs must not keep us
+    let _ = tokio::time::timeout(LEDGER_CLOSE, ledger.close()).await;
+    tracing::info!("stopped");
+    checked.map_err(Error::Preflight)
+}
+
+/// The stages and the jobs beside them. The intake has a thread of its own.
+fn spawn_stages(context: &Context) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(engine::run(Verify::new(context), context.clone()));
+    tasks.spawn(engine::run(Register, context.clone()));
+    tasks.spawn(engine::run(Replicate::default(), context.clone()));
+    tasks.spawn(engine::run(Confirm::default(), context.clone()));
+    tasks.spawn(engine::run(Release, context.clone()));
+    tasks.spawn(engine::run(Departure, context.clone()));
+    tasks.spawn(redelivery::run(context.clone()));
+    tasks.spawn(settle::run(context.clone()));
+    tasks.spawn(protection::run(context.clone()));
+    tasks.spawn(engine::watch_brakes(context.clone()));
+    tasks.spawn(book_keeping::run(context.clone()));
+    tasks
+}
+
+/// Metrics, health and the page, until shutdown.
+async fn serve(listener: TcpListener, context: Context) {
+    let (metrics, health) = (Arc::clone(&context.metrics), Arc::clone(&context.health));
+    let end = context.shutdown.clone();
+    let status = move || book_keeping::page(context.clone());
+    if let Err(error) = telemetry::http::serve(listener, metrics, health, status, end.cancelled_owned()).await {
+        tracing::error!(%error, "the HTTP endpoint failed; metrics and health are not served any more");
+    }
+}
+
+/// Lets work under way come to its end, for at most `time`.
+async fn drain(mut tasks: JoinSet<()>, intake: JoinHandle<()>, time: Duration) {
+    let drained = tokio::time::timeout(time, async {
         while tasks.join_next().await.is_some() {}
         // the thread's panic would have been logged by its hook
         let _ = intake.await;
@@ -229,10 +247,6 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
         tracing::warn!("some work was still waiting for an answer; it is taken up again at the next start");
         tasks.abort_all();
     }
-    // closing folds the write-ahead log in; a ledger whose disk hangs must not keep us
-    let _ = tokio::time::timeout(LEDGER_CLOSE, ledger.close()).await;
-    tracing::info!("stopped");
-    checked.map_err(Error::Preflight)
 }
 
 /// The checks that need Rucio. When they take long, a service manager must not take us for one that cannot start:

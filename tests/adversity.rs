@@ -3,6 +3,7 @@
 //!
 //! Needs root (mounts, other users) and the Debian packages `faketime` and `e2fsprogs`; therefore a plain `cargo test` leaves
 //! it out.
+#![allow(clippy::too_many_lines, reason = "a story is read from top to bottom")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
 mod as_root;

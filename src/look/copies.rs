@@ -241,17 +241,13 @@ async fn locks(
             unanswered.insert(rule.id, StageError::Wait(why));
             continue;
         }
-        let ours = rule.account == context.config().rucio.account;
         let is_first = first_copy_rules.values().any(|id| *id == rule.id);
+        let ours = rule.account == context.config().rucio.account;
         for lock in locks.into_iter().filter(|lock| wanted.contains(&lock.did)) {
-            let ok = lock.state == LockState::Ok;
-            let (expires, suspended) = (rule.expires_at.is_some(), rule.state == RuleState::Suspended);
-            if ok && is_first {
-                seen.locks.first.insert(lock.did.clone(), lock.rse.clone());
-            } else if ok {
-                seen.locks.further.entry((lock.did.clone(), rule.id.clone())).or_default().insert(lock.rse.clone());
+            if lock.state == LockState::Ok {
+                seen.locks.note(&rule.id, is_first, &lock);
             }
-            let fact = LockFacts { rule: rule.id.clone(), ours, ok, expires, suspended };
+            let fact = facts_of(&rule, ours, &lock);
             found.entry((lock.did, lock.rse)).or_default().push(fact);
         }
     }
@@ -261,13 +257,32 @@ async fn locks(
     {
         return Err(error);
     }
+    let waiting = waiting(&seen, &first_copy_rules, &unanswered);
+    Ok((found, seen, waiting))
+}
+
+fn facts_of(rule: &Rule, ours: bool, lock: &Lock) -> LockFacts {
+    LockFacts {
+        rule: rule.id.clone(),
+        ours,
+        ok: lock.state == LockState::Ok,
+        expires: rule.expires_at.is_some(),
+        suspended: rule.state == RuleState::Suspended,
+    }
+}
+
+/// The files about one of whose rules Rucio gave no good answer, and what they wait for.
+fn waiting(
+    seen: &RulesSeen,
+    first_copy_rules: &HashMap<Did, String>,
+    unanswered: &BTreeMap<String, StageError>,
+) -> HashMap<Did, String> {
     let of = |row: &FileRow| {
         let ids = [row.further_copies_rule.as_ref(), first_copy_rules.get(&row.dataset_did())];
         let error = ids.into_iter().flatten().find_map(|id| unanswered.get(id))?;
         Some((row.did(), format!("an answer from Rucio: {error}")))
     };
-    let waiting = seen.files.iter().filter_map(of).collect();
-    Ok((found, seen, waiting))
+    seen.files.iter().filter_map(of).collect()
 }
 
 async fn rule_and_locks(context: &Context, id: String) -> Result<Option<(Rule, Vec<Lock>)>, rucio_client::Error> {

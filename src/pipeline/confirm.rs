@@ -151,7 +151,9 @@ async fn unseen(context: &Context, row: &FileRow, doubt: Doubt, waiting: &mut Ve
                 .hold(row, HoldCode::Evidence, &format!("evidence that was complete is not any more: {reason}"))
                 .await
         }
-        Doubt::NotYet(_) if !context.hold_unless_on_site(row, look::as_registered(context, row).await?).await? => Ok(()),
+        Doubt::NotYet(_) if !context.hold_unless_on_site(row, look::as_registered(context, row).await?).await? => {
+            Ok(())
+        }
         Doubt::NotYet(waits_for) | Doubt::Unknown(waits_for) => {
             waiting.push(later(context, row, waits_for));
             Ok(())

@@ -45,7 +45,9 @@ impl Stage for Replicate {
             let present = copies.get(&row.did()).map(Vec::as_slice).unwrap_or_default();
             match self.source(context, &row, present).await? {
                 Some(source) => by_source.entry(source).or_default().push(row),
-                None if context.hold_unless_on_site(&row, look::as_registered(context, &row).await?).await? => waiting.push(row),
+                None if context.hold_unless_on_site(&row, look::as_registered(context, &row).await?).await? => {
+                    waiting.push(row);
+                }
                 None => {}
             }
         }

@@ -291,7 +291,8 @@ impl Custody<'_> {
             }
         };
         let replicated = state == State::Replicated;
-        let (further_copies_rule, on_site_rule) = (self.rules.further_copies.clone().filter(|_| replicated), self.rules.on_site.clone());
+        let (further_copies_rule, on_site_rule) =
+            (self.rules.further_copies.clone().filter(|_| replicated), self.rules.on_site.clone());
         let row = Restored {
             state,
             contents: Some(read),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::custody::RuleStanding;
 use crate::ledger::FileRow;
 use crate::names::Did;
+use rucio_client::Lock;
 
 use super::Offsite;
 
@@ -31,6 +32,15 @@ pub(crate) struct OkLocks {
 }
 
 impl OkLocks {
+    /// A lock in state OK, of a first-copy rule or of a further-copies rule.
+    pub(crate) fn note(&mut self, rule: &str, is_first: bool, lock: &Lock) {
+        if is_first {
+            self.first.insert(lock.did.clone(), lock.rse.clone());
+        } else {
+            self.further.entry((lock.did.clone(), rule.to_owned())).or_default().insert(lock.rse.clone());
+        }
+    }
+
     /// The RSE of the first copy, if everything that the further-copies rule holds of the file lies at its site too, and
     /// there is another one. A first-copy rule that was placed again goes where a copy lies, and that may be a further one.
     pub(crate) fn at_one_site(&self, offsite: &Offsite, did: &Did, further_copies_rule: &str) -> Option<&str> {

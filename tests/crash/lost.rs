@@ -168,7 +168,10 @@ async fn when_the_ledger_is_lost_and_its_rebuild_is_killed_wherever_it_can_be_no
     let watcher = Watcher::start(&site);
     let files = under_way(&site).await;
     let points = points(&site, &files).await;
-    assert!(points.contains_key("ledger.first-copy-rule.after") && points.contains_key("ledger.no-event.before"), "{points:?}");
+    assert!(
+        points.contains_key("ledger.first-copy-rule.after") && points.contains_key("ledger.no-event.before"),
+        "{points:?}"
+    );
     let mut kills = 0;
     for (point, passages) in &points {
         for nth in 1..=(*passages).min(PASSAGES) {

@@ -331,7 +331,7 @@ async fn a_file_whose_copies_may_not_be_read_keeps_no_other_of_the_sample_from_b
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_copy_that_no_storage_is_asked_about_is_found_by_reading_it_back() {
     let site = Site::new(&DRY_RUN.replace("hold: 200ms", "hold: 2s, read_back: 1")).await;
-    let silent = |text: String| text.replace("expression: OFFSITE", "expression: OFFSITE, storage_check: off");
+    let silent = |text: String| text.replace("expression: OFFSITE", "expression: OFFSITE\n  storage_check: off");
     let daemon = InProcess::start(site.config_with(silent));
     let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
     site.until_row(&lfn, |row| row.first_look.is_some()).await;

@@ -20,16 +20,16 @@ pub(crate) struct Import {
 }
 
 impl Import {
-    pub(crate) fn from_room(&self) -> &str {
+    pub(crate) fn importing_room(&self) -> &str {
         room(&self.from)
     }
 
-    pub(crate) fn to_room(&self) -> &str {
+    pub(crate) fn imported_room(&self) -> &str {
         room(&self.to)
     }
 
     /// The imported file's name, without its ending.
-    pub(crate) fn to_stem(&self) -> &str {
+    pub(crate) fn imported_stem(&self) -> &str {
         Path::new(&self.to).file_stem().unwrap().to_str().unwrap()
     }
 }
@@ -69,7 +69,7 @@ impl House {
         for root in ["lib.rs", "main.rs"].map(|name| directory.join(name)) {
             if root.exists() {
                 let path = if root.ends_with("main.rs") { vec!["main".to_owned()] } else { Vec::new() };
-                read_module(directory, &root, path, &mut modules);
+                read_module(directory, &root, &path, &mut modules);
             }
         }
         let mut house = Self { modules, imports: Vec::new() };
@@ -117,10 +117,11 @@ impl House {
     }
 }
 
-fn read_module(directory: &Path, file: &Path, path: Vec<String>, modules: &mut BTreeMap<Vec<String>, Module>) {
+fn read_module(directory: &Path, file: &Path, path: &[String], modules: &mut BTreeMap<Vec<String>, Module>) {
     let text = fs::read_to_string(file).unwrap();
     let syntax = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    let mut reader = Reader { here: path.clone(), paths: Vec::new(), handed_on: BTreeMap::new(), children: Vec::new() };
+    let mut reader =
+        Reader { here: path.to_vec(), paths: Vec::new(), handed_on: BTreeMap::new(), children: Vec::new() };
     for item in &syntax.items {
         if let Item::Mod(module) = item
             && module.content.is_none()
@@ -134,17 +135,16 @@ fn read_module(directory: &Path, file: &Path, path: Vec<String>, modules: &mut B
     let children = std::mem::take(&mut reader.children);
     let lines = text.lines().count();
     let module = Module { file: relative, lines, paths: reader.paths, handed_on: reader.handed_on };
-    modules.insert(path.clone(), module);
+    modules.insert(path.to_vec(), module);
     let beside: PathBuf = match file.file_name().unwrap().to_str().unwrap() {
         "lib.rs" | "main.rs" | "mod.rs" => file.parent().unwrap().to_owned(),
         _ => file.with_extension(""),
     };
     for child in children {
-        let mut path = path.clone();
-        path.push(child.clone());
+        let path = [path, std::slice::from_ref(&child)].concat();
         let candidates = [beside.join(format!("{child}.rs")), beside.join(&child).join("mod.rs")];
         if let Some(file) = candidates.iter().find(|file| file.exists()) {
-            read_module(directory, file, path, modules);
+            read_module(directory, file, &path, modules);
         }
     }
 }
@@ -181,27 +181,28 @@ impl Reader {
             _ => None,
         }
     }
+}
 
-    fn leaves(&self, tree: &UseTree, before: &[String], out: &mut Vec<(Vec<String>, String)>) {
-        match tree {
-            UseTree::Path(path) => {
-                let before: Vec<String> = before.iter().cloned().chain([path.ident.to_string()]).collect();
-                self.leaves(&path.tree, &before, out);
-            }
-            UseTree::Group(group) => group.items.iter().for_each(|tree| self.leaves(tree, before, out)),
-            UseTree::Name(name) if name.ident == "self" => {
-                out.push((before.to_vec(), before.last().cloned().unwrap_or_default()));
-            }
-            UseTree::Name(name) => {
-                let path = before.iter().cloned().chain([name.ident.to_string()]).collect();
-                out.push((path, name.ident.to_string()));
-            }
-            UseTree::Rename(rename) => {
-                let path = before.iter().cloned().chain([rename.ident.to_string()]).collect();
-                out.push((path, rename.rename.to_string()));
-            }
-            UseTree::Glob(_) => out.push((before.to_vec(), "*".to_owned())),
+/// The names that a use tree brings in, with their paths.
+fn leaves(tree: &UseTree, before: &[String], out: &mut Vec<(Vec<String>, String)>) {
+    match tree {
+        UseTree::Path(path) => {
+            let before: Vec<String> = before.iter().cloned().chain([path.ident.to_string()]).collect();
+            leaves(&path.tree, &before, out);
         }
+        UseTree::Group(group) => group.items.iter().for_each(|tree| leaves(tree, before, out)),
+        UseTree::Name(name) if name.ident == "self" => {
+            out.push((before.to_vec(), before.last().cloned().unwrap_or_default()));
+        }
+        UseTree::Name(name) => {
+            let path = before.iter().cloned().chain([name.ident.to_string()]).collect();
+            out.push((path, name.ident.to_string()));
+        }
+        UseTree::Rename(rename) => {
+            let path = before.iter().cloned().chain([rename.ident.to_string()]).collect();
+            out.push((path, rename.rename.to_string()));
+        }
+        UseTree::Glob(_) => out.push((before.to_vec(), "*".to_owned())),
     }
 }
 
@@ -216,10 +217,10 @@ impl<'ast> Visit<'ast> for Reader {
     }
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        let mut leaves = Vec::new();
-        self.leaves(&item.tree, &[], &mut leaves);
+        let mut found = Vec::new();
+        leaves(&item.tree, &[], &mut found);
         let is_handed_on = !matches!(item.vis, syn::Visibility::Inherited);
-        for (path, name) in leaves {
+        for (path, name) in found {
             let Some(path) = self.absolute(&path) else { continue };
             if is_handed_on {
                 self.handed_on.insert(name, path);

@@ -63,7 +63,7 @@ fn every_room_imports_only_rooms_below_it() {
     let house = House::read(&root().join("src"));
     let upwards: Vec<String> = house
         .imports()
-        .filter(|import| height(import.to_room()) > height(import.from_room()))
+        .filter(|import| height(import.imported_room()) > height(import.importing_room()))
         .map(Import::to_string)
         .collect();
     assert_eq!(upwards, Vec::<String>::new());
@@ -74,8 +74,8 @@ fn a_look_knows_no_more_of_our_rules_than_whose_they_are_and_how_they_stand() {
     let house = House::read(&root().join("src"));
     let too_much: Vec<String> = house
         .imports()
-        .filter(|import| import.from_room() == "look" && import.to_room() == "rules")
-        .filter(|import| !OF_RULES_FOR_LOOK.contains(&import.to_stem()))
+        .filter(|import| import.importing_room() == "look" && import.imported_room() == "rules")
+        .filter(|import| !OF_RULES_FOR_LOOK.contains(&import.imported_stem()))
         .map(Import::to_string)
         .collect();
     assert_eq!(too_much, Vec::<String>::new());
