@@ -136,7 +136,8 @@ async fn a_data_directory_without_the_observatorys_tree_is_asked_about() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_directory_that_cannot_be_made_is_named() {
     let site = Site::new("").await;
-    fs::write(site.root().join("state"), "in the way").unwrap();
+    fs::remove_dir(site.state()).unwrap();
+    fs::write(site.state(), "in the way").unwrap();
     let words = refusal(site.config()).await;
     assert!(words.contains("cannot make the state directory") && words.contains("set state_dir"), "{words}");
 }
