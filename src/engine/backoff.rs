@@ -41,7 +41,8 @@ impl Pace {
 
     /// A tenth of the time that has passed `since`, within the bounds.
     pub(crate) fn after(self, since: UnixMillis) -> Duration {
-        patient(since, self.least, self.most)
+        let waited = Duration::from_millis(u64::try_from(now() - since).unwrap_or(0));
+        (waited / 10).clamp(self.least, self.most.max(self.least))
     }
 }
 
@@ -50,12 +51,6 @@ pub(crate) fn after_failures(backoff: &Backoff, attempts: i64) -> Duration {
     let doublings = u32::try_from(attempts.clamp(0, 30)).unwrap_or(30);
     let delay = backoff.initial.saturating_mul(2u32.saturating_pow(doublings)).min(backoff.max);
     delay.mul_f64(rand::rng().random_range(0.5..1.0))
-}
-
-/// For something that normally takes its time: a tenth of the time waited so far, between the two bounds.
-fn patient(since: UnixMillis, least: Duration, most: Duration) -> Duration {
-    let waited = Duration::from_millis(u64::try_from(now() - since).unwrap_or(0));
-    (waited / 10).clamp(least, most.max(least))
 }
 
 #[cfg(test)]
@@ -75,9 +70,10 @@ mod tests {
     #[test]
     fn a_patient_wait_keeps_its_bounds() {
         let (least, most) = (Duration::from_secs(2), Duration::from_secs(15));
-        assert_eq!(patient(now(), least, most), least);
-        assert_eq!(patient(now() - 1_000_000, least, most), most);
-        let between = patient(now() - 100_000, least, most);
+        let pace = Pace { least, most };
+        assert_eq!(pace.after(now()), least);
+        assert_eq!(pace.after(now() - 1_000_000), most);
+        let between = pace.after(now() - 100_000);
         assert!(between >= Duration::from_secs(10) && between < Duration::from_secs(11), "{between:?}");
     }
 }

@@ -146,12 +146,7 @@ async fn report_switch(context: &Context, reason: Option<&str>) {
         return;
     }
     tracing::info!(path = %path.display(), "the kill switch is gone, releases go on");
-    for state in [State::Confirmed, State::Releasing] {
-        match context.ledger.hasten(state).await {
-            Ok(_) => context.wake(state),
-            Err(error) => tracing::error!(%error, "{state} files keep their pace"),
-        }
-    }
+    context.hasten(&[State::Confirmed, State::Releasing]).await;
 }
 
 fn report_breaker(context: &Context, before: Option<&Trip>, open: Option<&Trip>) {

@@ -131,7 +131,12 @@ impl Context {
 
     /// What files wait for was measured by the settings as they were: those for which it may have become less are due now.
     pub(crate) async fn look_again_by_new_settings(&self) {
-        for state in [State::Replicated, State::Confirmed, State::Releasing] {
+        self.hasten(&[State::Replicated, State::Confirmed, State::Releasing]).await;
+    }
+
+    /// Files of these states are due now.
+    pub(crate) async fn hasten(&self, states: &[State]) {
+        for &state in states {
             match self.ledger.hasten(state).await {
                 Ok(_) => self.wake(state),
                 Err(error) => tracing::error!(%error, "{state} files keep their pace"),

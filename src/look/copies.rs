@@ -28,15 +28,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const OVERDUE_MS: i64 = 10_000;
 /// What a look saw of some files.
 #[derive(Debug)]
-pub(crate) struct Looks {
+pub(crate) struct Looks<'r> {
     /// The copies of each file, in the order of the rows.
     pub(crate) copies: Vec<Result<Evidence, Doubt>>,
     /// The rules that hold them. Whoever looked hands them to [`mend`](crate::rules::mend()).
-    pub(crate) rules: RulesSeen,
+    pub(crate) rules: RulesSeen<'r>,
 }
 
 /// Looks at the off-site copies of these files.
-pub(crate) async fn off_site_copies(context: &Context, rows: &[FileRow]) -> Result<Looks, StageError> {
+pub(crate) async fn off_site_copies<'r>(context: &Context, rows: &'r [FileRow]) -> Result<Looks<'r>, StageError> {
     let config = context.config();
     // the age of a look counts from its first question
     let at = now();
@@ -196,22 +196,22 @@ fn policy(check: StorageCheck) -> StoragePolicy {
 
 /// The locks on these files by the rules we placed: the first-copy rule of each dataset, the further-copies rule of each
 /// file; and the files about whose rules Rucio gave no good answer, with what they wait for.
-async fn locks(
+async fn locks<'r>(
     context: &Context,
     offsite: &Offsite,
-    rows: &[FileRow],
+    rows: &'r [FileRow],
     hopeful: &HashMap<&Did, &ReplicaListing>,
-) -> Result<(Locks, RulesSeen, HashMap<Did, String>), StageError> {
-    let files: Vec<FileRow> = rows.iter().filter(|row| hopeful.contains_key(&row.did())).cloned().collect();
+) -> Result<(Locks, RulesSeen<'r>, HashMap<Did, String>), StageError> {
+    let files: Vec<&FileRow> = rows.iter().filter(|row| hopeful.contains_key(&row.did())).collect();
     let mut first_copy_rules: HashMap<Did, String> = HashMap::new();
-    for dataset in files.iter().map(FileRow::dataset_did).collect::<BTreeSet<Did>>() {
+    for dataset in files.iter().map(|row| row.dataset_did()).collect::<BTreeSet<Did>>() {
         if let Some(rule) = context.ledger.first_copy_rule(&dataset).await? {
             first_copy_rules.insert(dataset, rule);
         }
     }
     let further_copies_rules = files.iter().filter_map(|row| row.further_copies_rule.clone());
     let ids: BTreeSet<String> = first_copy_rules.values().cloned().chain(further_copies_rules).collect();
-    let wanted: BTreeSet<Did> = files.iter().map(FileRow::did).collect();
+    let wanted: BTreeSet<Did> = files.iter().map(|row| row.did()).collect();
     let mut found = Locks::new();
     let mut seen = RulesSeen { offsite: offsite.clone(), files, standings: BTreeMap::new(), locks: OkLocks::default() };
     let begun = Instant::now();
@@ -273,11 +273,11 @@ fn facts_of(rule: &Rule, ours: bool, lock: &Lock) -> LockFacts {
 
 /// The files about one of whose rules Rucio gave no good answer, and what they wait for.
 fn waiting(
-    seen: &RulesSeen,
+    seen: &RulesSeen<'_>,
     first_copy_rules: &HashMap<Did, String>,
     unanswered: &BTreeMap<String, StageError>,
 ) -> HashMap<Did, String> {
-    let of = |row: &FileRow| {
+    let of = |row: &&FileRow| {
         let ids = [row.further_copies_rule.as_ref(), first_copy_rules.get(&row.dataset_did())];
         let error = ids.into_iter().flatten().find_map(|id| unanswered.get(id))?;
         Some((row.did(), format!("an answer from Rucio: {error}")))

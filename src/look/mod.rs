@@ -3,12 +3,11 @@
 
 mod copies;
 mod on_site;
-mod read_back;
+pub(crate) mod read_back;
 mod storages;
 
 pub(crate) use copies::{Looks, off_site_copies};
 pub(crate) use on_site::{as_registered, delivered_again, on_disk, on_site, unchanged_for};
-pub(crate) use read_back::{Unread, is_wanted, read};
 
 /// Protocols that a storage can be asked over.
 const SCHEMES: [&str; 4] = ["davs", "https", "dav", "http"];

@@ -8,7 +8,8 @@ use crate::config::Config;
 use crate::custody::{Doubt, Evidence, HoldCode, KeepReason, State, in_millis};
 use crate::engine::{Context, Pace, Stage, StageError};
 use crate::ledger::{FileRow, Postpone, now};
-use crate::look::{self, Looks, Unread};
+use crate::look::read_back::{self, Unread};
+use crate::look::{self, Looks};
 use crate::rules;
 
 const UNREAD: &str = "not read back";
@@ -43,7 +44,7 @@ impl Stage for Confirm {
         for (row, found) in rows.into_iter().zip(copies) {
             match found {
                 Ok(evidence) if seen(context, &row, &evidence, &mut waiting).await? => {
-                    if look::is_wanted(context, &row)? {
+                    if read_back::is_wanted(context, &row)? {
                         sampled.push((row, evidence));
                     } else {
                         confirmed(context, &row, &evidence).await?;
@@ -75,7 +76,7 @@ async fn read_back_each(context: &Context, mut sampled: Vec<(FileRow, Evidence)>
         let read = if silent {
             Err(Doubt::Unknown("the storages, which did not deliver another file just now".to_owned()).into())
         } else {
-            look::read(context, &row, &evidence).await?
+            read_back::read(context, &row, &evidence).await?
         };
         match read {
             Ok(found) => {

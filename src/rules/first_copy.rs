@@ -7,10 +7,10 @@ use crate::custody::{RuleStanding, UnixMillis};
 use crate::engine::{Context, OVERDUE, StageError};
 use crate::ledger::now;
 use crate::names::Did;
-use rucio_client::{Grouping, NewRule, Rule};
+use rucio_client::{Grouping, Rule};
 
 use super::ours::was_first_copy_rule;
-use super::placing::{Placed, RuleWanted, place};
+use super::placing::{RuleWanted, permanent, place};
 use super::sites::leaves_out_the_site;
 use super::{is_first_copy_rule, standing, trouble};
 
@@ -69,27 +69,13 @@ pub(crate) async fn order(context: &Context, dataset: &Did) -> Result<(), StageE
     leaves_out_the_site(context).await?;
     let config = context.config();
     let wish = RuleWanted {
-        rule: NewRule {
-            dids: Vec::new(),
-            copies: 1,
-            rse_expression: config.offsite.expression.clone(),
-            source_replica_expression: None,
-            grouping: Grouping::Dataset,
-            lifetime: None,
-            activity: config.rucio.rule_activity.clone(),
-            comment: Some(COMMENT.to_owned()),
-        },
+        rule: permanent(&config, COMMENT, 1, config.offsite.expression.clone(), Grouping::Dataset),
         did: |dataset: &Did| dataset.clone(),
         is_it: &|rule: &Rule| was_first_copy_rule(&config, rule),
         ends: &|_, rule: &Rule| !is_first_copy_rule(&config, rule),
     };
     let placed = place(context, &wish, vec![dataset.clone()]).await?;
-    let id = placed.into_iter().next().and_then(|(_, placed)| match placed {
-        Placed::New(id) => Some(id),
-        Placed::Found(rule) => Some(rule.id),
-        Placed::Ending(_) => None,
-    });
-    let Some(id) = id else {
+    let Some(id) = placed.into_iter().next().and_then(|(_, placed)| placed.standing()) else {
         return Err(StageError::Wait(format!(
             "the rule of dataset {dataset} on '{}' is about to expire; a permanent one is placed when it is gone",
             config.offsite.expression

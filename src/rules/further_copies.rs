@@ -10,7 +10,7 @@ use crate::ledger::FileRow;
 use rucio_client::{Grouping, Kind, NewRule, Rule};
 
 use super::ours::was_further_copies_rule;
-use super::placing::{Placed, RuleWanted, place};
+use super::placing::{Placed, RuleWanted, permanent, place};
 use super::{Offsite, RulesSeen, is_further_copies_rule, trouble};
 
 /// What the rule is for, in reports.
@@ -42,14 +42,8 @@ pub(crate) async fn order(
     let elsewhere = offsite.elsewhere_than(source);
     let wish = RuleWanted {
         rule: NewRule {
-            dids: Vec::new(),
-            copies: config.offsite.copies.get() - 1,
-            rse_expression: elsewhere.clone(),
             source_replica_expression: Some(source.to_owned()),
-            grouping: Grouping::None,
-            lifetime: None,
-            activity: config.rucio.rule_activity.clone(),
-            comment: Some(COMMENT.to_owned()),
+            ..permanent(&config, COMMENT, config.offsite.copies.get() - 1, elsewhere.clone(), Grouping::None)
         },
         did: FileRow::did,
         is_it: &|rule: &Rule| was_further_copies_rule(&config, rule) && rule.rse_expression == elsewhere,
@@ -93,7 +87,7 @@ pub(crate) async fn is_gone(context: &Context, lfn: &str, rule: &str, found: Rul
 }
 
 /// The rules of these files as a look saw them.
-pub(super) async fn mend(context: &Context, seen: &RulesSeen) -> Result<(), StageError> {
+pub(super) async fn mend(context: &Context, seen: &RulesSeen<'_>) -> Result<(), StageError> {
     let mut gone: BTreeMap<String, Vec<FileRow>> = BTreeMap::new();
     for row in &seen.files {
         let (Some(rule), Some(source)) = (&row.further_copies_rule, &row.first_rse) else { continue };
@@ -106,14 +100,14 @@ pub(super) async fn mend(context: &Context, seen: &RulesSeen) -> Result<(), Stag
             is_gone => is_gone?,
         };
         if is_gone {
-            gone.entry(source.clone()).or_default().push(row.clone());
+            gone.entry(source.clone()).or_default().push((*row).clone());
         } else if let Some(first) = seen.locks.at_one_site(&seen.offsite, &row.did(), rule) {
             tracing::warn!(
                 lfn = row.lfn,
                 rse = first,
                 "the rules of the first and of the further copies hold the same one; another is asked for"
             );
-            gone.entry(first.to_owned()).or_default().push(row.clone());
+            gone.entry(first.to_owned()).or_default().push((*row).clone());
         }
     }
     for (source, rows) in gone {

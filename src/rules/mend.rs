@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::custody::RuleStanding;
 use crate::engine::{Context, StageError};
-use crate::ledger::FileRow;
 use crate::names::Did;
 
 use super::{RulesSeen, first_copy, further_copies, trouble};
 
 /// The first-copy rules of the datasets of these files, and then the files' own further-copies rules.
-pub(crate) async fn mend(context: &Context, seen: &RulesSeen) -> Result<(), StageError> {
-    let datasets: BTreeSet<Did> = seen.files.iter().map(FileRow::dataset_did).collect();
+pub(crate) async fn mend(context: &Context, seen: &RulesSeen<'_>) -> Result<(), StageError> {
+    let datasets: BTreeSet<Did> = seen.files.iter().map(|row| row.dataset_did()).collect();
     for dataset in datasets {
         match first_copy_rule_of(context, &dataset, &seen.standings).await {
             // a rule that cannot be placed now keeps the files of other datasets from nothing

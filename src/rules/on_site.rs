@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::custody::{HoldCode, RuleStanding, State};
 use crate::engine::{Context, StageError, UNTRUE_LIST, is_known};
 use crate::ledger::FileRow;
-use rucio_client::{Grouping, NewRule, ReplicaQuery, ReplicaState, Rule};
+use rucio_client::{Grouping, ReplicaQuery, ReplicaState, Rule};
 
-use super::placing::{Placed, RuleWanted, place};
+use super::placing::{Placed, RuleWanted, permanent, place};
 use super::{find, is_on_site_rule, standing, trouble};
 
 const COMMENT: &str = "dl0-ingest: protects the on-site copy until the off-site copies are proven";
@@ -24,16 +24,7 @@ pub(crate) const ENDING: Duration = Duration::from_secs(5);
 pub(crate) async fn order(context: &Context, rows: Vec<FileRow>) -> Result<Vec<(FileRow, Option<String>)>, StageError> {
     let config = context.config();
     let wish = RuleWanted {
-        rule: NewRule {
-            dids: Vec::new(),
-            copies: 1,
-            rse_expression: config.onsite_rse.clone(),
-            source_replica_expression: None,
-            grouping: Grouping::None,
-            lifetime: None,
-            activity: config.rucio.rule_activity.clone(),
-            comment: Some(COMMENT.to_owned()),
-        },
+        rule: permanent(&config, COMMENT, 1, config.onsite_rse.clone(), Grouping::None),
         did: FileRow::did,
         is_it: &|rule: &Rule| is_on_site_rule(&config, rule),
         ends: &|_, rule: &Rule| rule.expires_at.is_some(),
@@ -41,8 +32,6 @@ pub(crate) async fn order(context: &Context, rows: Vec<FileRow>) -> Result<Vec<(
     let (mut ordered, mut removed) = (Vec::new(), Vec::new());
     for (row, placed) in place(context, &wish, rows).await? {
         match placed {
-            Placed::New(rule) => ordered.push((row, Some(rule))),
-            Placed::Found(rule) => ordered.push((row, Some(rule.id))),
             // somebody else gave it an end: we end rules at once
             Placed::Ending(rule) if rule.ends_later() => {
                 trouble::report(context, ON_SITE, &rule.id, &row.lfn, RuleStanding::Ending);
@@ -52,17 +41,11 @@ pub(crate) async fn order(context: &Context, rows: Vec<FileRow>) -> Result<Vec<(
                     ordered.push((row, Some(rule.id)));
                 }
             }
-            Placed::Ending(_) => ordered.push((row, None)),
+            placed => ordered.push((row, placed.standing())),
         }
     }
-    for (row, placed) in place(context, &wish, removed).await? {
-        let rule = match placed {
-            Placed::New(rule) => Some(rule),
-            Placed::Found(rule) => Some(rule.id),
-            Placed::Ending(_) => None,
-        };
-        ordered.push((row, rule));
-    }
+    let again = place(context, &wish, removed).await?;
+    ordered.extend(again.into_iter().map(|(row, placed)| (row, placed.standing())));
     Ok(ordered)
 }
 

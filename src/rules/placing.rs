@@ -2,9 +2,10 @@
 
 use futures_util::stream::{self, StreamExt};
 
+use crate::config::Config;
 use crate::engine::{Context, StageError};
 use crate::names::Did;
-use rucio_client::{Kind, NewRule, Rule, RuleId};
+use rucio_client::{Grouping, Kind, NewRule, Rule, RuleId};
 
 /// Questions under way at once.
 const QUESTIONS: usize = 8;
@@ -18,6 +19,37 @@ pub(super) enum Placed {
     Found(Rule),
     /// It was there and is about to end; until it has, Rucio takes no other.
     Ending(Rule),
+}
+
+impl Placed {
+    /// The rule that holds from now on; `None` while an earlier one ends.
+    pub(super) fn standing(self) -> Option<RuleId> {
+        match self {
+            Self::New(id) => Some(id),
+            Self::Found(rule) => Some(rule.id),
+            Self::Ending(_) => None,
+        }
+    }
+}
+
+/// A rule of ours as it is placed: without an end, for our activity. Its DIDs are those it is wanted on.
+pub(super) fn permanent(
+    config: &Config,
+    comment: &str,
+    copies: u32,
+    rse_expression: String,
+    grouping: Grouping,
+) -> NewRule {
+    NewRule {
+        dids: Vec::new(),
+        copies,
+        rse_expression,
+        source_replica_expression: None,
+        grouping,
+        lifetime: None,
+        activity: config.rucio.rule_activity.clone(),
+        comment: Some(comment.to_owned()),
+    }
 }
 
 /// A rule that is wanted on each of several files or datasets.

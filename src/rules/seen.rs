@@ -11,11 +11,11 @@ use super::Offsite;
 
 /// The off-site rules of some files as they stand.
 #[derive(Debug)]
-pub(crate) struct RulesSeen {
+pub(crate) struct RulesSeen<'r> {
     /// The data centres at that time.
     pub(crate) offsite: Offsite,
     /// The files whose rules were asked for.
-    pub(crate) files: Vec<FileRow>,
+    pub(crate) files: Vec<&'r FileRow>,
     /// By rule; a rule that Rucio gave no good answer about is missing.
     pub(crate) standings: BTreeMap<String, RuleStanding>,
     /// What the rules hold.

@@ -5,42 +5,30 @@ use crate::custody::RuleStanding;
 use crate::custody::settling::DatasetRule;
 use crate::engine::{Context, StageError};
 use crate::names::Did;
-use rucio_client::{Grouping, NewRule, Rule};
+use rucio_client::{Grouping, Rule};
 
-use super::placing::{Placed, RuleWanted, place};
+use super::placing::{Placed, RuleWanted, permanent, place};
 use super::{is_settled_rule, trouble};
 
 const COMMENT: &str = "dl0-ingest: further off-site copies of a quiet dataset";
 
-/// Places the rule, so that Rucio can choose nothing but the copies that are there. `None`: a rule of ours like it is there
+/// Places the rule, so that Rucio can choose nothing but the copies that are there. `false`: a rule of ours like it is there
 /// already, and cannot be the settled one.
-pub(crate) async fn order(
-    context: &Context,
-    dataset: &Did,
-    planned: &DatasetRule,
-) -> Result<Option<String>, StageError> {
+pub(crate) async fn order(context: &Context, dataset: &Did, planned: &DatasetRule) -> Result<bool, StageError> {
     let config = context.config();
     let expression = planned.expression();
+    let grouping = if planned.together { Grouping::Dataset } else { Grouping::None };
     let wish = RuleWanted {
-        rule: NewRule {
-            dids: Vec::new(),
-            copies: planned.copies,
-            rse_expression: expression.clone(),
-            source_replica_expression: None,
-            grouping: if planned.together { Grouping::Dataset } else { Grouping::None },
-            lifetime: None,
-            activity: config.rucio.rule_activity.clone(),
-            comment: Some(COMMENT.to_owned()),
-        },
+        rule: permanent(&config, COMMENT, planned.copies, expression.clone(), grouping),
         did: |dataset: &Did| dataset.clone(),
         is_it: &|rule: &Rule| rule.rse_expression == expression,
         ends: &|_, rule: &Rule| !is_settled_rule(&config, rule),
     };
     let placed = place(context, &wish, vec![dataset.clone()]).await?.into_iter().next();
-    let Some((_, Placed::New(id))) = placed else { return Ok(None) };
+    let Some((_, Placed::New(id))) = placed else { return Ok(false) };
     context.ledger.set_settled_rule(dataset, &id).await?;
     tracing::info!(dataset = dataset.name, rule_id = id, "one rule on '{expression}' for all further copies");
-    Ok(Some(id))
+    Ok(true)
 }
 
 /// The rule as it was found. `true`: there is none.

@@ -1,7 +1,7 @@
 //! What the log has: a trouble is reported when it begins or changes, and not again while it lasts.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use super::{REMEMBERED, lock};
 
@@ -10,23 +10,24 @@ use super::{REMEMBERED, lock};
 pub(crate) struct Reported(Mutex<HashMap<String, BTreeSet<String>>>);
 
 impl Reported {
-    /// Whether this trouble is new; counts as reported now. Several may last at once.
-    pub(crate) fn is_news(&self, about: &str, trouble: &str) -> bool {
+    /// With room for one more.
+    fn with_room(&self) -> MutexGuard<'_, HashMap<String, BTreeSet<String>>> {
         let mut reported = lock(&self.0);
         if reported.len() >= REMEMBERED {
             reported.clear();
         }
-        reported.entry(about.to_owned()).or_default().insert(trouble.to_owned())
+        reported
+    }
+
+    /// Whether this trouble is new; counts as reported now. Several may last at once.
+    pub(crate) fn is_news(&self, about: &str, trouble: &str) -> bool {
+        self.with_room().entry(about.to_owned()).or_default().insert(trouble.to_owned())
     }
 
     /// Whether this trouble is another one than before; counts as reported now, and as the only one.
     pub(crate) fn has_changed(&self, about: &str, trouble: &str) -> bool {
-        let mut reported = lock(&self.0);
-        if reported.len() >= REMEMBERED {
-            reported.clear();
-        }
         let now = BTreeSet::from([trouble.to_owned()]);
-        reported.insert(about.to_owned(), now.clone()) != Some(now)
+        self.with_room().insert(about.to_owned(), now.clone()) != Some(now)
     }
 
     /// This trouble has ended.

@@ -27,7 +27,7 @@ pub(super) async fn place(context: &Context, dataset: &Did, planned: &DatasetRul
         let why = format!("a rule on '{expression}' would be the same as that of the first copies");
         return Ok(Turn::Stays(Unsettled::other(why)));
     }
-    if settled::order(context, dataset, planned).await?.is_some() {
+    if settled::order(context, dataset, planned).await? {
         return Ok(Turn::Going);
     }
     let why = format!("a rule of ours on '{expression}' is about to end; a permanent one follows when it is gone");

@@ -86,7 +86,7 @@ async fn look_at(context: &Context, known: &Watched, lists: &mut own_rules::List
         Some(settled_rule) => further(context, known, &rules, first, settled_rule).await?,
         None => None,
     };
-    // what is wrong with one file keeps the dataset's own rules from nothing, and is told before anything better is
+    // a file whose rule is refused does not keep the dataset's own rules from being mended; of two findings it is the one reported
     let (some_own, refused) = own?;
     let trouble = stays.err().or(refused);
     let was_reported = known.unsettled_cause.is_some_and(Cause::is_found_by_each_look);
