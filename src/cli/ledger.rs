@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+
 use crate::config::Config;
 use crate::custody::UnixMillis;
 use crate::ledger::{Error, Ledger};
@@ -11,6 +13,17 @@ use crate::printable::one_line;
 use crate::telemetry::human;
 
 use super::exit::Failure;
+
+/// What the commands about one file are given.
+#[derive(Debug, Args)]
+pub(super) struct OneFile {
+    /// LFN, or path of the file or of its trigger
+    #[arg(value_name = "LFN|PATH")]
+    pub(super) file: String,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub(super) json: bool,
+}
 
 /// An open ledger, with the configuration that led to it.
 pub(super) struct Reader {

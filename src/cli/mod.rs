@@ -57,9 +57,9 @@ enum Command {
     /// List files in custody
     List(list::Arguments),
     /// Show everything known about one file
-    Show(show::Arguments),
+    Show(ledger::OneFile),
     /// Say in words what a file waits for
-    Why(why::Arguments),
+    Why(ledger::OneFile),
     /// Put held files back on their road, everything to be proven anew; make waiting ones due at once
     Retry(retry::Arguments),
     /// Keep the on-site copies of files, of a dataset, or all

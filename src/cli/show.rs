@@ -3,26 +3,15 @@
 use std::io::Write;
 use std::path::Path;
 
-use clap::Args;
 use serde_json::{Value, json};
 
 use super::exit::{Exit, Failure};
-use super::ledger::{lfn_of, moment, read};
+use super::ledger::{OneFile, lfn_of, moment, read};
 use super::why::unknown;
 use crate::ledger::{EventRow, FileRow};
 use crate::telemetry::human;
 
-#[derive(Debug, Args)]
-pub(super) struct Arguments {
-    /// LFN, or path of the file or of its trigger
-    #[arg(value_name = "LFN|PATH")]
-    file: String,
-    /// One JSON object instead of text
-    #[arg(long)]
-    json: bool,
-}
-
-pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &OneFile, config: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
     let (row, events) = read(config, |reader| async move {
         let lfn = lfn_of(&reader.config, &arguments.file)?;
         let Some(row) = reader.ledger.by_lfn(lfn.as_str()).await? else {

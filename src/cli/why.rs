@@ -3,10 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
-use clap::Args;
-
 use super::exit::{Exit, Failure};
-use super::ledger::{lfn_of, moment, read};
+use super::ledger::{OneFile, lfn_of, moment, read};
 use crate::custody::State;
 use crate::custody::brakes::Brakes;
 use crate::kill_switch;
@@ -21,17 +19,7 @@ use explanation::Explanation;
 
 pub(super) use unknown::unknown;
 
-#[derive(Debug, Args)]
-pub(super) struct Arguments {
-    /// LFN, or path of the file or of its trigger
-    #[arg(value_name = "LFN|PATH")]
-    file: String,
-    /// One JSON object instead of text
-    #[arg(long)]
-    json: bool,
-}
-
-pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &OneFile, config: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
     let explanation = read(config, |reader| async move {
         let lfn = lfn_of(&reader.config, &arguments.file)?;
         match reader.ledger.by_lfn(lfn.as_str()).await? {

@@ -13,7 +13,7 @@ use super::types::{
     Verify,
 };
 use crate::custody::Copies;
-use crate::telemetry::logs;
+use crate::telemetry::logs::Settings as LogSettings;
 
 /// A configuration that can be worked with, and what about it deserves a second look.
 #[derive(Clone, Debug)]
@@ -105,6 +105,17 @@ impl FromValue for Threads {
     }
 }
 
+/// A section whose keys are fields with defaults.
+macro_rules! plain {
+    ($section:expr, $type:ident { $($key:ident),+ }) => {{
+        let mut section = $section;
+        let default = $type::default();
+        let read = $type { $($key: section.or(stringify!($key), default.$key)),+ };
+        section.end();
+        read
+    }};
+}
+
 pub(super) fn read(mut root: Section<'_>) -> Option<Config> {
     let data_path = root.required("data_path", "/srv/onsite");
     let vo = root.or("vo", "ctao".to_owned());
@@ -112,16 +123,16 @@ pub(super) fn read(mut root: Section<'_>) -> Option<Config> {
     let onsite_rse = root.required("onsite_rse", "STORAGE-1");
     let offsite = read_offsite(root.section("offsite"));
     let rucio = read_rucio(root.section("rucio"));
-    let intake = read_intake(root.section("intake"));
+    let intake = plain!(root.section("intake"), Intake { scan_interval, inotify, early_after });
     let verify = read_verify(root.section("verify"));
-    let register = read_register(root.section("register"));
-    let replicate = read_replicate(root.section("replicate"));
-    let confirm = read_confirm(root.section("confirm"));
+    let register = plain!(root.section("register"), Register { batch, gather, parallel });
+    let replicate = plain!(root.section("replicate"), Replicate { poll, poll_max });
+    let confirm = plain!(root.section("confirm"), Confirm { hold, poll, poll_max, read_back });
     let release = read_release(root.section("release"));
     let settle = read_settle(root.section("settle"));
     let http = read_http(root.section("http"));
-    let log = read_log(root.section("log"));
-    let retry = read_retry(root.section("retry"));
+    let log = plain!(root.section("log"), LogSettings { format, level });
+    let retry = plain!(root.section("retry"), Backoff { initial, max });
     let shutdown_timeout = root.or("shutdown_timeout", Duration::from_secs(8));
     root.end();
     Some(Config {
@@ -185,17 +196,6 @@ fn read_rucio(mut section: Section<'_>) -> Option<Rucio> {
     })
 }
 
-fn read_intake(mut section: Section<'_>) -> Intake {
-    let default = Intake::default();
-    let intake = Intake {
-        scan_interval: section.or("scan_interval", default.scan_interval),
-        inotify: section.or("inotify", default.inotify),
-        early_after: section.or("early_after", default.early_after),
-    };
-    section.end();
-    intake
-}
-
 fn read_verify(mut section: Section<'_>) -> Verify {
     let default = Verify::default();
     let verify = Verify {
@@ -207,37 +207,6 @@ fn read_verify(mut section: Section<'_>) -> Verify {
     };
     section.end();
     verify
-}
-
-fn read_register(mut section: Section<'_>) -> Register {
-    let default = Register::default();
-    let register = Register {
-        batch: section.or("batch", default.batch),
-        gather: section.or("gather", default.gather),
-        parallel: section.or("parallel", default.parallel),
-    };
-    section.end();
-    register
-}
-
-fn read_replicate(mut section: Section<'_>) -> Replicate {
-    let default = Replicate::default();
-    let replicate =
-        Replicate { poll: section.or("poll", default.poll), poll_max: section.or("poll_max", default.poll_max) };
-    section.end();
-    replicate
-}
-
-fn read_confirm(mut section: Section<'_>) -> Confirm {
-    let default = Confirm::default();
-    let confirm = Confirm {
-        hold: section.or("hold", default.hold),
-        poll: section.or("poll", default.poll),
-        poll_max: section.or("poll_max", default.poll_max),
-        read_back: section.or("read_back", default.read_back),
-    };
-    section.end();
-    confirm
 }
 
 fn read_release(mut section: Section<'_>) -> Release {
@@ -272,19 +241,4 @@ fn read_http(mut section: Section<'_>) -> Http {
     };
     section.end();
     Http { listen }
-}
-
-fn read_log(mut section: Section<'_>) -> logs::Settings {
-    let default = logs::Settings::default();
-    let log =
-        logs::Settings { format: section.or("format", default.format), level: section.or("level", default.level) };
-    section.end();
-    log
-}
-
-fn read_retry(mut section: Section<'_>) -> Backoff {
-    let default = Backoff::default();
-    let retry = Backoff { initial: section.or("initial", default.initial), max: section.or("max", default.max) };
-    section.end();
-    retry
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 
 /// Why a file is held. The names stand in ledgers, audit records and `--json`, and stay as they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum HoldCode {
     /// What lies on site is not the file that was verified.
     Changed,
@@ -29,38 +30,16 @@ pub enum HoldCode {
 
 impl HoldCode {
     /// All codes, by name.
-    pub const ALL: [Self; 10] = [
-        Self::Changed,
-        Self::Evidence,
-        Self::Invariant,
-        Self::NoRule,
-        Self::OtherContent,
-        Self::RefusedByRucio,
-        Self::ReplicaState,
-        Self::UnknownToRucio,
-        Self::Unprotected,
-        Self::Vanished,
-    ];
+    pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// The name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Changed => "changed",
-            Self::Evidence => "evidence",
-            Self::Invariant => "invariant",
-            Self::NoRule => "no-rule",
-            Self::OtherContent => "other-content",
-            Self::RefusedByRucio => "refused-by-rucio",
-            Self::ReplicaState => "replica-state",
-            Self::UnknownToRucio => "unknown-to-rucio",
-            Self::Unprotected => "unprotected",
-            Self::Vanished => "vanished",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The code of that name; `None` for one of another version.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|code| code.as_str() == name)
+        Self::ALL.iter().copied().find(|code| code.as_str() == name)
     }
 
     /// Whether a file held for this reason stops the releases of all files until an operator has looked.
@@ -90,7 +69,7 @@ mod tests {
 
     #[test]
     fn codes_survive_the_way_through_the_ledger() {
-        for code in HoldCode::ALL {
+        for &code in HoldCode::ALL {
             assert_eq!(HoldCode::parse(code.as_str()), Some(code));
         }
         assert_eq!(HoldCode::parse("content-differs"), None, "of an older ledger");

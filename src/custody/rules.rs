@@ -1,7 +1,8 @@
 //! How a rule of ours is found in Rucio.
 
 /// Whether a rule that we rely on is as it was placed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum RuleStanding {
     /// As it was placed.
     Sound,
@@ -22,13 +23,7 @@ impl RuleStanding {
     }
 
     /// The word for it in logs and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Sound => "sound",
-            Self::Stuck => "stuck",
-            Self::Suspended => "suspended",
-            Self::Ending => "ending",
-            Self::Gone => "gone",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }

@@ -44,7 +44,8 @@ impl DatasetRule {
 }
 
 /// What kind of reason a dataset has to stay as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Cause {
     /// Rucio does not know the dataset.
     UnknownToRucio,
@@ -60,13 +61,8 @@ impl Cause {
     const ALL: [Self; 4] = [Self::UnknownToRucio, Self::EndsInRucio, Self::RuleRefused, Self::Other];
 
     /// The name used in the ledger.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::UnknownToRucio => "unknown-to-rucio",
-            Self::EndsInRucio => "ends-in-rucio",
-            Self::RuleRefused => "rule-refused",
-            Self::Other => "other",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The cause of that name.

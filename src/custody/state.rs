@@ -3,7 +3,8 @@
 use std::fmt;
 
 /// Where a file stands on its road. Each state is left by exactly one stage; Held is left by an operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum State {
     /// A sound trigger was seen and the delivery recorded; `verify` is next.
     Discovered,
@@ -50,18 +51,8 @@ impl State {
     ];
 
     /// The name used in the ledger, on the command line and in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Discovered => "discovered",
-            Self::Verified => "verified",
-            Self::Registered => "registered",
-            Self::Replicated => "replicated",
-            Self::Confirmed => "confirmed",
-            Self::Releasing => "releasing",
-            Self::Released => "released",
-            Self::Rejected => "rejected",
-            Self::Held => "held",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The state of that name, in any case.

@@ -44,84 +44,67 @@ pub async fn until_passed(context: &Context) -> Result<(), Vec<Problem>> {
 
 /// All problems found, or the error that kept us from looking.
 pub async fn check(rucio: &rucio_client::Client, config: &Config) -> Result<Vec<Problem>, rucio_client::Error> {
-    match rucio.authenticate().await {
-        Ok(()) => {}
-        Err(error) if error.is_transient() => return Err(error),
-        // without a login there is nothing more to ask
-        Err(error) => return Ok(vec![error.to_string()]),
+    let mut problems = lasting(rucio.authenticate().await.map(|()| Vec::new()))?;
+    // without a login there is nothing more to ask
+    if problems.is_empty() {
+        problems.extend(lasting(on_site(rucio, config).await)?);
+        problems.extend(lasting(rights(rucio, config).await)?);
+        problems.extend(lasting(off_site(rucio, config).await)?);
     }
-    let mut problems = Vec::new();
-    on_site(rucio, config, &mut problems).await?;
-    rights(rucio, config, &mut problems).await?;
-    off_site(rucio, config, &mut problems).await?;
     Ok(problems)
 }
 
-async fn on_site(
-    rucio: &rucio_client::Client,
-    config: &Config,
-    problems: &mut Vec<Problem>,
-) -> Result<(), rucio_client::Error> {
+/// An error that waiting does not mend is a problem found.
+fn lasting(found: Result<Vec<Problem>, rucio_client::Error>) -> Result<Vec<Problem>, rucio_client::Error> {
+    match found {
+        Err(error) if !error.is_transient() => Ok(vec![error.to_string()]),
+        found => found,
+    }
+}
+
+async fn on_site(rucio: &rucio_client::Client, config: &Config) -> Result<Vec<Problem>, rucio_client::Error> {
     let rse = &config.onsite_rse;
-    match rucio.rse_attributes(rse).await {
-        Ok(attributes) => {
-            if let Some(delay) = attributes.get("tombstone_delay").filter(|value| !value.is_null()) {
-                problems.push(format!(
-                    "the on-site RSE {rse} has the attribute tombstone_delay = {delay}: Rucio would mark every file for \
-                     deletion at registration, before any copy exists; remove the attribute"
-                ));
-            }
-        }
+    let attributes = match rucio.rse_attributes(rse).await {
         Err(error) if error.kind() == Kind::NotFound => {
-            problems.push(format!("the on-site RSE '{rse}' does not exist in Rucio; check onsite_rse"));
+            return Ok(vec![format!("the on-site RSE '{rse}' does not exist in Rucio; check onsite_rse")]);
         }
-        Err(error) if error.is_transient() => return Err(error),
-        Err(error) => problems.push(error.to_string()),
-    }
-    Ok(())
+        answer => answer?,
+    };
+    let delay = attributes.get("tombstone_delay").filter(|value| !value.is_null());
+    let problem = |delay| {
+        format!(
+            "the on-site RSE {rse} has the attribute tombstone_delay = {delay}: Rucio would mark every file for \
+             deletion at registration, before any copy exists; remove the attribute"
+        )
+    };
+    Ok(delay.map(problem).into_iter().collect())
 }
 
-async fn rights(
-    rucio: &rucio_client::Client,
-    config: &Config,
-    problems: &mut Vec<Problem>,
-) -> Result<(), rucio_client::Error> {
+async fn rights(rucio: &rucio_client::Client, config: &Config) -> Result<Vec<Problem>, rucio_client::Error> {
     let account = &config.rucio.account;
-    match rucio.account_attributes(account).await {
-        Ok(attributes) => {
-            let admin = attributes.get("admin").is_some_and(|value| match value {
-                serde_json::Value::Bool(admin) => *admin,
-                serde_json::Value::String(text) => text.eq_ignore_ascii_case("true"),
-                _ => false,
-            });
-            if !admin && account != "root" {
-                problems.push(format!(
-                    "the Rucio account '{account}' lacks the attribute admin=True: without it Rucio refuses to end the \
-                     rules that protect on-site copies; have it set (rucio account attribute add)"
-                ));
-            }
-        }
-        Err(error) if error.is_transient() => return Err(error),
-        Err(error) => problems.push(error.to_string()),
+    let admin = rucio.account_attributes(account).await?.get("admin").is_some_and(|value| match value {
+        serde_json::Value::Bool(admin) => *admin,
+        serde_json::Value::String(text) => text.eq_ignore_ascii_case("true"),
+        _ => false,
+    });
+    if admin || account == "root" {
+        return Ok(Vec::new());
     }
-    Ok(())
+    Ok(vec![format!(
+        "the Rucio account '{account}' lacks the attribute admin=True: without it Rucio refuses to end the rules that \
+         protect on-site copies; have it set (rucio account attribute add)"
+    )])
 }
 
-async fn off_site(
-    rucio: &rucio_client::Client,
-    config: &Config,
-    problems: &mut Vec<Problem>,
-) -> Result<(), rucio_client::Error> {
+async fn off_site(rucio: &rucio_client::Client, config: &Config) -> Result<Vec<Problem>, rucio_client::Error> {
     let (expression, copies) = (&config.offsite.expression, config.offsite.copies.get());
     let offsite = match Offsite::ask(rucio, config).await {
         Ok(offsite) => offsite,
         // in operation RSEs may come back; at the start it is a slip of the pen that waiting does not mend
         Err(error) if error.is_transient() && error.kind() != Kind::NoTarget => return Err(error),
-        Err(error) => {
-            problems.push(format!("offsite.expression '{expression}': {error}"));
-            return Ok(());
-        }
+        Err(error) => return Ok(vec![format!("offsite.expression '{expression}': {error}")]),
     };
+    let mut problems = Vec::new();
     if offsite.matches_on_site {
         problems.push(on_site_matched(config));
     }
@@ -153,5 +136,5 @@ async fn off_site(
             if rses.is_empty() { "no RSE".to_owned() } else { rses.join(", ") }
         ));
     }
-    Ok(())
+    Ok(problems)
 }

@@ -25,7 +25,10 @@ pub trait Stage: Send + Sync + 'static {
     const NEEDS_RUCIO: bool;
 
     /// Most files claimed at once.
-    fn batch(&self, config: &Config) -> usize;
+    fn batch(&self, _config: &Config) -> usize {
+        // Rucio lists whole datasets, so files are looked at by the hundred
+        500
+    }
 
     /// Batches under way at once.
     fn parallel(&self, _config: &Config) -> usize {

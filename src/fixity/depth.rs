@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 /// How closely the compressed tables of a file are looked at. Each depth includes the ones before it; `docs/integrity.md`
 /// says what each of them sees.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum Depth {
     /// Headers, sizes, CHECKSUM and DATASUM; compressed tables like any other data.
@@ -25,11 +28,7 @@ impl Depth {
 
     /// As configuration and command line have it.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Checksums => "checksums",
-            Self::Structure => "structure",
-            Self::Decode => "decode",
-        }
+        self.into()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::custody::{State, UnixMillis};
 
 use super::error::Error;
 use super::rows::FileRow;
+use super::statements::{all, run, value};
 use super::store::{Ledger, after};
 
 /// Work that could not be finished now.
@@ -47,45 +48,29 @@ impl Ledger {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let token = format!("{}#{}", self.owner, self.claims.fetch_add(1, Ordering::Relaxed));
         // PostgreSQL will add FOR UPDATE SKIP LOCKED to the inner select; SQLite's single writer needs none
-        let mut rows: Vec<FileRow> = sqlx::query_as(
-            "WITH due AS (
-                 SELECT id, scope, dataset, next_attempt FROM files
-                 WHERE state = $3 AND next_attempt <= $4 AND (claimed_until IS NULL OR claimed_until < $4)
-                 ORDER BY next_attempt, id LIMIT $5
-             ), longest AS (
-                 SELECT scope, dataset FROM due ORDER BY next_attempt, id LIMIT 1
-             )
-             UPDATE files SET claimed_by = $1, claimed_until = $2 WHERE id IN (
-                 SELECT due.id FROM due, longest
-                 ORDER BY CASE WHEN due.scope = longest.scope AND due.dataset = longest.dataset THEN 0 ELSE 1 END,
-                     due.next_attempt, due.id LIMIT $6)
-             RETURNING *",
-        )
-        .bind(&token)
-        .bind(FOR_LIFE)
-        .bind(state.as_str())
-        .bind(at)
-        .bind(most.saturating_mul(WINDOW))
-        .bind(most)
-        .fetch_all(&self.writer)
-        .await
-        .map_err(|e| self.database(e))?;
+        let mut rows: Vec<FileRow> = all!(self, &self.writer; "WITH due AS (
+                SELECT id, scope, dataset, next_attempt FROM files
+                WHERE state = $3 AND next_attempt <= $4 AND (claimed_until IS NULL OR claimed_until < $4)
+                ORDER BY next_attempt, id LIMIT $5
+            ), longest AS (
+                SELECT scope, dataset FROM due ORDER BY next_attempt, id LIMIT 1
+            )
+            UPDATE files SET claimed_by = $1, claimed_until = $2 WHERE id IN (
+                SELECT due.id FROM due, longest
+                ORDER BY CASE WHEN due.scope = longest.scope AND due.dataset = longest.dataset THEN 0 ELSE 1 END,
+                    due.next_attempt, due.id LIMIT $6)
+            RETURNING *"; &token, FOR_LIFE, state.as_str(), at, most.saturating_mul(WINDOW), most)
+        .await?;
         rows.sort_by_key(|row| row.id);
         Ok(Claim { token, rows })
     }
 
     /// Gives back what is left of a claim: files whose work ended without an outcome. They are due again after `delay`.
     pub async fn give_back(&self, claim: &Claim, delay: Duration) -> Result<u64, Error> {
-        sqlx::query(
+        run!(self, &self.writer;
             "UPDATE files SET claimed_by = NULL, claimed_until = NULL, next_attempt = $1, being_carried_out = 0
-             WHERE claimed_by = $2",
-        )
-        .bind(after(delay))
-        .bind(&claim.token)
-        .execute(&self.writer)
+            WHERE claimed_by = $2"; after(delay), &claim.token)
         .await
-        .map(|done| done.rows_affected())
-        .map_err(|e| self.database(e))
     }
 
     /// Gives back files of a claim whose work failed, each due after its own delay, with the reason. Files that have an
@@ -100,40 +85,28 @@ impl Ledger {
         let mut tx = self.begin().await?;
         crash::note("failed");
         for (id, delay) in files {
-            sqlx::query(
+            run!(self, &mut *tx;
                 "UPDATE files SET waits_for = $1, copies_unreadable = 0, attempts = attempts + $2, next_attempt = $3,
-                     being_carried_out = 0, claimed_by = NULL, claimed_until = NULL WHERE id = $4 AND claimed_by = $5",
-            )
-            .bind(reason)
-            .bind(i64::from(count))
-            .bind(after(*delay))
-            .bind(id)
-            .bind(&claim.token)
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| self.database(e))?;
+                being_carried_out = 0, claimed_by = NULL, claimed_until = NULL WHERE id = $4 AND claimed_by = $5";
+                reason, i64::from(count), after(*delay), id, &claim.token)
+            .await?;
         }
         self.commit(tx).await
     }
 
     /// Of these files, those that the claim still holds: without an outcome so far.
     pub async fn unfinished(&self, claim: &Claim, rows: Vec<FileRow>) -> Result<Vec<FileRow>, Error> {
-        let held: Vec<i64> = sqlx::query_scalar("SELECT id FROM files WHERE claimed_by = $1")
-            .bind(&claim.token)
-            .fetch_all(&self.writer)
-            .await
-            .map_err(|e| self.database(e))?;
-        let held: std::collections::HashSet<i64> = held.into_iter().collect();
+        let held: Vec<(i64,)> =
+            all!(self, &self.writer; "SELECT id FROM files WHERE claimed_by = $1"; &claim.token).await?;
+        let held: std::collections::HashSet<i64> = held.into_iter().map(|(id,)| id).collect();
         Ok(rows.into_iter().filter(|row| held.contains(&row.id)).collect())
     }
 
     /// When the next file of that state is due, if any waits unclaimed.
     pub async fn next_due(&self, state: State) -> Result<Option<UnixMillis>, Error> {
-        sqlx::query_scalar("SELECT MIN(next_attempt) FROM files WHERE state = $1 AND claimed_until IS NULL")
-            .bind(state.as_str())
-            .fetch_one(&self.reader)
-            .await
-            .map_err(|e| self.database(e))
+        value!(self, &self.reader; "SELECT MIN(next_attempt) FROM files WHERE state = $1 AND claimed_until IS NULL";
+            state.as_str())
+        .await
     }
 
     /// Gives files back for later. The state does not change.
@@ -153,19 +126,12 @@ impl Ledger {
         let mut tx = self.begin().await?;
         crash::note("postponed");
         for file in files {
-            sqlx::query(
-                "UPDATE files SET next_attempt = $1, waits_for = $2, copies_unreadable = $3,
-                     attempts = CASE WHEN $4 = 1 THEN attempts + 1 ELSE 0 END,
-                     being_carried_out = 0, claimed_by = NULL, claimed_until = NULL WHERE id = $5",
-            )
-            .bind(after(file.delay))
-            .bind(&file.waits_for)
-            .bind(i64::from(copies_unreadable))
-            .bind(i64::from(file.failed))
-            .bind(file.id)
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| self.database(e))?;
+            run!(self, &mut *tx; "UPDATE files SET next_attempt = $1, waits_for = $2, copies_unreadable = $3,
+                attempts = CASE WHEN $4 = 1 THEN attempts + 1 ELSE 0 END,
+                being_carried_out = 0, claimed_by = NULL, claimed_until = NULL WHERE id = $5";
+                after(file.delay), &file.waits_for, i64::from(copies_unreadable), i64::from(file.failed),
+                file.id)
+            .await?;
         }
         self.commit(tx).await
     }
@@ -173,48 +139,32 @@ impl Ledger {
     /// Makes all files of a state due now: what they waited for has changed (a new configuration, Rucio back). A release
     /// that is being carried out stays with whoever does it.
     pub async fn hasten(&self, state: State) -> Result<u64, Error> {
-        sqlx::query(
-            "UPDATE files SET next_attempt = $1 WHERE state = $2 AND next_attempt > $1 AND being_carried_out = 0",
-        )
-        .bind(now())
-        .bind(state.as_str())
-        .execute(&self.writer)
+        run!(self, &self.writer;
+            "UPDATE files SET next_attempt = $1 WHERE state = $2 AND next_attempt > $1 AND being_carried_out = 0";
+            now(), state.as_str())
         .await
-        .map(|done| done.rows_affected())
-        .map_err(|e| self.database(e))
     }
 
     /// Makes a file due whose interrupted release waits for something. `false`: it does not, or is being carried out.
     pub async fn hasten_interrupted(&self, row: &FileRow) -> Result<bool, Error> {
-        sqlx::query(
+        let hastened = run!(self, &self.writer;
             "UPDATE files SET next_attempt = $1 WHERE id = $2 AND delivery = $3 AND state = 'releasing'
-                 AND release_ordered_at IS NULL AND being_carried_out = 0 AND next_attempt > $1",
-        )
-        .bind(now())
-        .bind(row.id)
-        .bind(row.delivery)
-        .execute(&self.writer)
-        .await
-        .map(|done| done.rows_affected() > 0)
-        .map_err(|e| self.database(e))
+                AND release_ordered_at IS NULL AND being_carried_out = 0 AND next_attempt > $1";
+            now(), row.id, row.delivery)
+        .await?;
+        Ok(hastened > 0)
     }
 
     /// Forgets the claims of a daemon that is gone, and that it was carrying out releases: those are due now. Only with the
     /// lock held.
     pub(super) async fn drop_claims(&self) -> Result<(), Error> {
-        sqlx::query("UPDATE files SET claimed_by = NULL, claimed_until = NULL WHERE claimed_until IS NOT NULL")
-            .execute(&self.writer)
-            .await
-            .map_err(|e| self.database(e))?;
-        sqlx::query(
-            "UPDATE files SET being_carried_out = 0,
-                 next_attempt = CASE WHEN next_attempt > $1 THEN $1 ELSE next_attempt END
-             WHERE state = 'releasing' AND being_carried_out = 1",
-        )
-        .bind(now())
-        .execute(&self.writer)
+        run!(self, &self.writer;
+            "UPDATE files SET claimed_by = NULL, claimed_until = NULL WHERE claimed_until IS NOT NULL")
+        .await?;
+        run!(self, &self.writer; "UPDATE files SET being_carried_out = 0,
+                next_attempt = CASE WHEN next_attempt > $1 THEN $1 ELSE next_attempt END
+            WHERE state = 'releasing' AND being_carried_out = 1"; now())
         .await
         .map(|_| ())
-        .map_err(|e| self.database(e))
     }
 }

@@ -1,6 +1,7 @@
 //! Times in the ledger that another clock took: found out and dealt with at the start.
 
 use super::error::Error;
+use super::statements::{first_value, run};
 use super::store::Ledger;
 use crate::clock::{TOLERANCE, booted_at, now};
 use crate::custody::brakes::MINUTE;
@@ -12,34 +13,22 @@ impl Ledger {
     pub(super) async fn take_over_clock(&self) -> Result<(), Error> {
         let ours = booted_at();
         let mut tx = self.begin().await?;
-        let theirs: Option<i64> = sqlx::query_scalar("SELECT booted_at FROM clock WHERE id = 1")
-            .fetch_optional(&mut *tx)
-            .await
-            .map_err(|e| self.database(e))?;
+        let theirs: Option<i64> = first_value!(self, &mut *tx; "SELECT booted_at FROM clock WHERE id = 1").await?;
         let mut begun_again = 0;
         if theirs.is_some_and(|theirs| (theirs - ours).abs() > TOLERANCE) {
-            sqlx::query(
-                "INSERT INTO events (file_id, at, kind, detail)
-                 SELECT id, $1, 'first-look-void', 'taken by another clock; the hold time begins again' FROM files
-                 WHERE state IN ('replicated', 'confirmed', 'releasing') AND first_look IS NOT NULL",
-            )
-            .bind(now())
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| self.database(e))?;
-            begun_again = sqlx::query(
+            run!(self, &mut *tx; "INSERT INTO events (file_id, at, kind, detail)
+                SELECT id, $1, 'first-look-void', 'taken by another clock; the hold time begins again' FROM files
+                WHERE state IN ('replicated', 'confirmed', 'releasing') AND first_look IS NOT NULL"; now())
+            .await?;
+            begun_again = run!(self, &mut *tx;
                 "UPDATE files SET first_look = NULL, waits_for = NULL, copies_unreadable = 0
-                 WHERE state IN ('replicated', 'confirmed', 'releasing') AND first_look IS NOT NULL",
-            )
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| self.database(e))?
-            .rows_affected();
+                WHERE state IN ('replicated', 'confirmed', 'releasing') AND first_look IS NOT NULL")
+            .await?;
             for due in [
                 "UPDATE files SET next_attempt = $1 WHERE next_attempt > $1",
                 "UPDATE redeliveries SET next_attempt = $1 WHERE next_attempt > $1",
             ] {
-                sqlx::query(due).bind(now()).execute(&mut *tx).await.map_err(|e| self.database(e))?;
+                run!(self, &mut *tx; due; now()).await?;
             }
             // releases with a time ahead of ours count for one hour from now, not until our clock has reached that time
             let minute = now() / MINUTE * MINUTE;
@@ -49,16 +38,12 @@ impl Ledger {
                  ON CONFLICT (minute) DO UPDATE SET files = files + excluded.files, bytes = bytes + excluded.bytes",
                 "DELETE FROM releases WHERE minute > $1",
             ] {
-                sqlx::query(ahead).bind(minute).execute(&mut *tx).await.map_err(|e| self.database(e))?;
+                run!(self, &mut *tx; ahead; minute).await?;
             }
         }
-        sqlx::query(
-            "INSERT INTO clock (id, booted_at) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET booted_at = excluded.booted_at",
-        )
-        .bind(ours)
-        .execute(&mut *tx)
-        .await
-        .map_err(|e| self.database(e))?;
+        run!(self, &mut *tx;
+            "INSERT INTO clock (id, booted_at) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET booted_at = excluded.booted_at";
+            ours).await?;
         self.commit(tx).await?;
         if begun_again > 0 {
             tracing::warn!(

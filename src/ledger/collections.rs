@@ -7,6 +7,7 @@ use crate::crash;
 use crate::names::Did;
 
 use super::error::Error;
+use super::statements::{first_value, run};
 use super::store::Ledger;
 
 impl Ledger {
@@ -14,13 +15,10 @@ impl Ledger {
     pub async fn unknown_collections(&self, dids: &BTreeSet<Did>) -> Result<Vec<Did>, Error> {
         let mut unknown = Vec::new();
         for did in dids {
-            let known: Option<i64> =
-                sqlx::query_scalar("SELECT known_at FROM collections WHERE scope = $1 AND name = $2 AND known_at > 0")
-                    .bind(&did.scope)
-                    .bind(&did.name)
-                    .fetch_optional(&self.reader)
-                    .await
-                    .map_err(|e| self.database(e))?;
+            let known: Option<i64> = first_value!(self, &self.reader;
+                "SELECT known_at FROM collections WHERE scope = $1 AND name = $2 AND known_at > 0";
+                &did.scope, &did.name)
+            .await?;
             if known.is_none() {
                 unknown.push(did.clone());
             }
@@ -33,16 +31,10 @@ impl Ledger {
         let mut tx = self.begin().await?;
         crash::note("collections-known");
         for did in dids {
-            sqlx::query(
-                "INSERT INTO collections (scope, name, known_at) VALUES ($1, $2, $3)
-                 ON CONFLICT (scope, name) DO UPDATE SET known_at = excluded.known_at WHERE collections.known_at = 0",
-            )
-            .bind(&did.scope)
-            .bind(&did.name)
-            .bind(now())
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| self.database(e))?;
+            run!(self, &mut *tx; "INSERT INTO collections (scope, name, known_at) VALUES ($1, $2, $3)
+                ON CONFLICT (scope, name) DO UPDATE SET known_at = excluded.known_at WHERE collections.known_at = 0";
+                &did.scope, &did.name, now())
+            .await?;
         }
         self.commit(tx).await
     }
@@ -53,42 +45,29 @@ impl Ledger {
         let mut tx = self.begin().await?;
         crash::note("collections-unknown");
         for did in dids {
-            sqlx::query(
-                "UPDATE collections SET known_at = 0, first_copy_rule = NULL, settled_at = NULL WHERE scope = $1 AND name = $2",
-            )
-            .bind(&did.scope)
-            .bind(&did.name)
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| self.database(e))?;
+            run!(self, &mut *tx;
+                "UPDATE collections SET known_at = 0, first_copy_rule = NULL, settled_at = NULL WHERE scope = $1 AND name = $2";
+                &did.scope, &did.name).await?;
         }
         self.commit(tx).await
     }
 
     /// The first-copy rule of a dataset, if it was placed.
     pub async fn first_copy_rule(&self, dataset: &Did) -> Result<Option<String>, Error> {
-        sqlx::query_scalar("SELECT first_copy_rule FROM collections WHERE scope = $1 AND name = $2")
-            .bind(&dataset.scope)
-            .bind(&dataset.name)
-            .fetch_optional(&self.reader)
-            .await
-            .map(Option::flatten)
-            .map_err(|e| self.database(e))
+        let rule: Option<Option<String>> = first_value!(self, &self.reader;
+            "SELECT first_copy_rule FROM collections WHERE scope = $1 AND name = $2"; &dataset.scope, &dataset.name)
+        .await?;
+        Ok(rule.flatten())
     }
 
     /// Remembers the first-copy rule of a dataset. If it is another one than before, the dataset does not count as settled
     /// until it is seen what the rule holds.
     pub async fn set_first_copy_rule(&self, dataset: &Did, rule: &str) -> Result<(), Error> {
-        let write = sqlx::query(
+        let write = run!(self, &self.writer;
             "INSERT INTO collections (scope, name, known_at, first_copy_rule) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (scope, name) DO UPDATE SET first_copy_rule = excluded.first_copy_rule,
-                 settled_at = CASE WHEN collections.first_copy_rule = excluded.first_copy_rule THEN collections.settled_at END",
-        )
-        .bind(&dataset.scope)
-        .bind(&dataset.name)
-        .bind(now())
-        .bind(rule)
-        .execute(&self.writer);
-        crash::around("ledger", "first-copy-rule", write).await.map(|_| ()).map_err(|e| self.database(e))
+            ON CONFLICT (scope, name) DO UPDATE SET first_copy_rule = excluded.first_copy_rule,
+                settled_at = CASE WHEN collections.first_copy_rule = excluded.first_copy_rule THEN collections.settled_at END";
+            &dataset.scope, &dataset.name, now(), rule);
+        crash::around("ledger", "first-copy-rule", write).await.map(|_| ())
     }
 }

@@ -8,7 +8,8 @@ use crate::custody::State;
 use crate::custody::settling::Cause;
 
 /// How it is known that the on-site rule has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum EndOfRule {
     /// Rucio has answered our request.
     Answered,
@@ -18,11 +19,8 @@ pub enum EndOfRule {
 
 impl EndOfRule {
     /// The name used in the ledger.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Answered => "answered",
-            Self::Found => "found",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     fn parse(name: &str) -> Option<Self> {

@@ -9,6 +9,7 @@ use crate::names::Lfn;
 
 use super::error::Error;
 use super::rows::FileRow;
+use super::statements::{all, first, run, value};
 use super::store::{Ledger, after};
 
 /// A sound trigger and the file it announces.
@@ -83,11 +84,8 @@ impl Ledger {
         tx: &mut Transaction<'static, Sqlite>,
         delivery: &Delivery,
     ) -> Result<Delivered, Error> {
-        let known: Option<FileRow> = sqlx::query_as("SELECT * FROM files WHERE lfn = $1")
-            .bind(delivery.lfn.as_str())
-            .fetch_optional(&mut **tx)
-            .await
-            .map_err(|e| self.database(e))?;
+        let known: Option<FileRow> =
+            first!(self, &mut **tx; "SELECT * FROM files WHERE lfn = $1"; delivery.lfn.as_str()).await?;
         let Some(row) = known else {
             self.insert(tx, delivery).await?;
             return Ok(Delivered::New);
@@ -121,29 +119,16 @@ impl Ledger {
     async fn insert(&self, tx: &mut Transaction<'static, Sqlite>, delivery: &Delivery) -> Result<(), Error> {
         crash::note("discovered");
         let at = now();
-        let id: i64 = sqlx::query_scalar(
+        let id: i64 = value!(self, &mut **tx;
             "INSERT INTO files (lfn, scope, dataset, state, state_since, discovered_at, bytes, mtime_ns, inode, next_attempt)
-             VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8, $5) RETURNING id",
-        )
-        .bind(delivery.lfn.as_str())
-        .bind(delivery.lfn.scope())
-        .bind(delivery.lfn.dataset().name)
-        .bind(State::Discovered.as_str())
-        .bind(at)
-        .bind(delivery.identity.bytes.cast_signed())
-        .bind(delivery.identity.mtime_ns)
-        .bind(delivery.identity.inode.cast_signed())
-        .fetch_one(&mut **tx)
+            VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8, $5) RETURNING id";
+            delivery.lfn.as_str(), delivery.lfn.scope(), delivery.lfn.dataset().name,
+            State::Discovered.as_str(), at, delivery.identity.bytes.cast_signed(), delivery.identity.mtime_ns,
+            delivery.identity.inode.cast_signed()).await?;
+        run!(self, &mut **tx; "INSERT INTO events (file_id, at, kind, to_state) VALUES ($1, $2, 'discovered', $3)";
+            id, at, State::Discovered.as_str())
         .await
-        .map_err(|e| self.database(e))?;
-        sqlx::query("INSERT INTO events (file_id, at, kind, to_state) VALUES ($1, $2, 'discovered', $3)")
-            .bind(id)
-            .bind(at)
-            .bind(State::Discovered.as_str())
-            .execute(&mut **tx)
-            .await
-            .map(|_| ())
-            .map_err(|e| self.database(e))
+        .map(|_| ())
     }
 
     async fn record_redelivery(
@@ -153,33 +138,20 @@ impl Ledger {
         identity: FileIdentity,
     ) -> Result<(), Error> {
         crash::note("redelivery-recorded");
-        sqlx::query(
-            "INSERT INTO redeliveries (file_id, bytes, mtime_ns, inode, seen_at, next_attempt)
-             VALUES ($1, $2, $3, $4, $5, $5)
-             ON CONFLICT (file_id) DO UPDATE SET bytes = excluded.bytes, mtime_ns = excluded.mtime_ns,
-                 inode = excluded.inode, next_attempt = excluded.next_attempt",
-        )
-        .bind(row.id)
-        .bind(identity.bytes.cast_signed())
-        .bind(identity.mtime_ns)
-        .bind(identity.inode.cast_signed())
-        .bind(now())
-        .execute(&mut **tx)
-        .await
-        .map_err(|e| self.database(e))?;
+        run!(self, &mut **tx; "INSERT INTO redeliveries (file_id, bytes, mtime_ns, inode, seen_at, next_attempt)
+            VALUES ($1, $2, $3, $4, $5, $5)
+            ON CONFLICT (file_id) DO UPDATE SET bytes = excluded.bytes, mtime_ns = excluded.mtime_ns,
+                inode = excluded.inode, next_attempt = excluded.next_attempt";
+            row.id, identity.bytes.cast_signed(), identity.mtime_ns, identity.inode.cast_signed(), now())
+        .await?;
         self.event(tx, row.id, "delivered-again", None, Some("will be compared with what is registered")).await
     }
 
     /// Second deliveries that are due to be compared.
     pub async fn redeliveries(&self, most: i64) -> Result<Vec<Redelivery>, Error> {
-        let due: Vec<(i64, i64, i64, i64)> = sqlx::query_as(
-            "SELECT file_id, bytes, mtime_ns, inode FROM redeliveries WHERE next_attempt <= $1 ORDER BY seen_at LIMIT $2",
-        )
-        .bind(now())
-        .bind(most)
-        .fetch_all(&self.reader)
-        .await
-        .map_err(|e| self.database(e))?;
+        let due: Vec<(i64, i64, i64, i64)> = all!(self, &self.reader;
+            "SELECT file_id, bytes, mtime_ns, inode FROM redeliveries WHERE next_attempt <= $1 ORDER BY seen_at LIMIT $2";
+            now(), most).await?;
         let mut found = Vec::with_capacity(due.len());
         for (id, bytes, mtime_ns, inode) in due {
             if let Some(row) = self.by_id(id).await? {
@@ -192,38 +164,24 @@ impl Ledger {
 
     /// Whether a second delivery of this file waits to be compared.
     pub async fn is_redelivered(&self, row: &FileRow) -> Result<bool, Error> {
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM redeliveries WHERE file_id = $1)")
-            .bind(row.id)
-            .fetch_one(&self.reader)
-            .await
-            .map_err(|e| self.database(e))
+        value!(self, &self.reader; "SELECT EXISTS (SELECT 1 FROM redeliveries WHERE file_id = $1)"; row.id).await
     }
 
     /// Looks at a second delivery again in `delay`.
     pub async fn redelivery_later(&self, row: &FileRow, delay: std::time::Duration) -> Result<(), Error> {
-        sqlx::query("UPDATE redeliveries SET next_attempt = $1 WHERE file_id = $2")
-            .bind(after(delay))
-            .bind(row.id)
-            .execute(&self.writer)
-            .await
-            .map(|_| ())
-            .map_err(|e| self.database(e))
+        run!(self, &self.writer; "UPDATE redeliveries SET next_attempt = $1 WHERE file_id = $2";
+            after(delay), row.id)
+        .await
+        .map(|_| ())
     }
 
     /// The second delivery changed while it was compared: compare what is there now.
     pub async fn redelivery_changed(&self, row: &FileRow, found: FileIdentity) -> Result<(), Error> {
-        sqlx::query(
-            "UPDATE redeliveries SET bytes = $1, mtime_ns = $2, inode = $3, next_attempt = $4 WHERE file_id = $5",
-        )
-        .bind(found.bytes.cast_signed())
-        .bind(found.mtime_ns)
-        .bind(found.inode.cast_signed())
-        .bind(now() + 1000)
-        .bind(row.id)
-        .execute(&self.writer)
+        run!(self, &self.writer;
+            "UPDATE redeliveries SET bytes = $1, mtime_ns = $2, inode = $3, next_attempt = $4 WHERE file_id = $5";
+            found.bytes.cast_signed(), found.mtime_ns, found.inode.cast_signed(), now() + 1000, row.id)
         .await
         .map(|_| ())
-        .map_err(|e| self.database(e))
     }
 
     /// The second delivery is the same content: the file on disk is the one delivered now, and its trigger may go.
@@ -238,19 +196,13 @@ impl Ledger {
         }
         // the file may have gone on along its road while it was compared, but not out of our hands; a release that was
         // stopped before the on-site rule ended waits for this
-        let done = sqlx::query(
+        let done = run!(self, &mut *tx;
             "UPDATE files SET mtime_ns = $1, inode = $2, trigger_pending = 1, delivery = delivery + 1
-             WHERE id = $3 AND delivery = $4 AND (state IN ('verified', 'registered', 'replicated', 'confirmed')
-                 OR (state = 'releasing' AND release_ordered_at IS NULL))",
-        )
-        .bind(redelivery.identity.mtime_ns)
-        .bind(redelivery.identity.inode.cast_signed())
-        .bind(row.id)
-        .bind(row.delivery)
-        .execute(&mut *tx)
-        .await
-        .map_err(|e| self.database(e))?;
-        if done.rows_affected() == 0 {
+            WHERE id = $3 AND delivery = $4 AND (state IN ('verified', 'registered', 'replicated', 'confirmed')
+                OR (state = 'releasing' AND release_ordered_at IS NULL))";
+            redelivery.identity.mtime_ns, redelivery.identity.inode.cast_signed(), row.id, row.delivery)
+        .await?;
+        if done == 0 {
             return Ok(false);
         }
         self.event(&mut tx, row.id, "delivered-again-identical", None, None).await?;
@@ -268,40 +220,23 @@ impl Ledger {
     }
 
     async fn drop_redelivery(&self, tx: &mut Transaction<'static, Sqlite>, id: i64) -> Result<(), Error> {
-        sqlx::query("DELETE FROM redeliveries WHERE file_id = $1")
-            .bind(id)
-            .execute(&mut **tx)
-            .await
-            .map(|_| ())
-            .map_err(|e| self.database(e))
+        run!(self, &mut **tx; "DELETE FROM redeliveries WHERE file_id = $1"; id).await.map(|_| ())
     }
 
     /// Remembers a wrong trigger. `true` when it is new or has changed, so that it is reported once.
     pub async fn wrong_trigger(&self, trigger: &WrongTrigger) -> Result<bool, Error> {
-        let done = sqlx::query(
+        let done = run!(self, &self.writer;
             "INSERT INTO wrong_triggers (path, reason, message, signature, since) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (path) DO UPDATE SET reason = excluded.reason, message = excluded.message,
-                 signature = excluded.signature, since = excluded.since
-             WHERE wrong_triggers.signature <> excluded.signature OR wrong_triggers.reason <> excluded.reason",
-        )
-        .bind(&trigger.path)
-        .bind(&trigger.reason)
-        .bind(&trigger.message)
-        .bind(&trigger.signature)
-        .bind(trigger.since)
-        .execute(&self.writer)
-        .await
-        .map_err(|e| self.database(e))?;
-        Ok(done.rows_affected() > 0)
+            ON CONFLICT (path) DO UPDATE SET reason = excluded.reason, message = excluded.message,
+                signature = excluded.signature, since = excluded.since
+            WHERE wrong_triggers.signature <> excluded.signature OR wrong_triggers.reason <> excluded.reason";
+            &trigger.path, &trigger.reason, &trigger.message, &trigger.signature, trigger.since)
+        .await?;
+        Ok(done > 0)
     }
 
     /// Forgets a wrong trigger that was mended or removed. `true` if there was one.
     pub async fn trigger_mended(&self, path: &str) -> Result<bool, Error> {
-        sqlx::query("DELETE FROM wrong_triggers WHERE path = $1")
-            .bind(path)
-            .execute(&self.writer)
-            .await
-            .map(|done| done.rows_affected() > 0)
-            .map_err(|e| self.database(e))
+        Ok(run!(self, &self.writer; "DELETE FROM wrong_triggers WHERE path = $1"; path).await? > 0)
     }
 }

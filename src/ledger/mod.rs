@@ -17,6 +17,7 @@ mod reconciliation;
 mod releases;
 mod rows;
 mod settling;
+mod statements;
 mod stops;
 mod store;
 #[cfg(test)]

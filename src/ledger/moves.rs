@@ -10,6 +10,7 @@ use crate::custody::{Contents, FileIdentity, HoldCode, State, UnixMillis};
 
 use super::error::Error;
 use super::rows::FileRow;
+use super::statements::run;
 use super::store::{Ledger, after};
 
 /// A file that was read and found sound.
@@ -55,20 +56,11 @@ impl Ledger {
                 continue;
             }
             moved += 1;
-            sqlx::query(
-                "UPDATE files SET adler32 = $1, crc32c = $2, blake3 = $3, md5 = $4, metadata = $5,
-                     valid_fits_checksum = $6 WHERE id = $7",
-            )
-            .bind(&file.contents.adler32)
-            .bind(&file.contents.crc32c)
-            .bind(&file.contents.blake3)
-            .bind(&file.contents.md5)
-            .bind(&file.metadata)
-            .bind(file.valid_fits_checksum)
-            .bind(file.row.id)
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| self.database(e))?;
+            run!(self, &mut *tx; "UPDATE files SET adler32 = $1, crc32c = $2, blake3 = $3, md5 = $4, metadata = $5,
+                valid_fits_checksum = $6 WHERE id = $7";
+                &file.contents.adler32, &file.contents.crc32c, &file.contents.blake3, &file.contents.md5,
+                &file.metadata, file.valid_fits_checksum, file.row.id)
+            .await?;
         }
         self.commit(tx).await?;
         Ok(moved)
@@ -87,13 +79,9 @@ impl Ledger {
         let moved = self.step(&mut tx, row, State::Discovered, "changed-on-disk", Some(why)).await?;
         if moved {
             self.new_delivery(&mut tx, row.id, found).await?;
-            sqlx::query("UPDATE files SET next_attempt = $1, waits_for = $2 WHERE id = $3")
-                .bind(after(delay))
-                .bind(why)
-                .bind(row.id)
-                .execute(&mut *tx)
-                .await
-                .map_err(|e| self.database(e))?;
+            run!(self, &mut *tx; "UPDATE files SET next_attempt = $1, waits_for = $2 WHERE id = $3";
+                after(delay), why, row.id)
+            .await?;
         }
         self.commit(tx).await?;
         Ok(moved)
@@ -103,20 +91,11 @@ impl Ledger {
     /// delivered anew since it was judged, and the sentence is void.
     pub async fn rejecting(&self, row: &FileRow, sentence: &Sentence) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query(
-            "UPDATE files SET reason_code = $1, reason = $2, invalid_path = $3
-             WHERE id = $4 AND state = $5 AND delivery = $6",
-        )
-        .bind(&sentence.code)
-        .bind(&sentence.reason)
-        .bind(&sentence.invalid_path)
-        .bind(row.id)
-        .bind(row.state.as_str())
-        .bind(row.delivery)
-        .execute(&mut *tx)
-        .await
-        .map_err(|e| self.database(e))?;
-        if done.rows_affected() == 0 {
+        let done = run!(self, &mut *tx; "UPDATE files SET reason_code = $1, reason = $2, invalid_path = $3
+            WHERE id = $4 AND state = $5 AND delivery = $6";
+            &sentence.code, &sentence.reason, &sentence.invalid_path, row.id, row.state.as_str(), row.delivery)
+        .await?;
+        if done == 0 {
             return Ok(false);
         }
         self.event(&mut tx, row.id, "rejecting", None, Some(&sentence.reason)).await?;
@@ -140,14 +119,9 @@ impl Ledger {
         let mut tx = self.begin().await?;
         let moved = self.step(&mut tx, row, State::Held, "held", Some(reason)).await?;
         if moved {
-            sqlx::query("UPDATE files SET reason_code = $1, reason = $2, held_from = $3 WHERE id = $4")
-                .bind(code.as_str())
-                .bind(reason)
-                .bind(row.state.as_str())
-                .bind(row.id)
-                .execute(&mut *tx)
-                .await
-                .map_err(|e| self.database(e))?;
+            run!(self, &mut *tx; "UPDATE files SET reason_code = $1, reason = $2, held_from = $3 WHERE id = $4";
+                code.as_str(), reason, row.state.as_str(), row.id)
+            .await?;
             if code.is_contradiction() {
                 self.trip_in(&mut tx, code.as_str(), reason, Some(&row.lfn)).await?;
             }
@@ -162,18 +136,11 @@ impl Ledger {
         let mut moved = Vec::with_capacity(files.len());
         for file in files {
             if self.step(&mut tx, &file.row, State::Registered, "registered", None).await? {
-                sqlx::query(
+                run!(self, &mut *tx;
                     "UPDATE files SET on_site_rule = $1, further_copies_rule = NULL, first_rse = NULL, first_look = NULL,
-                         last_evidence = NULL, release_ordered_at = NULL, on_site_rule_end = NULL,
-                         replica_gone_at = NULL, next_attempt = $3
-                     WHERE id = $2",
-                )
-                .bind(&file.on_site_rule)
-                .bind(file.row.id)
-                .bind(after(first_look))
-                .execute(&mut *tx)
-                .await
-                .map_err(|e| self.database(e))?;
+                        last_evidence = NULL, release_ordered_at = NULL, on_site_rule_end = NULL,
+                        replica_gone_at = NULL, next_attempt = $3
+                    WHERE id = $2"; &file.on_site_rule, file.row.id, after(first_look)).await?;
                 moved.push(file.row.id);
             }
         }
@@ -197,13 +164,9 @@ impl Ledger {
         for (row, first_rse, further_copies_rule) in files {
             if self.step(&mut tx, row, State::Replicated, "replicated", Some(first_rse)).await? {
                 moved += 1;
-                sqlx::query("UPDATE files SET first_rse = $1, further_copies_rule = $2 WHERE id = $3")
-                    .bind(first_rse)
-                    .bind(further_copies_rule)
-                    .bind(row.id)
-                    .execute(&mut *tx)
-                    .await
-                    .map_err(|e| self.database(e))?;
+                run!(self, &mut *tx; "UPDATE files SET first_rse = $1, further_copies_rule = $2 WHERE id = $3";
+                    first_rse, further_copies_rule, row.id)
+                .await?;
             }
         }
         self.commit(tx).await?;
@@ -214,16 +177,11 @@ impl Ledger {
     /// was delivered anew meanwhile.
     pub async fn set_further_copies_rule(&self, row: &FileRow, rule: &str, source: &str) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        let done =
-            sqlx::query("UPDATE files SET further_copies_rule = $1, first_rse = $2 WHERE id = $3 AND delivery = $4")
-                .bind(rule)
-                .bind(source)
-                .bind(row.id)
-                .bind(row.delivery)
-                .execute(&mut *tx)
-                .await
-                .map_err(|e| self.database(e))?;
-        if done.rows_affected() == 0 {
+        let done = run!(self, &mut *tx;
+            "UPDATE files SET further_copies_rule = $1, first_rse = $2 WHERE id = $3 AND delivery = $4";
+            rule, source, row.id, row.delivery)
+        .await?;
+        if done == 0 {
             return Ok(());
         }
         self.event(&mut tx, row.id, "further-copies-rule-replaced", None, Some(rule)).await?;
@@ -234,12 +192,11 @@ impl Ledger {
     /// written of a file that was delivered anew meanwhile.
     pub async fn set_on_site_rule(&self, row: &FileRow, rule: &str) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        let change = sqlx::query(
+        let changed = run!(self, &mut *tx;
             "UPDATE files SET on_site_rule = $1, on_site_rule_end = NULL, release_announced_at = NULL
-             WHERE id = $2 AND delivery = $3",
-        );
-        let change = change.bind(rule).bind(row.id).bind(row.delivery);
-        if change.execute(&mut *tx).await.map_err(|e| self.database(e))?.rows_affected() == 0 {
+            WHERE id = $2 AND delivery = $3"; rule, row.id, row.delivery)
+        .await?;
+        if changed == 0 {
             return Ok(());
         }
         self.event(&mut tx, row.id, "on-site-rule-replaced", None, Some(rule)).await?;
@@ -249,20 +206,13 @@ impl Ledger {
     /// A first complete look; the second may come after `due`.
     pub async fn looked(&self, row: &FileRow, first_look: &str, due: UnixMillis) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query(
+        let done = run!(self, &mut *tx;
             "UPDATE files SET first_look = $1, next_attempt = $2, waits_for = $3, copies_unreadable = 0,
-                 claimed_by = NULL, claimed_until = NULL WHERE id = $4 AND state = $5 AND delivery = $6",
-        )
-        .bind(first_look)
-        .bind(due)
-        .bind("all copies are proven; waiting for the hold time before the second look")
-        .bind(row.id)
-        .bind(row.state.as_str())
-        .bind(row.delivery)
-        .execute(&mut *tx)
-        .await
-        .map_err(|e| self.database(e))?;
-        if done.rows_affected() > 0 {
+            claimed_by = NULL, claimed_until = NULL WHERE id = $4 AND state = $5 AND delivery = $6";
+            first_look, due, "all copies are proven; waiting for the hold time before the second look", row.id,
+            row.state.as_str(), row.delivery)
+        .await?;
+        if done > 0 {
             self.event(&mut tx, row.id, "first-look", None, Some(first_look)).await?;
         }
         self.commit(tx).await
@@ -270,12 +220,8 @@ impl Ledger {
 
     /// Replicated → Confirmed, on the evidence of the second look.
     pub async fn confirmed(&self, row: &FileRow, evidence: &str) -> Result<bool, Error> {
-        self.step_on_evidence(row, State::Confirmed, evidence, now()).await
-    }
-
-    async fn step_on_evidence(&self, row: &FileRow, to: State, evidence: &str, due: UnixMillis) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
-        let moved = self.step_with_evidence(&mut tx, row, to, evidence, due).await?;
+        let moved = self.step_with_evidence(&mut tx, row, State::Confirmed, evidence, now()).await?;
         self.commit(tx).await?;
         Ok(moved)
     }
@@ -292,13 +238,7 @@ impl Ledger {
         if moved {
             let update =
                 "UPDATE files SET last_evidence = $1, next_attempt = $2, release_announced_at = NULL WHERE id = $3";
-            sqlx::query(update)
-                .bind(evidence)
-                .bind(due)
-                .bind(row.id)
-                .execute(&mut **tx)
-                .await
-                .map_err(|e| self.database(e))?;
+            run!(self, &mut **tx; update; evidence, due, row.id).await?;
         }
         Ok(moved)
     }
@@ -320,20 +260,13 @@ impl Ledger {
         detail: Option<&str>,
     ) -> Result<bool, Error> {
         row.state.moving_to(to)?;
-        let done = sqlx::query(
+        let done = run!(self, &mut **tx;
             "UPDATE files SET state = $1, state_since = $2, next_attempt = $2, attempts = 0, waits_for = NULL,
-                 copies_unreadable = 0, being_carried_out = 0, claimed_by = NULL, claimed_until = NULL
-             WHERE id = $3 AND state = $4 AND delivery = $5",
-        )
-        .bind(to.as_str())
-        .bind(now())
-        .bind(row.id)
-        .bind(row.state.as_str())
-        .bind(row.delivery)
-        .execute(&mut **tx)
-        .await
-        .map_err(|e| self.database(e))?;
-        if done.rows_affected() == 0 {
+                copies_unreadable = 0, being_carried_out = 0, claimed_by = NULL, claimed_until = NULL
+            WHERE id = $3 AND state = $4 AND delivery = $5";
+            to.as_str(), now(), row.id, row.state.as_str(), row.delivery)
+        .await?;
+        if done == 0 {
             return Ok(false);
         }
         self.event(tx, row.id, kind, Some((row.state, to)), detail).await?;
@@ -349,19 +282,11 @@ impl Ledger {
         detail: Option<&str>,
     ) -> Result<(), Error> {
         crash::note(kind);
-        sqlx::query(
-            "INSERT INTO events (file_id, at, kind, from_state, to_state, detail) VALUES ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(file)
-        .bind(now())
-        .bind(kind)
-        .bind(moved.map(|(from, _)| from.as_str()))
-        .bind(moved.map(|(_, to)| to.as_str()))
-        .bind(detail)
-        .execute(&mut **tx)
+        run!(self, &mut **tx;
+            "INSERT INTO events (file_id, at, kind, from_state, to_state, detail) VALUES ($1, $2, $3, $4, $5, $6)";
+            file, now(), kind, moved.map(|(from, _)| from.as_str()), moved.map(|(_, to)| to.as_str()), detail)
         .await
         .map(|_| ())
-        .map_err(|e| self.database(e))
     }
 
     pub(super) async fn new_delivery(
@@ -370,28 +295,15 @@ impl Ledger {
         id: i64,
         found: FileIdentity,
     ) -> Result<(), Error> {
-        sqlx::query(
+        run!(self, &mut **tx;
             "UPDATE files SET delivery = delivery + 1, bytes = $1, mtime_ns = $2, inode = $3, adler32 = NULL,
-                 crc32c = NULL, blake3 = NULL, md5 = NULL, metadata = NULL, valid_fits_checksum = NULL,
-                 reason_code = NULL, reason = NULL, invalid_path = NULL, held_from = NULL, trigger_pending = 1 WHERE id = $4",
-        )
-        .bind(found.bytes.cast_signed())
-        .bind(found.mtime_ns)
-        .bind(found.inode.cast_signed())
-        .bind(id)
-        .execute(&mut **tx)
-        .await
-        .map(|_| ())
-        .map_err(|e| self.database(e))
+            crc32c = NULL, blake3 = NULL, md5 = NULL, metadata = NULL, valid_fits_checksum = NULL,
+            reason_code = NULL, reason = NULL, invalid_path = NULL, held_from = NULL, trigger_pending = 1 WHERE id = $4";
+            found.bytes.cast_signed(), found.mtime_ns, found.inode.cast_signed(), id).await.map(|_| ())
     }
 
     async fn set_trigger_gone(&self, tx: &mut Transaction<'static, Sqlite>, id: i64) -> Result<(), Error> {
         crash::note("trigger-gone");
-        sqlx::query("UPDATE files SET trigger_pending = 0 WHERE id = $1")
-            .bind(id)
-            .execute(&mut **tx)
-            .await
-            .map(|_| ())
-            .map_err(|e| self.database(e))
+        run!(self, &mut **tx; "UPDATE files SET trigger_pending = 0 WHERE id = $1"; id).await.map(|_| ())
     }
 }

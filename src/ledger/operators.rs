@@ -9,6 +9,7 @@ use crate::custody::{HeldFile, HoldCode, NoWayBack, State, UnderItsName};
 
 use super::error::Error;
 use super::rows::FileRow;
+use super::statements::{first_value, run, value};
 use super::store::Ledger;
 
 /// Who does something by hand, and why.
@@ -69,15 +70,10 @@ impl Ledger {
         let trip = self.breaker_in(&mut tx).await?;
         let further = self.further_in(&mut tx).await?;
         if let Some(trip) = &trip {
-            sqlx::query(
-                "UPDATE breaker SET open = NULL, reset_at = $1, reset_by = $2, reset_reason = $3 WHERE open = 1",
-            )
-            .bind(now())
-            .bind(&operator.who)
-            .bind(&operator.reason)
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| self.database(e))?;
+            run!(self, &mut *tx;
+                "UPDATE breaker SET open = NULL, reset_at = $1, reset_by = $2, reset_reason = $3 WHERE open = 1";
+                now(), &operator.who, &operator.reason)
+            .await?;
             self.act(&mut tx, operator, "breaker-reset", &trip.code).await?;
             self.look_again(&mut tx).await?;
         }
@@ -89,19 +85,10 @@ impl Ledger {
     pub async fn place_hold(&self, target: &Target, operator: &Operator) -> Result<TooLate, Error> {
         let mut tx = self.begin().await?;
         let (kind, name) = key(target);
-        sqlx::query(
-            "INSERT INTO holds (kind, name, placed_at, placed_by, reason) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (kind, name) DO UPDATE SET placed_at = excluded.placed_at, placed_by = excluded.placed_by,
-                 reason = excluded.reason",
-        )
-        .bind(kind)
-        .bind(name)
-        .bind(now())
-        .bind(&operator.who)
-        .bind(&operator.reason)
-        .execute(&mut *tx)
-        .await
-        .map_err(|e| self.database(e))?;
+        run!(self, &mut *tx; "INSERT INTO holds (kind, name, placed_at, placed_by, reason) VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (kind, name) DO UPDATE SET placed_at = excluded.placed_at, placed_by = excluded.placed_by,
+                reason = excluded.reason"; kind, name, now(), &operator.who, &operator.reason)
+        .await?;
         self.act(&mut tx, operator, "hold", &target.to_string()).await?;
         self.record_in_history(&mut tx, target, "hold-placed", operator).await?;
         // released files are counted only where an index finds them: there are millions
@@ -122,13 +109,8 @@ impl Ledger {
     pub async fn lift_hold(&self, target: &Target, operator: &Operator) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
         let (kind, name) = key(target);
-        let done = sqlx::query("DELETE FROM holds WHERE kind = $1 AND name = $2")
-            .bind(kind)
-            .bind(name)
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| self.database(e))?;
-        if done.rows_affected() == 0 {
+        let done = run!(self, &mut *tx; "DELETE FROM holds WHERE kind = $1 AND name = $2"; kind, name).await?;
+        if done == 0 {
             return Ok(false);
         }
         self.act(&mut tx, operator, "release-hold", &target.to_string()).await?;
@@ -152,8 +134,8 @@ impl Ledger {
             },
             _ => {
                 let due = "UPDATE files SET next_attempt = state_since WHERE id = $1 AND being_carried_out = 0";
-                let done = sqlx::query(due).bind(row.id).execute(&mut *tx).await.map_err(|e| self.database(e))?;
-                if done.rows_affected() == 0 {
+                let done = run!(self, &mut *tx; due; row.id).await?;
+                if done == 0 {
                     return Ok(Retried::UnderWay);
                 }
                 self.event(&mut tx, row.id, "made-due", None, Some(&signed(operator))).await?;
@@ -183,7 +165,7 @@ impl Ledger {
                  on_site_rule_end = NULL, replica_gone_at = NULL, reason_code = NULL, reason = NULL, invalid_path = NULL, held_from = NULL
              WHERE id = $1"
         };
-        sqlx::query(forget).bind(row.id).execute(&mut **tx).await.map_err(|e| self.database(e))?;
+        run!(self, &mut **tx; forget; row.id).await?;
         Ok(true)
     }
 
@@ -194,16 +176,11 @@ impl Ledger {
         action: &str,
         target: &str,
     ) -> Result<(), Error> {
-        sqlx::query("INSERT INTO operator_actions (at, who, action, target, reason) VALUES ($1, $2, $3, $4, $5)")
-            .bind(now())
-            .bind(&operator.who)
-            .bind(action)
-            .bind(target)
-            .bind(&operator.reason)
-            .execute(&mut **tx)
-            .await
-            .map(|_| ())
-            .map_err(|e| self.database(e))
+        run!(self, &mut **tx;
+            "INSERT INTO operator_actions (at, who, action, target, reason) VALUES ($1, $2, $3, $4, $5)";
+            now(), &operator.who, action, target, &operator.reason)
+        .await
+        .map(|_| ())
     }
 
     /// A hold on a single file is recorded in that file's history.
@@ -215,11 +192,7 @@ impl Ledger {
         operator: &Operator,
     ) -> Result<(), Error> {
         let Target::File(lfn) = target else { return Ok(()) };
-        let id: Option<i64> = sqlx::query_scalar("SELECT id FROM files WHERE lfn = $1")
-            .bind(lfn)
-            .fetch_optional(&mut **tx)
-            .await
-            .map_err(|e| self.database(e))?;
+        let id: Option<i64> = first_value!(self, &mut **tx; "SELECT id FROM files WHERE lfn = $1"; lfn).await?;
         match id {
             Some(id) => self.event(tx, id, kind, None, Some(&signed(operator))).await,
             None => Ok(()),
@@ -229,25 +202,19 @@ impl Ledger {
     /// Makes due what a brake may have kept; a release that is being carried out stays with whoever does it. `state_since` is
     /// a time of the daemon's, whose clock this process may not share.
     async fn look_again(&self, tx: &mut Transaction<'static, Sqlite>) -> Result<(), Error> {
-        sqlx::query(
+        run!(self, &mut **tx;
             "UPDATE files SET next_attempt = state_since
-             WHERE state IN ('confirmed', 'releasing') AND next_attempt > state_since AND being_carried_out = 0",
-        )
-        .execute(&mut **tx)
+            WHERE state IN ('confirmed', 'releasing') AND next_attempt > state_since AND being_carried_out = 0")
         .await
         .map(|_| ())
-        .map_err(|e| self.database(e))
     }
 
     /// Whether any file of this dataset (`scope:name`) is on record.
     pub async fn has_dataset(&self, did: &str) -> Result<bool, Error> {
         let Some((scope, name)) = did.split_once(':') else { return Ok(false) };
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM files WHERE scope = $1 AND dataset = $2)")
-            .bind(scope)
-            .bind(name)
-            .fetch_one(&self.reader)
-            .await
-            .map_err(|e| self.database(e))
+        value!(self, &self.reader; "SELECT EXISTS (SELECT 1 FROM files WHERE scope = $1 AND dataset = $2)";
+            scope, name)
+        .await
     }
 }
 

@@ -7,6 +7,7 @@ use crate::custody::{State, UnixMillis};
 use super::deliveries::WrongTrigger;
 use super::error::Error;
 use super::rows::{EventRow, FileRow};
+use super::statements::{all, first, value};
 use super::store::Ledger;
 
 /// How much stands in one state.
@@ -50,47 +51,31 @@ macro_rules! protected {
 impl Ledger {
     /// Files, bytes and age per state; states without files are absent.
     pub async fn summary(&self) -> Result<Vec<StateSummary>, Error> {
-        sqlx::query_as(
+        all!(self, &self.reader;
             "SELECT state, COUNT(*) AS files, CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes,
-                 MIN(state_since) AS oldest FROM files GROUP BY state",
-        )
-        .fetch_all(&self.reader)
+            MIN(state_since) AS oldest FROM files GROUP BY state")
         .await
-        .map_err(|e| self.database(e))
     }
 
     /// Files in the order of their delivery.
     pub async fn list(&self, filter: &Filter) -> Result<Vec<FileRow>, Error> {
-        sqlx::query_as(
-            "SELECT * FROM files WHERE ($1 IS NULL OR state = $1)
-                 AND ($2 = 0 OR (state NOT IN ('released', 'rejected') AND EXISTS (
-                     SELECT 1 FROM holds WHERE kind = 'all' OR (kind = 'file' AND name = files.lfn)
-                         OR (kind = 'dataset' AND name = files.scope || ':' || files.dataset))))
-             ORDER BY id LIMIT $3",
-        )
-        .bind(filter.state.map(State::as_str))
-        .bind(i64::from(filter.held_by_operator))
-        .bind(filter.limit.map_or(i64::MAX, i64::from))
-        .fetch_all(&self.reader)
+        all!(self, &self.reader; "SELECT * FROM files WHERE ($1 IS NULL OR state = $1)
+                AND ($2 = 0 OR (state NOT IN ('released', 'rejected') AND EXISTS (
+                    SELECT 1 FROM holds WHERE kind = 'all' OR (kind = 'file' AND name = files.lfn)
+                        OR (kind = 'dataset' AND name = files.scope || ':' || files.dataset))))
+            ORDER BY id LIMIT $3";
+            filter.state.map(State::as_str), i64::from(filter.held_by_operator),
+            filter.limit.map_or(i64::MAX, i64::from))
         .await
-        .map_err(|e| self.database(e))
     }
 
     /// The file of that LFN.
     pub async fn by_lfn(&self, lfn: &str) -> Result<Option<FileRow>, Error> {
-        sqlx::query_as("SELECT * FROM files WHERE lfn = $1")
-            .bind(lfn)
-            .fetch_optional(&self.reader)
-            .await
-            .map_err(|e| self.database(e))
+        first!(self, &self.reader; "SELECT * FROM files WHERE lfn = $1"; lfn).await
     }
 
     pub(super) async fn by_id(&self, id: i64) -> Result<Option<FileRow>, Error> {
-        sqlx::query_as("SELECT * FROM files WHERE id = $1")
-            .bind(id)
-            .fetch_optional(&self.reader)
-            .await
-            .map_err(|e| self.database(e))
+        first!(self, &self.reader; "SELECT * FROM files WHERE id = $1"; id).await
     }
 
     /// The file as it is on record now; `None` when it has another state or delivery than `row`: somebody else has decided
@@ -102,69 +87,48 @@ impl Ledger {
 
     /// What happened to a file, oldest first.
     pub async fn events(&self, file: &FileRow) -> Result<Vec<EventRow>, Error> {
-        sqlx::query_as("SELECT at, kind, from_state, to_state, detail FROM events WHERE file_id = $1 ORDER BY id")
-            .bind(file.id)
-            .fetch_all(&self.reader)
-            .await
-            .map_err(|e| self.database(e))
+        all!(self, &self.reader;
+            "SELECT at, kind, from_state, to_state, detail FROM events WHERE file_id = $1 ORDER BY id"; file.id)
+        .await
     }
 
     /// When copies of a file were last read back whole since it was registered, and what was found, as JSON.
     pub async fn read_back(&self, file: &FileRow) -> Result<Option<(UnixMillis, String)>, Error> {
-        sqlx::query_as(
-            "SELECT at, detail FROM events WHERE file_id = $1 AND kind = 'read-back' AND id >
-                 coalesce((SELECT max(id) FROM events WHERE file_id = $1 AND kind = 'registered'), 0)
-             ORDER BY id DESC LIMIT 1",
-        )
-        .bind(file.id)
-        .fetch_optional(&self.reader)
+        first!(self, &self.reader; "SELECT at, detail FROM events WHERE file_id = $1 AND kind = 'read-back' AND id >
+                coalesce((SELECT max(id) FROM events WHERE file_id = $1 AND kind = 'registered'), 0)
+            ORDER BY id DESC LIMIT 1"; file.id)
         .await
-        .map_err(|e| self.database(e))
     }
 
     /// Whether any file is on site that a rule must protect there.
     pub async fn any_protected(&self) -> Result<bool, Error> {
-        sqlx::query_scalar(concat!("SELECT EXISTS (SELECT 1 FROM files WHERE ", protected!(), ")"))
-            .fetch_one(&self.reader)
-            .await
-            .map_err(|e| self.database(e))
+        value!(self, &self.reader; concat!("SELECT EXISTS (SELECT 1 FROM files WHERE ", protected!(), ")")).await
     }
 
     /// The files on site that a rule must protect there, each with the rule: the row's key and the rule's id.
     pub async fn protected(&self) -> Result<Vec<(i64, String)>, Error> {
-        sqlx::query_as(concat!("SELECT id, on_site_rule FROM files WHERE ", protected!(), " ORDER BY id"))
-            .fetch_all(&self.reader)
+        all!(self, &self.reader; concat!("SELECT id, on_site_rule FROM files WHERE ", protected!(), " ORDER BY id"))
             .await
-            .map_err(|e| self.database(e))
     }
 
     /// The file, if that rule still has to protect it on site.
     pub async fn protected_by(&self, id: i64, rule: &str) -> Result<Option<FileRow>, Error> {
-        sqlx::query_as(concat!("SELECT * FROM files WHERE id = $1 AND on_site_rule = $2 AND ", protected!()))
-            .bind(id)
-            .bind(rule)
-            .fetch_optional(&self.reader)
-            .await
-            .map_err(|e| self.database(e))
+        first!(self, &self.reader;
+            concat!("SELECT * FROM files WHERE id = $1 AND on_site_rule = $2 AND ", protected!()); id, rule)
+        .await
     }
 
     /// Registered files whose trigger is still to be removed.
     pub async fn triggers_to_remove(&self, most: i64) -> Result<Vec<FileRow>, Error> {
-        sqlx::query_as(
-            "SELECT * FROM files WHERE trigger_pending = 1
-                 AND state IN ('registered', 'replicated', 'confirmed', 'releasing', 'released') ORDER BY id LIMIT $1",
-        )
-        .bind(most)
-        .fetch_all(&self.reader)
+        all!(self, &self.reader; "SELECT * FROM files WHERE trigger_pending = 1
+            AND state IN ('registered', 'replicated', 'confirmed', 'releasing', 'released') ORDER BY id LIMIT $1";
+            most)
         .await
-        .map_err(|e| self.database(e))
     }
 
     /// Triggers that cannot be taken, by path.
     pub async fn wrong_triggers(&self) -> Result<Vec<WrongTrigger>, Error> {
-        sqlx::query_as("SELECT path, reason, message, signature, since FROM wrong_triggers ORDER BY path")
-            .fetch_all(&self.reader)
+        all!(self, &self.reader; "SELECT path, reason, message, signature, since FROM wrong_triggers ORDER BY path")
             .await
-            .map_err(|e| self.database(e))
     }
 }

@@ -7,6 +7,7 @@ use crate::custody::{Contents, FileIdentity, State, UnixMillis, sites_on_record}
 use crate::names::{Did, Lfn};
 
 use super::error::Error;
+use super::statements::{all, first_value, run, value};
 use super::store::Ledger;
 
 /// What the ledger says of one file, as far as disk and Rucio can agree or disagree with it.
@@ -92,34 +93,23 @@ impl Ledger {
     /// All datasets with files on record.
     pub async fn datasets(&self) -> Result<Vec<Did>, Error> {
         let found: Vec<(String, String)> =
-            sqlx::query_as("SELECT DISTINCT scope, dataset FROM files ORDER BY scope, dataset")
-                .fetch_all(&self.reader)
-                .await
-                .map_err(|e| self.database(e))?;
+            all!(self, &self.reader; "SELECT DISTINCT scope, dataset FROM files ORDER BY scope, dataset").await?;
         Ok(found.into_iter().map(|(scope, name)| Did::new(scope, name)).collect())
     }
 
     /// The files of one dataset, by name.
     pub async fn on_record(&self, dataset: &Did) -> Result<Vec<OnRecord>, Error> {
-        sqlx::query_as(
+        all!(self, &self.reader;
             "SELECT lfn, state, state_since, delivery, bytes, mtime_ns, inode, adler32, blake3, on_site_rule,
-                 release_ordered_at, invalid_path, last_evidence,
-                 EXISTS (SELECT 1 FROM redeliveries WHERE file_id = files.id) AS redelivered
-             FROM files WHERE scope = $1 AND dataset = $2 ORDER BY lfn",
-        )
-        .bind(&dataset.scope)
-        .bind(&dataset.name)
-        .fetch_all(&self.reader)
+                release_ordered_at, invalid_path, last_evidence,
+                EXISTS (SELECT 1 FROM redeliveries WHERE file_id = files.id) AS redelivered
+            FROM files WHERE scope = $1 AND dataset = $2 ORDER BY lfn"; &dataset.scope, &dataset.name)
         .await
-        .map_err(|e| self.database(e))
     }
 
     /// Whether nothing has happened to any file but that it was restored.
     pub async fn holds_only_restored(&self) -> Result<bool, Error> {
-        sqlx::query_scalar("SELECT NOT EXISTS (SELECT 1 FROM events WHERE kind <> 'rebuilt')")
-            .fetch_one(&self.reader)
-            .await
-            .map_err(|e| self.database(e))
+        value!(self, &self.reader; "SELECT NOT EXISTS (SELECT 1 FROM events WHERE kind <> 'rebuilt')").await
     }
 
     /// Writes rows for files in custody that the ledger does not know, all in one transaction. One that it knows is left
@@ -132,49 +122,26 @@ impl Ledger {
             let contents = file.contents.as_ref();
             let (code, reason) = file.reason.clone().unzip();
             let (further_copies_rule, first_rse) = file.further_copies_rule.clone().unzip();
-            let id: Option<i64> = sqlx::query_scalar(
+            let id: Option<i64> = first_value!(self, &mut *tx;
                 "INSERT INTO files (lfn, scope, dataset, state, state_since, discovered_at, next_attempt, bytes, mtime_ns,
-                     inode, trigger_pending, adler32, crc32c, blake3, md5, metadata, valid_fits_checksum, further_copies_rule,
-                     on_site_rule, first_rse, invalid_path, reason_code, reason, held_from)
-                 VALUES ($1, $2, $3, $4, $5, $5, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-                     $20, $21, $22)
-                 ON CONFLICT (lfn) DO NOTHING RETURNING id",
-            )
-            .bind(file.lfn.as_str())
-            .bind(file.lfn.scope())
-            .bind(file.lfn.dataset().name)
-            .bind(file.state.as_str())
-            .bind(at)
-            .bind(file.identity.bytes.cast_signed())
-            .bind(file.identity.mtime_ns)
-            .bind(file.identity.inode.cast_signed())
-            .bind(i64::from(file.trigger))
-            .bind(contents.map(|contents| &contents.adler32))
-            .bind(contents.map(|contents| &contents.crc32c))
-            .bind(contents.map(|contents| &contents.blake3))
-            .bind(contents.and_then(|contents| contents.md5.as_ref()))
-            .bind(&file.metadata)
-            .bind(file.valid_fits_checksum)
-            .bind(further_copies_rule)
-            .bind(&file.on_site_rule)
-            .bind(first_rse)
-            .bind(&file.invalid_path)
-            .bind(code)
-            .bind(&reason)
-            .bind((file.state == State::Held).then_some(State::Registered.as_str()))
-            .fetch_optional(&mut *tx)
-            .await
-            .map_err(|e| self.database(e))?;
+                    inode, trigger_pending, adler32, crc32c, blake3, md5, metadata, valid_fits_checksum, further_copies_rule,
+                    on_site_rule, first_rse, invalid_path, reason_code, reason, held_from)
+                VALUES ($1, $2, $3, $4, $5, $5, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+                    $20, $21, $22)
+                ON CONFLICT (lfn) DO NOTHING RETURNING id";
+                file.lfn.as_str(), file.lfn.scope(), file.lfn.dataset().name, file.state.as_str(), at,
+                file.identity.bytes.cast_signed(), file.identity.mtime_ns, file.identity.inode.cast_signed(),
+                i64::from(file.trigger), contents.map(|contents| &contents.adler32),
+                contents.map(|contents| &contents.crc32c), contents.map(|contents| &contents.blake3),
+                contents.and_then(|contents| contents.md5.as_ref()), &file.metadata, file.valid_fits_checksum,
+                further_copies_rule, &file.on_site_rule, first_rse, &file.invalid_path, code, &reason,
+                (file.state == State::Held).then_some(State::Registered.as_str())).await?;
             let Some(id) = id else { continue };
             new += 1;
-            sqlx::query("INSERT INTO events (file_id, at, kind, to_state, detail) VALUES ($1, $2, 'rebuilt', $3, $4)")
-                .bind(id)
-                .bind(at)
-                .bind(file.state.as_str())
-                .bind(reason.as_deref().unwrap_or("restored from Rucio and the disk"))
-                .execute(&mut *tx)
-                .await
-                .map_err(|e| self.database(e))?;
+            run!(self, &mut *tx;
+                "INSERT INTO events (file_id, at, kind, to_state, detail) VALUES ($1, $2, 'rebuilt', $3, $4)";
+                id, at, file.state.as_str(), reason.as_deref().unwrap_or("restored from Rucio and the disk"))
+            .await?;
         }
         self.commit(tx).await?;
         Ok(new)

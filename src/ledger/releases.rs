@@ -7,6 +7,7 @@ use crate::custody::{State, UnixMillis};
 use super::columns::EndOfRule;
 use super::error::Error;
 use super::rows::FileRow;
+use super::statements::run;
 use super::stops::IntentOutcome;
 use super::store::Ledger;
 
@@ -29,11 +30,7 @@ impl Ledger {
         if !self.step_with_evidence(&mut tx, row, State::Releasing, evidence, until).await? {
             return Ok(IntentOutcome::Moved);
         }
-        sqlx::query("UPDATE files SET being_carried_out = 1 WHERE id = $1")
-            .bind(row.id)
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| self.database(e))?;
+        run!(self, &mut *tx; "UPDATE files SET being_carried_out = 1 WHERE id = $1"; row.id).await?;
         self.commit(tx).await?;
         Ok(IntentOutcome::Written)
     }
@@ -41,13 +38,11 @@ impl Ledger {
     /// The on-site rule was ended in Rucio; the file can be watched go from now on. Counts once.
     pub async fn release_ordered(&self, row: &FileRow, end: EndOfRule) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        let order = sqlx::query(
+        let done = run!(self, &mut *tx;
             "UPDATE files SET release_ordered_at = $1, on_site_rule_end = $3, being_carried_out = 0, next_attempt = $1
-             WHERE id = $2 AND release_ordered_at IS NULL",
-        );
-        let order = order.bind(now()).bind(row.id).bind(end.as_str());
-        let done = order.execute(&mut *tx).await.map_err(|e| self.database(e))?;
-        if done.rows_affected() > 0 {
+            WHERE id = $2 AND release_ordered_at IS NULL"; now(), row.id, end.as_str())
+        .await?;
+        if done > 0 {
             let detail = (end == EndOfRule::Found).then_some("its rule was found ended");
             self.event(&mut tx, row.id, "release-ordered", None, detail).await?;
             self.spend(&mut tx, row.bytes).await?;
@@ -64,21 +59,14 @@ impl Ledger {
         why: &str,
     ) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query(
+        let done = run!(self, &mut *tx;
             "UPDATE files SET release_ordered_at = NULL, on_site_rule_end = NULL, release_announced_at = NULL,
-                 replica_gone_at = NULL, on_site_rule = COALESCE($1, on_site_rule), waits_for = $2, next_attempt = $3,
-                 claimed_by = NULL, claimed_until = NULL
-             WHERE id = $4 AND state = 'releasing' AND delivery = $5 AND release_ordered_at IS NOT NULL",
-        )
-        .bind(on_site_rule)
-        .bind(why)
-        .bind(now())
-        .bind(row.id)
-        .bind(row.delivery)
-        .execute(&mut *tx)
-        .await
-        .map_err(|e| self.database(e))?;
-        if done.rows_affected() == 0 {
+                replica_gone_at = NULL, on_site_rule = COALESCE($1, on_site_rule), waits_for = $2, next_attempt = $3,
+                claimed_by = NULL, claimed_until = NULL
+            WHERE id = $4 AND state = 'releasing' AND delivery = $5 AND release_ordered_at IS NOT NULL";
+            on_site_rule, why, now(), row.id, row.delivery)
+        .await?;
+        if done == 0 {
             return Ok(false);
         }
         self.event(&mut tx, row.id, "release-order-void", None, Some(why)).await?;
@@ -89,9 +77,10 @@ impl Ledger {
     /// Rucio has no on-site replica any more. Noted once.
     pub async fn replica_gone(&self, row: &FileRow) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        let gone = sqlx::query("UPDATE files SET replica_gone_at = $1 WHERE id = $2 AND replica_gone_at IS NULL");
-        let done = gone.bind(now()).bind(row.id).execute(&mut *tx).await.map_err(|e| self.database(e))?;
-        if done.rows_affected() > 0 {
+        let done = run!(self, &mut *tx;
+            "UPDATE files SET replica_gone_at = $1 WHERE id = $2 AND replica_gone_at IS NULL"; now(), row.id)
+        .await?;
+        if done > 0 {
             self.event(&mut tx, row.id, "replica-gone", None, None).await?;
         }
         self.commit(tx).await

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::query::Query;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{FromRow, Sqlite, SqliteConnection};
+use sqlx::{FromRow, SqliteConnection};
 
 use crate::clock::now;
 use crate::crash;
@@ -15,6 +13,7 @@ use crate::names::Did;
 
 use super::error::Error;
 use super::rows::FileRow;
+use super::statements::{all, first, run, value};
 use super::stops::IntentOutcome;
 use super::store::{Ledger, after};
 
@@ -127,7 +126,7 @@ impl Ledger {
     /// At most `most` datasets that are due, in which nothing has moved after `since`, and that are not settled or have a file
     /// with a rule of its own. Those due longest come first, so that datasets that cannot be settled keep no other waiting.
     pub async fn quiet_datasets(&self, since: UnixMillis, most: i64) -> Result<Vec<Did>, Error> {
-        let found: Vec<(String, String)> = sqlx::query_as(concat!(
+        let found: Vec<(String, String)> = all!(self, &self.reader; concat!(
             "WITH candidates AS (
                  SELECT scope, dataset FROM files WHERE further_copies_rule IS NOT NULL
                  UNION SELECT scope, name FROM collections WHERE settled_rule IS NOT NULL AND settled_at IS NULL)
@@ -136,28 +135,18 @@ impl Ledger {
              WHERE COALESCE(collections.settle_after, 0) <= $1 AND ",
             quiet!("candidates.scope", "candidates.dataset", "$2"),
             " ORDER BY COALESCE(collections.settle_after, 0), candidates.scope, candidates.dataset LIMIT $3"
-        ))
-        .bind(now())
-        .bind(since)
-        .bind(most)
-        .fetch_all(&self.reader)
-        .await
-        .map_err(|e| self.database(e))?;
+        ); now(), since, most)
+        .await?;
         Ok(found.into_iter().map(|(scope, name)| Did::new(scope, name)).collect())
     }
 
     /// The released files of a dataset, by name.
     pub async fn resting(&self, dataset: &Did) -> Result<Vec<Resting>, Error> {
-        sqlx::query_as(concat!(
+        all!(self, &self.reader; concat!(
             "SELECT id, lfn, delivery, bytes, adler32, further_copies_rule FROM files WHERE scope = $1 AND dataset = $2 AND ",
             gone!(),
             " ORDER BY lfn"
-        ))
-        .bind(&dataset.scope)
-        .bind(&dataset.name)
-        .fetch_all(&self.reader)
-        .await
-        .map_err(|e| self.database(e))
+        ); &dataset.scope, &dataset.name).await
     }
 
     /// The durable intent to end the own rules of these files of a dataset, unless something in it has moved after `since`
@@ -167,28 +156,19 @@ impl Ledger {
         if let Err(brake) = self.brakes_of_dataset_in(&mut tx, dataset).await?.allows(0, Limits::NONE, now()) {
             return Ok(IntentOutcome::Braked(brake));
         }
-        let quiet: bool = sqlx::query_scalar(concat!("SELECT ", quiet!("$1", "$2", "$3")))
-            .bind(&dataset.scope)
-            .bind(&dataset.name)
-            .bind(since)
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(|e| self.database(e))?;
+        let quiet: bool = value!(self, &mut *tx; concat!("SELECT ", quiet!("$1", "$2", "$3"));
+            &dataset.scope, &dataset.name, since)
+        .await?;
         if !quiet {
             return Ok(IntentOutcome::Moved);
         }
         for file in files {
-            let done = sqlx::query(
+            let done = run!(self, &mut *tx;
                 "UPDATE files SET further_copies_rule_ending = further_copies_rule, further_copies_rule = NULL
-                 WHERE id = $1 AND delivery = $2 AND further_copies_rule = $3 AND state = 'released'",
-            )
-            .bind(file.id)
-            .bind(file.delivery)
-            .bind(&file.further_copies_rule)
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| self.database(e))?;
-            if done.rows_affected() == 0 {
+                WHERE id = $1 AND delivery = $2 AND further_copies_rule = $3 AND state = 'released'";
+                file.id, file.delivery, &file.further_copies_rule)
+            .await?;
+            if done == 0 {
                 return Ok(IntentOutcome::Moved);
             }
             self.event(&mut tx, file.id, "settling", None, file.further_copies_rule.as_deref()).await?;
@@ -220,54 +200,36 @@ impl Ledger {
         let mut tx = self.begin().await?;
         crash::note("further-copies-rules-ended");
         for id in files {
-            sqlx::query("UPDATE files SET further_copies_rule_ending = NULL WHERE id = $1")
-                .bind(id)
-                .execute(&mut *tx)
-                .await
-                .map_err(|e| self.database(e))?;
+            run!(self, &mut *tx; "UPDATE files SET further_copies_rule_ending = NULL WHERE id = $1"; id).await?;
         }
         self.commit(tx).await
     }
 
     /// Rules that a stop left between intent and end, anywhere.
     pub async fn ending_rules(&self, most: i64) -> Result<Vec<Ending>, Error> {
-        sqlx::query_as(
-            // in no order: for one, SQLite would go through all files there ever were
-            "SELECT id, further_copies_rule_ending AS rule FROM files WHERE further_copies_rule_ending IS NOT NULL LIMIT $1",
-        )
-        .bind(most)
-        .fetch_all(&self.reader)
-        .await
-        .map_err(|e| self.database(e))
+        all!(self, &self.reader; // in no order: for one, SQLite would go through all files there ever were
+            "SELECT id, further_copies_rule_ending AS rule FROM files WHERE further_copies_rule_ending IS NOT NULL LIMIT $1";
+            most).await
     }
 
     /// The rule stands after all: it is the file's own again, unless the file was delivered again meanwhile and asks anew.
     pub async fn further_copies_rule_stands(&self, ending: &Ending) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         crash::note("further-copies-rule-stands");
-        sqlx::query(concat!(
+        run!(self, &mut *tx; concat!(
             "UPDATE files SET further_copies_rule = CASE WHEN ",
             gone!(),
             " THEN further_copies_rule_ending ELSE further_copies_rule END, further_copies_rule_ending = NULL WHERE id = $1 AND further_copies_rule_ending = $2"
-        ))
-        .bind(ending.id)
-        .bind(&ending.rule)
-        .execute(&mut *tx)
-        .await
-        .map_err(|e| self.database(e))?;
+        ); ending.id, &ending.rule).await?;
         self.commit(tx).await
     }
 
     /// How far a dataset is settled.
     pub async fn settlement(&self, dataset: &Did) -> Result<Settlement, Error> {
-        let found = sqlx::query_as(
-            "SELECT settled_rule, settled_at, unsettled FROM collections WHERE scope = $1 AND name = $2",
-        )
-        .bind(&dataset.scope)
-        .bind(&dataset.name)
-        .fetch_optional(&self.reader)
-        .await
-        .map_err(|e| self.database(e))?;
+        let found = first!(self, &self.reader;
+            "SELECT settled_rule, settled_at, unsettled FROM collections WHERE scope = $1 AND name = $2";
+            &dataset.scope, &dataset.name)
+        .await?;
         Ok(found.unwrap_or_default())
     }
 
@@ -277,12 +239,7 @@ impl Ledger {
             "SELECT COUNT(*) FROM files WHERE scope = $1 AND dataset = $2 AND further_copies_rule IS NULL AND ",
             gone!()
         );
-        let count: i64 = sqlx::query_scalar(query)
-            .bind(&dataset.scope)
-            .bind(&dataset.name)
-            .fetch_one(&self.reader)
-            .await
-            .map_err(|e| self.database(e))?;
+        let count: i64 = value!(self, &self.reader; query; &dataset.scope, &dataset.name).await?;
         Ok(count.cast_unsigned())
     }
 
@@ -290,112 +247,104 @@ impl Ledger {
     /// (older than) `after`. At most `most`.
     pub async fn watched_datasets(&self, after: Option<&Watched>, most: i64) -> Result<Vec<Watched>, Error> {
         let (known_at, did) = after.map_or((i64::MAX, Did::new("", "")), |last| (last.known_at, last.did()));
-        sqlx::query_as(concat!(
+        all!(self, &self.reader; concat!(
             "SELECT scope, name, known_at, first_copy_rule, settled_rule, settled_at, unsettled, unsettled_cause
              FROM collections
              WHERE (settled_rule IS NOT NULL OR EXISTS (SELECT 1 FROM files WHERE files.scope = collections.scope
                      AND files.dataset = collections.name AND further_copies_rule IS NOT NULL AND ",
             gone!(),
             ")) AND (known_at, scope, name) < ($1, $2, $3) ORDER BY known_at DESC, scope DESC, name DESC LIMIT $4"
-        ))
-        .bind(known_at)
-        .bind(did.scope)
-        .bind(did.name)
-        .bind(most)
-        .fetch_all(&self.reader)
+        ); known_at, did.scope, did.name, most)
         .await
-        .map_err(|e| self.database(e))
     }
 
     /// The released files of a dataset that have a rule of their own for the further copies.
     pub async fn own_rules(&self, dataset: &Did) -> Result<Vec<OwnRule>, Error> {
-        sqlx::query_as(concat!(
+        all!(self, &self.reader; concat!(
             "SELECT id, delivery, lfn, further_copies_rule, COALESCE(first_rse, '') AS first_rse FROM files
              WHERE scope = $1 AND dataset = $2 AND further_copies_rule IS NOT NULL AND ",
             gone!(),
             " ORDER BY id"
-        ))
-        .bind(&dataset.scope)
-        .bind(&dataset.name)
-        .fetch_all(&self.reader)
+        ); &dataset.scope, &dataset.name)
         .await
-        .map_err(|e| self.database(e))
     }
 
     /// The file, if it has still left the site and that rule is still its own.
     pub async fn still_own(&self, own: &OwnRule) -> Result<Option<FileRow>, Error> {
         let query =
             concat!("SELECT * FROM files WHERE id = $1 AND delivery = $2 AND further_copies_rule = $3 AND ", gone!());
-        sqlx::query_as(query)
-            .bind(own.id)
-            .bind(own.delivery)
-            .bind(&own.further_copies_rule)
-            .fetch_optional(&self.reader)
-            .await
-            .map_err(|e| self.database(e))
+        first!(self, &self.reader; query; own.id, own.delivery, &own.further_copies_rule).await
     }
 
     /// Datasets that cannot be settled or whose rules do not hold all copies, with the reason, by name.
     pub async fn unsettled_datasets(&self) -> Result<Vec<(Did, String)>, Error> {
-        let found: Vec<(String, String, String)> = sqlx::query_as(
-            "SELECT scope, name, unsettled FROM collections WHERE unsettled IS NOT NULL ORDER BY scope, name",
-        )
-        .fetch_all(&self.reader)
-        .await
-        .map_err(|e| self.database(e))?;
+        let found: Vec<(String, String, String)> = all!(self, &self.reader;
+            "SELECT scope, name, unsettled FROM collections WHERE unsettled IS NOT NULL ORDER BY scope, name")
+        .await?;
         Ok(found.into_iter().map(|(scope, name, why)| (Did::new(scope, name), why)).collect())
     }
 
     /// The dataset's rules do not hold all copies of its released files, for this reason.
     pub async fn unheld(&self, dataset: &Did, why: &Unsettled) -> Result<(), Error> {
-        let write = sqlx::query(
+        remember(
+            "unheld",
+            run!(self, &self.writer;
             "UPDATE collections SET settled_at = NULL, unsettled = $3, unsettled_cause = $4
-             WHERE scope = $1 AND name = $2",
-        );
-        let write = write.bind(&dataset.scope).bind(&dataset.name).bind(&why.words).bind(why.cause.as_str());
-        self.remember("unheld", write).await
+            WHERE scope = $1 AND name = $2"; &dataset.scope, &dataset.name, &why.words, why.cause.as_str()),
+        )
+        .await
     }
 
     /// What each look at the dataset finds out is not so any more.
     pub async fn held_again(&self, dataset: &Did) -> Result<(), Error> {
-        let write = sqlx::query(
-            "UPDATE collections SET unsettled = NULL, unsettled_cause = NULL WHERE scope = $1 AND name = $2",
-        );
-        self.remember("held-again", write.bind(&dataset.scope).bind(&dataset.name)).await
+        remember(
+            "held-again",
+            run!(self, &self.writer;
+            "UPDATE collections SET unsettled = NULL, unsettled_cause = NULL WHERE scope = $1 AND name = $2";
+            &dataset.scope, &dataset.name),
+        )
+        .await
     }
 
     /// Remembers the dataset's rule for the further copies.
     pub async fn set_settled_rule(&self, dataset: &Did, rule: &str) -> Result<(), Error> {
-        let write = sqlx::query(
+        remember(
+            "settled-rule",
+            run!(self, &self.writer;
             "INSERT INTO collections (scope, name, known_at, settled_rule) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (scope, name) DO UPDATE SET settled_rule = excluded.settled_rule, settled_at = NULL",
-        );
-        self.remember("settled-rule", write.bind(&dataset.scope).bind(&dataset.name).bind(now()).bind(rule)).await
+            ON CONFLICT (scope, name) DO UPDATE SET settled_rule = excluded.settled_rule, settled_at = NULL";
+            &dataset.scope, &dataset.name, now(), rule),
+        )
+        .await
     }
 
     /// No file of the dataset has a rule of its own any more.
     pub async fn settled(&self, dataset: &Did) -> Result<(), Error> {
-        let write = sqlx::query(
+        remember(
+            "settled",
+            run!(self, &self.writer;
             "INSERT INTO collections (scope, name, known_at, settled_at) VALUES ($1, $2, $3, $3)
-             ON CONFLICT (scope, name) DO UPDATE SET settled_at = excluded.settled_at, unsettled = NULL,
-                 unsettled_cause = NULL",
-        );
-        self.remember("settled", write.bind(&dataset.scope).bind(&dataset.name).bind(now())).await
+            ON CONFLICT (scope, name) DO UPDATE SET settled_at = excluded.settled_at, unsettled = NULL,
+                unsettled_cause = NULL"; &dataset.scope, &dataset.name, now()),
+        )
+        .await
     }
 
     /// The dataset stays as it is for now; it is looked at again after `delay`.
     pub async fn unsettled(&self, dataset: &Did, why: &Unsettled, delay: Duration) -> Result<(), Error> {
-        let write = sqlx::query(
+        remember(
+            "unsettled",
+            run!(self, &self.writer;
             "INSERT INTO collections (scope, name, known_at, unsettled, unsettled_cause, settle_after)
-             VALUES ($1, $2, $3, $4, $5, $6)
-             ON CONFLICT (scope, name) DO UPDATE SET unsettled = excluded.unsettled,
-                 unsettled_cause = excluded.unsettled_cause, settle_after = excluded.settle_after",
-        );
-        let write = write.bind(&dataset.scope).bind(&dataset.name).bind(now()).bind(&why.words);
-        self.remember("unsettled", write.bind(why.cause.as_str()).bind(after(delay))).await
+            VALUES ($1, $2, $3, $4, $5, $6)
+            ON CONFLICT (scope, name) DO UPDATE SET unsettled = excluded.unsettled,
+                unsettled_cause = excluded.unsettled_cause, settle_after = excluded.settle_after";
+            &dataset.scope, &dataset.name, now(), &why.words, why.cause.as_str(), after(delay)),
+        )
+        .await
     }
+}
 
-    async fn remember(&self, effect: &'static str, write: Query<'_, Sqlite, SqliteArguments>) -> Result<(), Error> {
-        crash::around("ledger", effect, write.execute(&self.writer)).await.map(|_| ()).map_err(|e| self.database(e))
-    }
+async fn remember(effect: &'static str, write: impl Future<Output = Result<u64, Error>>) -> Result<(), Error> {
+    crash::around("ledger", effect, write).await.map(|_| ())
 }

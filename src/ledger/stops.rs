@@ -8,6 +8,7 @@ use crate::custody::brakes::{Brake, Brakes, HOUR, Hold, MINUTE, Spent, Target, T
 
 use super::error::Error;
 use super::rows::FileRow;
+use super::statements::{all, first, one, run};
 use super::store::Ledger;
 
 /// What became of an intent to release a file.
@@ -45,13 +46,10 @@ impl Ledger {
         };
         let mut spent = self.spent_in(connection).await?;
         if intents {
-            let (files, bytes): (i64, i64) = sqlx::query_as(
+            let (files, bytes): (i64, i64) = one!(self, &mut *connection;
                 "SELECT COUNT(*), CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM files
-                 WHERE state = 'releasing' AND release_ordered_at IS NULL",
-            )
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(|e| self.database(e))?;
+                WHERE state = 'releasing' AND release_ordered_at IS NULL")
+            .await?;
             spent.files = spent.files.saturating_add(files.cast_unsigned());
             spent.bytes = spent.bytes.saturating_add(bytes.cast_unsigned());
         }
@@ -61,30 +59,20 @@ impl Ledger {
     /// Releases ordered within the last hour, the minute in which it began included. If the clock was set back, that
     /// hour is longer.
     async fn spent_in(&self, connection: &mut SqliteConnection) -> Result<Spent, Error> {
-        let (files, bytes, first): (i64, i64, Option<UnixMillis>) = sqlx::query_as(
+        let (files, bytes, first): (i64, i64, Option<UnixMillis>) = one!(self, connection;
             "SELECT CAST(COALESCE(SUM(files), 0) AS BIGINT), CAST(COALESCE(SUM(bytes), 0) AS BIGINT), MIN(minute) + $2
-             FROM releases WHERE minute > $1 - $2",
-        )
-        .bind(now() - HOUR)
-        .bind(MINUTE)
-        .fetch_one(connection)
-        .await
-        .map_err(|e| self.database(e))?;
+            FROM releases WHERE minute > $1 - $2"; now() - HOUR, MINUTE)
+        .await?;
         Ok(Spent { files: files.cast_unsigned(), bytes: bytes.cast_unsigned(), first })
     }
 
     /// Counts a release that was ordered.
     pub(super) async fn spend(&self, tx: &mut SqliteConnection, bytes: u64) -> Result<(), Error> {
-        sqlx::query(
-            "INSERT INTO releases (minute, files, bytes) VALUES ($1, 1, $2)
-             ON CONFLICT (minute) DO UPDATE SET files = files + 1, bytes = bytes + excluded.bytes",
-        )
-        .bind(now() / MINUTE * MINUTE)
-        .bind(bytes.cast_signed())
-        .execute(tx)
+        run!(self, tx; "INSERT INTO releases (minute, files, bytes) VALUES ($1, 1, $2)
+            ON CONFLICT (minute) DO UPDATE SET files = files + 1, bytes = bytes + excluded.bytes";
+            now() / MINUTE * MINUTE, bytes.cast_signed())
         .await
         .map(|_| ())
-        .map_err(|e| self.database(e))
     }
 
     /// Why the breaker is open, if it is.
@@ -95,10 +83,7 @@ impl Ledger {
 
     pub(super) async fn breaker_in(&self, connection: &mut SqliteConnection) -> Result<Option<Trip>, Error> {
         let open: Option<(UnixMillis, String, String, Option<String>)> =
-            sqlx::query_as("SELECT tripped_at, code, reason, lfn FROM breaker WHERE open = 1")
-                .fetch_optional(connection)
-                .await
-                .map_err(|e| self.database(e))?;
+            first!(self, connection; "SELECT tripped_at, code, reason, lfn FROM breaker WHERE open = 1").await?;
         Ok(open.map(|(at, code, reason, lfn)| Trip { at, code, reason, lfn }))
     }
 
@@ -109,13 +94,10 @@ impl Ledger {
     }
 
     pub(super) async fn further_in(&self, connection: &mut SqliteConnection) -> Result<Vec<Trip>, Error> {
-        let found: Vec<(UnixMillis, String, String, String)> = sqlx::query_as(
+        let found: Vec<(UnixMillis, String, String, String)> = all!(self, connection;
             "SELECT at, code, reason, lfn FROM further_contradictions
-             WHERE trip = (SELECT id FROM breaker WHERE open = 1) ORDER BY at, lfn",
-        )
-        .fetch_all(connection)
-        .await
-        .map_err(|e| self.database(e))?;
+            WHERE trip = (SELECT id FROM breaker WHERE open = 1) ORDER BY at, lfn")
+        .await?;
         let trip = |(at, code, reason, lfn): (UnixMillis, String, String, String)| Trip {
             at,
             code,
@@ -140,33 +122,18 @@ impl Ledger {
         reason: &str,
         lfn: Option<&str>,
     ) -> Result<(), Error> {
-        let opened = sqlx::query(
+        let opened = run!(self, &mut **tx;
             "INSERT INTO breaker (open, tripped_at, code, reason, lfn) VALUES (1, $1, $2, $3, $4)
-             ON CONFLICT (open) DO NOTHING",
-        )
-        .bind(now())
-        .bind(code)
-        .bind(reason)
-        .bind(lfn)
-        .execute(&mut **tx)
-        .await
-        .map_err(|e| self.database(e))?;
-        if opened.rows_affected() > 0 {
+            ON CONFLICT (open) DO NOTHING"; now(), code, reason, lfn)
+        .await?;
+        if opened > 0 {
             return Ok(());
         }
-        sqlx::query(
-            "INSERT INTO further_contradictions (trip, at, code, reason, lfn)
-             SELECT id, $1, $2, $3, $4 FROM breaker WHERE open = 1 AND NOT (code = $2 AND COALESCE(lfn, '') = $4)
-             ON CONFLICT (trip, code, lfn) DO NOTHING",
-        )
-        .bind(now())
-        .bind(code)
-        .bind(reason)
-        .bind(lfn.unwrap_or_default())
-        .execute(&mut **tx)
+        run!(self, &mut **tx; "INSERT INTO further_contradictions (trip, at, code, reason, lfn)
+            SELECT id, $1, $2, $3, $4 FROM breaker WHERE open = 1 AND NOT (code = $2 AND COALESCE(lfn, '') = $4)
+            ON CONFLICT (trip, code, lfn) DO NOTHING"; now(), code, reason, lfn.unwrap_or_default())
         .await
         .map(|_| ())
-        .map_err(|e| self.database(e))
     }
 
     /// All holds: on everything, on datasets, on files.
@@ -177,10 +144,8 @@ impl Ledger {
 
     pub(super) async fn holds_in(&self, connection: &mut SqliteConnection) -> Result<Vec<Hold>, Error> {
         let rows: Vec<(String, String, UnixMillis, String, String)> =
-            sqlx::query_as("SELECT kind, name, placed_at, placed_by, reason FROM holds ORDER BY kind, name")
-                .fetch_all(connection)
-                .await
-                .map_err(|e| self.database(e))?;
+            all!(self, connection; "SELECT kind, name, placed_at, placed_by, reason FROM holds ORDER BY kind, name")
+                .await?;
         let hold = |(kind, name, since, by, reason): (String, String, UnixMillis, String, String)| {
             let target = match kind.as_str() {
                 "file" => Target::File(name),

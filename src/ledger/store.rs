@@ -15,6 +15,7 @@ use crate::crash;
 use crate::custody::{UnixMillis, in_millis};
 
 use super::error::Error;
+use super::statements::value;
 
 /// A handle on the ledger; cheap to clone.
 #[derive(Clone, Debug)]
@@ -111,10 +112,7 @@ impl Ledger {
     }
 
     async fn check_version(&self) -> Result<(), Error> {
-        let found: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations")
-            .fetch_one(&self.reader)
-            .await
-            .map_err(|e| self.database(e))?;
+        let found: i64 = value!(self, &self.reader; "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations").await?;
         let needed = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
         if found == needed {
             Ok(())

@@ -27,11 +27,6 @@ impl Stage for Confirm {
     const STATE: State = State::Replicated;
     const NEEDS_RUCIO: bool = true;
 
-    fn batch(&self, _config: &Config) -> usize {
-        // a look lists the locks of whole datasets, so files are looked at by the hundred
-        500
-    }
-
     fn parallel(&self, _config: &Config) -> usize {
         // one may be reading copies back
         2

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
-use crate::config::Config;
 use crate::custody::{State, UnixMillis};
 use crate::engine::{Context, Pace, Stage, StageError};
 use crate::ledger::{FileRow, Postpone};
@@ -25,10 +24,6 @@ impl Stage for Replicate {
     const NAME: &'static str = "replicate";
     const STATE: State = State::Registered;
     const NEEDS_RUCIO: bool = true;
-
-    fn batch(&self, _config: &Config) -> usize {
-        500
-    }
 
     async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
         let mut troubles = BTreeMap::new();

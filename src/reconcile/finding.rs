@@ -7,7 +7,8 @@ use serde::Serialize;
 use crate::custody::State;
 
 /// What is wrong. `docs/operations.md` has the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Code {
     /// On disk, and nobody knows it.
     Dark,
@@ -47,47 +48,11 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order of the table.
-    pub const ALL: [Self; 17] = [
-        Self::Dark,
-        Self::Missing,
-        Self::Orphan,
-        Self::Unregistered,
-        Self::ReplicaState,
-        Self::WrongSize,
-        Self::WrongChecksum,
-        Self::WrongContent,
-        Self::Changed,
-        Self::Unreadable,
-        Self::Unprotected,
-        Self::TooFewCopies,
-        Self::Unannounced,
-        Self::ForgottenTrigger,
-        Self::LeftOnSite,
-        Self::LeftoverInInvalid,
-        Self::BrokenInvariant,
-    ];
+    pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// The code in tables and JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Dark => "dark",
-            Self::Missing => "missing",
-            Self::Orphan => "orphan",
-            Self::Unregistered => "unregistered",
-            Self::ReplicaState => "replica-state",
-            Self::WrongSize => "wrong-size",
-            Self::WrongChecksum => "wrong-checksum",
-            Self::WrongContent => "wrong-content",
-            Self::Changed => "changed",
-            Self::Unreadable => "unreadable",
-            Self::Unprotected => "unprotected",
-            Self::TooFewCopies => "too-few-copies",
-            Self::Unannounced => "unannounced",
-            Self::ForgottenTrigger => "forgotten-trigger",
-            Self::LeftOnSite => "left-on-site",
-            Self::LeftoverInInvalid => "leftover-in-invalid",
-            Self::BrokenInvariant => "broken-invariant",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The invariant that this breaks, if it breaks one.

@@ -6,7 +6,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 /// A digest algorithm that storages offer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Algorithm {
     /// CRC-32C, eight hexadecimal digits.
     Crc32c,
@@ -18,12 +19,8 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Its name in `Want-Digest` and `Digest`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Crc32c => "crc32c",
-            Self::Md5 => "md5",
-            Self::Adler32 => "adler32",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// Length of a digest in bytes.

@@ -86,20 +86,14 @@ impl Metrics {
         registry.register("build", "What is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let seconds: fn() -> Histogram = || Histogram::new(REQUEST_SECONDS);
         let metrics = Self {
-            stage_taken: put(registry, "stage_taken_files", "Files a stage has taken up", Family::default()),
+            stage_taken: put(registry, "stage_taken_files", "Files a stage has taken up"),
             stage_finished: put(
                 registry,
                 "stage_finished_files",
                 "Files a stage has put down, by the outcome of its turn",
-                Family::default(),
             ),
-            stage_in_progress: put(
-                registry,
-                "stage_in_progress_files",
-                "Files a stage is at work on",
-                Family::default(),
-            ),
-            stage_seconds: put_unit(
+            stage_in_progress: put(registry, "stage_in_progress_files", "Files a stage is at work on"),
+            stage_seconds: put_unit_of(
                 registry,
                 "stage_duration",
                 "Time of one turn of a stage, of a file or a batch",
@@ -111,140 +105,77 @@ impl Metrics {
                 "stage_last_success_timestamp",
                 "When a stage last ended a turn without a failure",
                 Unit::Seconds,
-                Family::default(),
             ),
-            backlog_files: put(registry, "backlog_files", "Files in a state", Family::default()),
-            backlog_bytes: put_unit(
-                registry,
-                "backlog",
-                "Size of the files in a state",
-                Unit::Bytes,
-                Family::default(),
-            ),
+            backlog_files: put(registry, "backlog_files", "Files in a state"),
+            backlog_bytes: put_unit(registry, "backlog", "Size of the files in a state", Unit::Bytes),
             backlog_oldest: put_unit(
                 registry,
                 "backlog_oldest_timestamp",
                 "Since when the oldest file has been in a state; absent when there is none",
                 Unit::Seconds,
-                Family::default(),
             ),
-            bytes_read: put_unit(registry, "read", "Bytes read from data files", Unit::Bytes, Counter::default()),
-            triggers_judged: put(registry, "triggers_judged", "Triggers judged, by verdict", Family::default()),
-            scan_seconds: put_unit(
+            bytes_read: put_unit(registry, "read", "Bytes read from data files", Unit::Bytes),
+            triggers_judged: put(registry, "triggers_judged", "Triggers judged, by verdict"),
+            scan_seconds: put_unit_of(
                 registry,
                 "scan_duration",
                 "Time of one scan of the interface directory",
                 Unit::Seconds,
                 Histogram::new(SCAN_SECONDS),
             ),
-            scanned: put(
-                registry,
-                "scan_directories",
-                "Directories met by scans: read, or skipped as unchanged",
-                Family::default(),
-            ),
-            intake_latency: put_unit(
+            scanned: put(registry, "scan_directories", "Directories met by scans: read, or skipped as unchanged"),
+            intake_latency: put_unit_of(
                 registry,
                 "intake_latency",
                 "Time from the making of a trigger to its record in the ledger",
                 Unit::Seconds,
                 Histogram::new(LATENCY_SECONDS),
             ),
-            rucio_requests: put(
-                registry,
-                "rucio_requests",
-                "Requests to Rucio, repetitions included",
-                Family::default(),
-            ),
-            rucio_seconds: put_unit(
+            rucio_requests: put(registry, "rucio_requests", "Requests to Rucio, repetitions included"),
+            rucio_seconds: put_unit_of(
                 registry,
                 "rucio_request_duration",
                 "Time of a request to Rucio",
                 Unit::Seconds,
                 Family::new_with_constructor(seconds),
             ),
-            rucio_up: put(registry, "rucio_up", "1 while Rucio answers, 0 while files wait for it", Gauge::default()),
+            rucio_up: put(registry, "rucio_up", "1 while Rucio answers, 0 while files wait for it"),
             token_expiry: put_unit(
                 registry,
                 "rucio_token_expiry_timestamp",
                 "When the token for Rucio expires",
                 Unit::Seconds,
-                Moment::default(),
             ),
-            storage_requests: put(
-                registry,
-                "storage_requests",
-                "Questions to the data centres' storages",
-                Family::default(),
-            ),
-            storage_seconds: put_unit(
+            storage_requests: put(registry, "storage_requests", "Questions to the data centres' storages"),
+            storage_seconds: put_unit_of(
                 registry,
                 "storage_request_duration",
                 "Time of a question to a storage",
                 Unit::Seconds,
                 seconds(),
             ),
-            released_files: put(
-                registry,
-                "released_files",
-                "Files whose on-site copy is gone for a proven reason",
-                Counter::default(),
-            ),
-            released_bytes: put_unit(
-                registry,
-                "released",
-                "Size of the released files",
-                Unit::Bytes,
-                Counter::default(),
-            ),
-            settled_datasets: put(
-                registry,
-                "settled_datasets",
-                "Datasets that were left with two rules of their own",
-                Counter::default(),
-            ),
+            released_files: put(registry, "released_files", "Files whose on-site copy is gone for a proven reason"),
+            released_bytes: put_unit(registry, "released", "Size of the released files", Unit::Bytes),
+            settled_datasets: put(registry, "settled_datasets", "Datasets that were left with two rules of their own"),
             rule_troubles: put(
                 registry,
                 "rule_troubles",
                 "Rules of ours found stuck, suspended, ending or gone, each counted once",
-                Family::default(),
             ),
-            boosted_rules: put(
-                registry,
-                "boosted_rules",
-                "Stuck rules that Rucio was asked to try again",
-                Counter::default(),
-            ),
-            invariant_violations: put(
-                registry,
-                "invariant_violations",
-                "Broken promises; anything but 0 is a defect",
-                Family::default(),
-            ),
-            deletion_mode: put(registry, "deletion_mode", "1 for the configured mode of deletion", Family::default()),
-            minimum_copies: put(
-                registry,
-                "minimum_copies",
-                "Proven off-site copies that a release needs",
-                Gauge::default(),
-            ),
+            boosted_rules: put(registry, "boosted_rules", "Stuck rules that Rucio was asked to try again"),
+            invariant_violations: put(registry, "invariant_violations", "Broken promises; anything but 0 is a defect"),
+            deletion_mode: put(registry, "deletion_mode", "1 for the configured mode of deletion"),
+            minimum_copies: put(registry, "minimum_copies", "Proven off-site copies that a release needs"),
             release_breaker: put(
                 registry,
                 "release_breaker_open",
                 "1 while a contradiction stops all releases, until an operator resets the breaker",
-                Gauge::default(),
             ),
-            kill_switch: put(
-                registry,
-                "release_kill_switch",
-                "1 while the kill switch stops all releases",
-                Gauge::default(),
-            ),
+            kill_switch: put(registry, "release_kill_switch", "1 while the kill switch stops all releases"),
             reload_successful: put(
                 registry,
                 "config_last_reload_successful",
                 "1 if the configuration was fine when last read",
-                Gauge::default(),
             ),
             registry: whole,
         };
@@ -392,12 +323,17 @@ impl Metrics {
     }
 }
 
-fn put<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+fn put<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
     registry.register(name, help, metric.clone());
     metric
 }
 
-fn put_unit<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, unit: Unit, metric: M) -> M {
+fn put_unit<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str, unit: Unit) -> M {
+    put_unit_of(registry, name, help, unit, M::default())
+}
+
+fn put_unit_of<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, unit: Unit, metric: M) -> M {
     registry.register_with_unit(name, help, unit, metric.clone());
     metric
 }

@@ -9,7 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 
 /// What an error means for the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 #[non_exhaustive]
 pub enum Kind {
     /// No answer from Rucio: connection refused, name unknown, timeout, a proxy that cannot reach it.
@@ -53,26 +54,7 @@ pub enum Kind {
 impl Kind {
     /// A stable word for logs and metrics.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::Transient => "transient",
-            Self::Login => "login",
-            Self::Forbidden => "forbidden",
-            Self::Tls => "tls",
-            Self::Protocol => "protocol",
-            Self::NotFound => "not_found",
-            Self::AlreadyExists => "already_exists",
-            Self::ConsistencyMismatch => "consistency_mismatch",
-            Self::DuplicateRule => "duplicate_rule",
-            Self::Invalid => "invalid",
-            Self::Unsupported => "unsupported",
-            Self::NoTarget => "no_target",
-            Self::Quota => "quota",
-            Self::Locked => "locked",
-            Self::UnsafeMetadataKey => "unsafe_metadata_key",
-            Self::Withheld => "withheld",
-            Self::Settings => "settings",
-        }
+        self.into()
     }
 
     /// Whether the error is about what was asked. If not, it is about the surroundings, would have met any other

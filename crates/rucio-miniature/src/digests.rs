@@ -16,7 +16,8 @@ use md5::{Digest, Md5};
 const CHUNK: usize = 1 << 18;
 
 /// Algorithms a storage knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub(crate) enum Algorithm {
     Adler32,
     Crc32c,
@@ -34,11 +35,7 @@ impl Algorithm {
     }
 
     fn name(self) -> &'static str {
-        match self {
-            Self::Adler32 => "adler32",
-            Self::Crc32c => "crc32c",
-            Self::Md5 => "md5",
-        }
+        self.into()
     }
 
     /// The digest of a stream, in the bytes it is encoded from.

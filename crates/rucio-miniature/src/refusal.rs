@@ -4,7 +4,7 @@
 //! some classes and let the rest become 500, so `Endpoint::status_of` decides.
 
 /// Rucio's exception classes, as far as the miniature server raises them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 pub(crate) enum Class {
     AccessDenied,
     AccountNotFound,
@@ -18,14 +18,18 @@ pub(crate) enum Class {
     FileConsistencyMismatch,
     InputValidationError,
     InsufficientAccountLimit,
+    #[strum(serialize = "InsufficientTargetRSEs")]
     InsufficientTargetRses,
     InvalidMetadata,
     InvalidObject,
+    #[strum(serialize = "InvalidRSEExpression")]
     InvalidRseExpression,
     InvalidValueForKey,
     /// No class at all: Python's own exception reached the web framework.
+    #[strum(serialize = "")]
     Internal,
     KeyError,
+    #[strum(serialize = "RSENotFound")]
     RseNotFound,
     RucioException,
     RuleNotFound,
@@ -39,35 +43,7 @@ pub(crate) enum Class {
 impl Class {
     /// The name Rucio puts into `ExceptionClass`.
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::AccessDenied => "AccessDenied",
-            Self::AccountNotFound => "AccountNotFound",
-            Self::CannotAuthenticate => "CannotAuthenticate",
-            Self::DataIdentifierAlreadyExists => "DataIdentifierAlreadyExists",
-            Self::DataIdentifierNotFound => "DataIdentifierNotFound",
-            Self::DatabaseException => "DatabaseException",
-            Self::DuplicateContent => "DuplicateContent",
-            Self::DuplicateRule => "DuplicateRule",
-            Self::FileAlreadyExists => "FileAlreadyExists",
-            Self::FileConsistencyMismatch => "FileConsistencyMismatch",
-            Self::InputValidationError => "InputValidationError",
-            Self::InsufficientAccountLimit => "InsufficientAccountLimit",
-            Self::InsufficientTargetRses => "InsufficientTargetRSEs",
-            Self::InvalidMetadata => "InvalidMetadata",
-            Self::InvalidObject => "InvalidObject",
-            Self::InvalidRseExpression => "InvalidRSEExpression",
-            Self::InvalidValueForKey => "InvalidValueForKey",
-            Self::Internal => "",
-            Self::KeyError => "KeyError",
-            Self::RseNotFound => "RSENotFound",
-            Self::RucioException => "RucioException",
-            Self::RuleNotFound => "RuleNotFound",
-            Self::ScopeNotFound => "ScopeNotFound",
-            Self::TypeError => "TypeError",
-            Self::UnsupportedMetadataPlugin => "UnsupportedMetadataPlugin",
-            Self::UnsupportedOperation => "UnsupportedOperation",
-            Self::ValueError => "ValueError",
-        }
+        self.into()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::config::{Config, Deletion, Leftover};
+use crate::config::{Deletion, Leftover};
 use crate::custody::{Doubt, Evidence, HoldCode, State};
 use crate::datadir;
 use crate::engine::{
@@ -26,10 +26,6 @@ impl Stage for Departure {
     const NAME: &'static str = "departure";
     const STATE: State = State::Releasing;
     const NEEDS_RUCIO: bool = true;
-
-    fn batch(&self, _config: &Config) -> usize {
-        500
-    }
 
     async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
         let (ordered, interrupted): (Vec<FileRow>, Vec<FileRow>) =

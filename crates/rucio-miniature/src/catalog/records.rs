@@ -12,7 +12,8 @@ use rucio_client::Did;
 pub(crate) const OBSOLETE: SystemTime = SystemTime::UNIX_EPOCH;
 
 /// Kind of a DID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Kind {
     File,
     Dataset,
@@ -21,16 +22,13 @@ pub(crate) enum Kind {
 
 impl Kind {
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::File => "FILE",
-            Self::Dataset => "DATASET",
-            Self::Container => "CONTAINER",
-        }
+        self.into()
     }
 }
 
 /// State of a replica as `/replicas/list` shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum ReplicaState {
     /// The file is there.
     Available,
@@ -44,17 +42,13 @@ pub enum ReplicaState {
 
 impl ReplicaState {
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Available => "AVAILABLE",
-            Self::Copying => "COPYING",
-            Self::Unavailable => "UNAVAILABLE",
-            Self::BeingDeleted => "BEING_DELETED",
-        }
+        self.into()
     }
 }
 
 /// State of a lock, and of a rule that is neither suspended nor waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Progress {
     Ok,
     Replicating,
@@ -63,11 +57,7 @@ pub(crate) enum Progress {
 
 impl Progress {
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "OK",
-            Self::Replicating => "REPLICATING",
-            Self::Stuck => "STUCK",
-        }
+        self.into()
     }
 
     /// The letter by which `GET /rules/?state=` selects.
@@ -81,7 +71,8 @@ impl Progress {
 }
 
 /// How a rule spreads the files of what it covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Grouping {
     All,
     Dataset,
@@ -90,11 +81,7 @@ pub(crate) enum Grouping {
 
 impl Grouping {
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::All => "ALL",
-            Self::Dataset => "DATASET",
-            Self::None => "NONE",
-        }
+        self.into()
     }
 }
 
