@@ -286,29 +286,34 @@ impl Ledger {
 
     /// The dataset's rules do not hold all copies of its released files, for this reason.
     pub async fn unheld(&self, dataset: &Did, why: &Unsettled) -> Result<(), Error> {
-        remember(
+        crash::around(
+            "ledger",
             "unheld",
             run!(self, &self.writer;
             "UPDATE collections SET settled_at = NULL, unsettled = $3, unsettled_cause = $4
             WHERE scope = $1 AND name = $2"; &dataset.scope, &dataset.name, &why.words, why.cause.as_str()),
         )
         .await
+        .map(|_| ())
     }
 
     /// What each look at the dataset finds out is not so any more.
     pub async fn held_again(&self, dataset: &Did) -> Result<(), Error> {
-        remember(
+        crash::around(
+            "ledger",
             "held-again",
             run!(self, &self.writer;
             "UPDATE collections SET unsettled = NULL, unsettled_cause = NULL WHERE scope = $1 AND name = $2";
             &dataset.scope, &dataset.name),
         )
         .await
+        .map(|_| ())
     }
 
     /// Remembers the dataset's rule for the further copies.
     pub async fn set_settled_rule(&self, dataset: &Did, rule: &str) -> Result<(), Error> {
-        remember(
+        crash::around(
+            "ledger",
             "settled-rule",
             run!(self, &self.writer;
             "INSERT INTO collections (scope, name, known_at, settled_rule) VALUES ($1, $2, $3, $4)
@@ -316,11 +321,13 @@ impl Ledger {
             &dataset.scope, &dataset.name, now(), rule),
         )
         .await
+        .map(|_| ())
     }
 
     /// No file of the dataset has a rule of its own any more.
     pub async fn settled(&self, dataset: &Did) -> Result<(), Error> {
-        remember(
+        crash::around(
+            "ledger",
             "settled",
             run!(self, &self.writer;
             "INSERT INTO collections (scope, name, known_at, settled_at) VALUES ($1, $2, $3, $3)
@@ -328,11 +335,13 @@ impl Ledger {
                 unsettled_cause = NULL"; &dataset.scope, &dataset.name, now()),
         )
         .await
+        .map(|_| ())
     }
 
     /// The dataset stays as it is for now; it is looked at again after `delay`.
     pub async fn unsettled(&self, dataset: &Did, why: &Unsettled, delay: Duration) -> Result<(), Error> {
-        remember(
+        crash::around(
+            "ledger",
             "unsettled",
             run!(self, &self.writer;
             "INSERT INTO collections (scope, name, known_at, unsettled, unsettled_cause, settle_after)
@@ -342,9 +351,6 @@ impl Ledger {
             &dataset.scope, &dataset.name, now(), &why.words, why.cause.as_str(), after(delay)),
         )
         .await
+        .map(|_| ())
     }
-}
-
-async fn remember(effect: &'static str, write: impl Future<Output = Result<u64, Error>>) -> Result<(), Error> {
-    crash::around("ledger", effect, write).await.map(|_| ())
 }
