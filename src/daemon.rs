@@ -1,6 +1,7 @@
 //! The daemon: start-up checks, wiring, signals, and an orderly end.
 
 mod book_keeping;
+mod login;
 pub mod preflight;
 mod signals;
 
@@ -13,8 +14,9 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use self::login::PasswordFile;
 use crate::audit_log::AuditLog;
-use crate::config::{self, Auth, Config};
+use crate::config::{self, Config};
 use crate::custody::State;
 use crate::datadir::DataDir;
 use crate::engine::{self, Context, Parts};
@@ -94,9 +96,7 @@ const RUCIO_SETTINGS: rucio_client::SettingNames = rucio_client::SettingNames {
 /// The clients the configuration asks for.
 pub fn clients(config: &Config, metrics: &Arc<Metrics>) -> Result<(rucio_client::Client, storage::Client), Error> {
     keep_memory_private();
-    let Auth::Userpass { username, .. } = &config.rucio.auth;
-    let password = rucio_client::login::Secret::new(config.rucio.auth.read_password()?);
-    let login = rucio_client::login::Userpass { username: username.clone(), password };
+    let login = PasswordFile::of(&config.rucio.auth)?;
     let settings = rucio_client::Settings {
         url: config.rucio.url.clone(),
         account: config.rucio.account.clone(),

@@ -194,6 +194,11 @@ impl DataDir {
         }
     }
 
+    /// When what lies at a path was last changed in any way, as the kernel has it (ctime), in nanoseconds since 1970 UTC.
+    pub fn changed_ns(&self, relative: &Path) -> Result<Option<i64>, Error> {
+        Ok(self.stat(relative)?.map(|stat| changed_ns(&stat)))
+    }
+
     /// `lstat` below the root. `None`: there is nothing, and the data directory itself is there.
     pub fn stat(&self, relative: &Path) -> Result<Option<Stat>, Error> {
         let (parent, name) = match self.open_parent(relative) {
@@ -379,6 +384,12 @@ fn regular(path: &Path, stat: &Stat) -> Result<FileIdentity, Error> {
 #[allow(clippy::unnecessary_cast, clippy::cast_possible_wrap, clippy::cast_sign_loss)] // widths differ between platforms
 pub fn identity(stat: &Stat) -> FileIdentity {
     FileIdentity { bytes: stat.st_size as u64, mtime_ns: mtime_ns(stat), inode: stat.st_ino }
+}
+
+/// Last change of any kind in nanoseconds since 1970 UTC; no program sets it.
+#[allow(clippy::unnecessary_cast, clippy::cast_possible_wrap)] // widths differ between platforms
+pub fn changed_ns(stat: &Stat) -> i64 {
+    (stat.st_ctime as i64).saturating_mul(1_000_000_000).saturating_add(stat.st_ctime_nsec as i64)
 }
 
 /// Last modification in nanoseconds since 1970 UTC.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::exit::{Exit, Failure};
 use crate::config::{Config, ConfigError, Problem};
-use crate::daemon;
+use crate::daemon::{self, preflight::Found};
 use crate::telemetry::Metrics;
 
 #[derive(Debug, Args)]
@@ -32,8 +32,8 @@ struct Findings {
 
 /// What Rucio says.
 enum Online {
-    /// Problems that only a person can mend, none if all is well.
-    Answered(Vec<String>),
+    /// What only a person can mend, nothing if all is well.
+    Answered(Found),
     /// It could not be asked.
     Silent(String),
 }
@@ -65,7 +65,7 @@ fn ask(config: &Config) -> Result<Online, Failure> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::environment)?;
     Ok(match runtime.block_on(daemon::preflight::check(&rucio, config)) {
-        Ok(problems) => Online::Answered(problems),
+        Ok(found) => Online::Answered(found),
         Err(error) => Online::Silent(error.to_string()),
     })
 }
@@ -75,15 +75,17 @@ impl Findings {
         match &self.online {
             _ if !self.errors.is_empty() => Exit::Usage,
             Some(Online::Silent(_)) => Exit::Environment,
-            Some(Online::Answered(problems)) if !problems.is_empty() => Exit::Bad,
+            Some(Online::Answered(found)) if !found.problems.is_empty() => Exit::Bad,
             _ => Exit::Good,
         }
     }
 
     fn report(&self, path: &Path) -> serde_json::Value {
         let online = self.online.as_ref().map(|online| match online {
-            Online::Answered(problems) => json!({ "answered": true, "problems": problems }),
-            Online::Silent(error) => json!({ "answered": false, "problems": [error] }),
+            Online::Answered(found) => {
+                json!({ "answered": true, "problems": found.problems, "warnings": found.warnings })
+            }
+            Online::Silent(error) => json!({ "answered": false, "problems": [error], "warnings": [] }),
         });
         json!({
             "path": path.display().to_string(),
@@ -103,13 +105,15 @@ impl Findings {
         match &self.online {
             None => {}
             Some(Online::Silent(error)) => writeln!(out, "Rucio cannot be asked: {error}")?,
-            Some(Online::Answered(problems)) if problems.is_empty() => {
-                writeln!(out, "Rucio is as the daemon needs it")?;
-            }
-            Some(Online::Answered(problems)) => {
-                writeln!(out, "Rucio is not as the daemon needs it:")?;
+            Some(Online::Answered(Found { problems, warnings })) => {
+                let verdict =
+                    if problems.is_empty() { "is as the daemon needs it" } else { "is not as the daemon needs it:" };
+                writeln!(out, "Rucio {verdict}")?;
                 for problem in problems {
                     writeln!(out, "  {problem}")?;
+                }
+                for warning in warnings {
+                    writeln!(out, "  warning: {warning}")?;
                 }
             }
         }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::copies::Copies;
+use super::site::folded;
 use super::time::UnixMillis;
 
 /// What the ledger knows of a file's content since it was verified. Hex, lower case.
@@ -81,6 +82,31 @@ impl StorageAnswer {
             }
         }
     }
+
+    /// Whether it cannot be true of any file: another size, with the digest of these contents.
+    fn is_impossible(&self, contents: &Contents) -> bool {
+        let Self::Stated { bytes, digest: Some((algorithm, value)) } = self else { return false };
+        *bytes != contents.bytes && contents.digest(algorithm).is_some_and(|kept| kept == value)
+    }
+}
+
+/// Whether what carries a rule stays in Rucio. What goes takes its rules with it, permanent or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// It has no end.
+    Stays,
+    /// It goes at that time, as Rucio writes it.
+    Ends {
+        /// The file or dataset.
+        did: String,
+        /// Rucio's date.
+        at: String,
+    },
+    /// Rucio did not say.
+    Unknown {
+        /// The file or dataset.
+        did: String,
+    },
 }
 
 /// A lock as Rucio states it, with what matters of its rule.
@@ -97,6 +123,27 @@ pub struct LockFacts {
     pub expires: bool,
     /// An operator has stopped the rule.
     pub suspended: bool,
+    /// The file, and what the rule is on.
+    pub carrier: Carrier,
+}
+
+impl LockFacts {
+    /// Why a lock that is OK, of a permanent rule, proves nothing for now: somebody has decided something about it, and until
+    /// they say more the copy is neither proven nor lost.
+    fn doubtful(&self, rse: &str) -> Option<String> {
+        match &self.carrier {
+            _ if self.suspended => {
+                Some(format!("rule {}, which holds the copy at {rse}, is SUSPENDED in Rucio", self.rule))
+            }
+            Carrier::Stays => None,
+            Carrier::Ends { did, at } => Some(format!(
+                "Rucio removes {did} at its end, {at}, and with it rule {}, which holds the copy at {rse}; take the end away \
+                 in Rucio ('rucio erase --undo') if it is not meant",
+                self.rule
+            )),
+            Carrier::Unknown { did } => Some(format!("Rucio does not say whether {did} has an end")),
+        }
+    }
 }
 
 /// What Rucio says of a replica.
@@ -209,9 +256,8 @@ impl CopyProof {
         let Some(any) = holding.peek() else {
             return Err(Doubt::NotYet(format!("no permanent rule of ours holds an OK lock at {rse}")));
         };
-        // somebody stopped the rule for a reason; until they say more the copy is neither proven nor lost
-        let stopped = format!("rule {}, which holds the copy at {rse}, is SUSPENDED in Rucio", any.rule);
-        holding.find(|lock| !lock.suspended).map(|lock| lock.rule.clone()).ok_or(Doubt::Unknown(stopped))
+        let doubt = any.doubtful(rse).unwrap_or_default();
+        holding.find(|lock| lock.doubtful(rse).is_none()).map(|lock| lock.rule.clone()).ok_or(Doubt::Unknown(doubt))
     }
 
     fn judge_storage(
@@ -222,6 +268,9 @@ impl CopyProof {
         let rse = &facts.rse;
         match (&facts.storage, policy) {
             (_, StoragePolicy::Off) => Ok(None),
+            (answer, _) if answer.is_impossible(contents) => Err(Doubt::Unknown(format!(
+                "the storage of {rse} contradicts itself: it states another size than the file's, with the file's digest"
+            ))),
             (StorageAnswer::Missing, _) => {
                 Err(Doubt::Contradiction(format!("Rucio says AVAILABLE at {rse}, the storage has no such file")))
             }
@@ -296,7 +345,7 @@ impl Evidence {
                 }
             }
         }
-        let sites: BTreeSet<&str> = copies.iter().map(CopyProof::site).collect();
+        let sites: BTreeSet<String> = copies.iter().map(|copy| folded(copy.site())).collect();
         if sites.len() >= required.get() as usize {
             return Ok(Self { at, copies, undecided: unknown });
         }
@@ -333,7 +382,7 @@ impl Evidence {
 
     /// How many sites hold a proven copy.
     pub fn sites(&self) -> usize {
-        self.copies.iter().map(CopyProof::site).collect::<BTreeSet<_>>().len()
+        self.copies.iter().map(|copy| folded(copy.site())).collect::<BTreeSet<_>>().len()
     }
 }
 
@@ -358,7 +407,7 @@ pub fn sites_on_record(written: &str) -> u32 {
         Ok(Written::Order { evidence } | Written::Evidence(evidence)) => evidence.copies,
         Err(_) => return 0,
     };
-    let sites: BTreeSet<&str> = copies.iter().map(|copy| copy.site.as_str()).collect();
+    let sites: BTreeSet<String> = copies.iter().map(|copy| folded(&copy.site)).collect();
     u32::try_from(sites.len()).unwrap_or(u32::MAX)
 }
 

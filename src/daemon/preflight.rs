@@ -12,46 +12,71 @@ use rucio_client::Kind;
 /// Something a person must mend, in words: what, where, and the remedy.
 pub type Problem = String;
 
+/// What the checks have found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Without their mending the daemon cannot do its work.
+    pub problems: Vec<Problem>,
+    /// What should be mended, and keeps nothing from working.
+    pub warnings: Vec<Problem>,
+}
+
 /// Between two attempts while Rucio does not answer.
 const AGAIN: Duration = Duration::from_secs(2);
+/// Between two attempts while Rucio does not know us: each may count as an attack.
+const LOGIN_AGAIN: Duration = Duration::from_secs(30);
 
-/// Checks until Rucio answers. Meanwhile files are taken in and verified.
+/// Checks until Rucio answers, and knows us. Meanwhile files are taken in and verified.
 pub async fn until_passed(context: &Context) -> Result<(), Vec<Problem>> {
-    let mut said = false;
+    let mut said = None;
     loop {
-        match check(&context.rucio, &context.config()).await {
-            Ok(problems) if problems.is_empty() => {
-                context.health.set_ready("rucio", Ok(()));
-                context.metrics.rucio_up(true);
-                return Ok(());
-            }
-            Ok(problems) => {
+        // a login that is refused is waited for like a Rucio that is away: the night is taken in either way
+        let found = match context.rucio.authenticate().await {
+            Ok(()) => check(&context.rucio, &context.config()).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(Found { problems, warnings }) => {
+                for warning in warnings {
+                    tracing::warn!("{warning}");
+                }
+                if problems.is_empty() {
+                    context.health.set_ready("rucio", Ok(()));
+                    context.metrics.rucio_up(true);
+                    return Ok(());
+                }
                 context.health.set_ready("rucio", Err(problems.join("; ")));
                 return Err(problems);
             }
             Err(error) => {
                 context.health.set_ready("rucio", Err(error.to_string()));
                 context.metrics.rucio_up(false);
-                if !said {
-                    said = true;
-                    tracing::warn!("{error}; files are taken in and verified meanwhile");
+                let lasts = !error.is_transient();
+                if said.replace(lasts) != Some(lasts) {
+                    if lasts {
+                        tracing::error!(
+                            "{error}; files are taken in and verified, and nothing is registered until it is mended"
+                        );
+                    } else {
+                        tracing::warn!("{error}; files are taken in and verified meanwhile");
+                    }
                 }
-                tokio::time::sleep(AGAIN).await;
+                tokio::time::sleep(if lasts { LOGIN_AGAIN } else { AGAIN }).await;
             }
         }
     }
 }
 
-/// All problems found, or the error that kept us from looking.
-pub async fn check(rucio: &rucio_client::Client, config: &Config) -> Result<Vec<Problem>, rucio_client::Error> {
-    let mut problems = lasting(rucio.authenticate().await.map(|()| Vec::new()))?;
+/// All that is found, or the error that kept us from looking.
+pub async fn check(rucio: &rucio_client::Client, config: &Config) -> Result<Found, rucio_client::Error> {
+    let (mut problems, mut warnings) = (lasting(rucio.authenticate().await.map(|()| Vec::new()))?, Vec::new());
     // without a login there is nothing more to ask
     if problems.is_empty() {
         problems.extend(lasting(on_site(rucio, config).await)?);
         problems.extend(lasting(rights(rucio, config).await)?);
-        problems.extend(lasting(off_site(rucio, config).await)?);
+        problems.extend(lasting(off_site(rucio, config, &mut warnings).await)?);
     }
-    Ok(problems)
+    Ok(Found { problems, warnings })
 }
 
 /// An error that waiting does not mend is a problem found.
@@ -96,7 +121,11 @@ async fn rights(rucio: &rucio_client::Client, config: &Config) -> Result<Vec<Pro
     )])
 }
 
-async fn off_site(rucio: &rucio_client::Client, config: &Config) -> Result<Vec<Problem>, rucio_client::Error> {
+async fn off_site(
+    rucio: &rucio_client::Client,
+    config: &Config,
+    warnings: &mut Vec<Problem>,
+) -> Result<Vec<Problem>, rucio_client::Error> {
     let (expression, copies) = (&config.offsite.expression, config.offsite.copies.get());
     let offsite = match Offsite::ask(rucio, config).await {
         Ok(offsite) => offsite,
@@ -104,6 +133,7 @@ async fn off_site(rucio: &rucio_client::Client, config: &Config) -> Result<Vec<P
         Err(error) if error.is_transient() && error.kind() != Kind::NoTarget => return Err(error),
         Err(error) => return Ok(vec![format!("offsite.expression '{expression}': {error}")]),
     };
+    warnings.extend(offsite.oddities());
     let mut problems = Vec::new();
     if offsite.matches_on_site {
         problems.push(on_site_matched(config));
@@ -120,12 +150,6 @@ async fn off_site(rucio: &rucio_client::Client, config: &Config) -> Result<Vec<P
                 ));
             }
         }
-    }
-    for rse in offsite.without_site() {
-        problems.push(format!(
-            "the off-site RSE {rse} has no attribute '{attribute}', so its site is unknown; set it, or choose another \
-             offsite.distinct_by"
-        ));
     }
     let sites = offsite.distinct_sites();
     if sites < copies as usize {

@@ -197,7 +197,7 @@ impl Ledger {
         // the file may have gone on along its road while it was compared, but not out of our hands; a release that was
         // stopped before the on-site rule ended waits for this
         let done = run!(self, &mut *tx;
-            "UPDATE files SET mtime_ns = $1, inode = $2, trigger_pending = 1, delivery = delivery + 1
+            "UPDATE files SET mtime_ns = $1, inode = $2, changed_ns = NULL, trigger_pending = 1, delivery = delivery + 1
             WHERE id = $3 AND delivery = $4 AND (state IN ('verified', 'registered', 'replicated', 'confirmed')
                 OR (state = 'releasing' AND release_ordered_at IS NULL))";
             redelivery.identity.mtime_ns, redelivery.identity.inode.cast_signed(), row.id, row.delivery)

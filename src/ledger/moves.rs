@@ -57,9 +57,9 @@ impl Ledger {
             }
             moved += 1;
             run!(self, &mut *tx; "UPDATE files SET adler32 = $1, crc32c = $2, blake3 = $3, md5 = $4, metadata = $5,
-                valid_fits_checksum = $6 WHERE id = $7";
+                valid_fits_checksum = $6, changed_ns = $8 WHERE id = $7";
                 &file.contents.adler32, &file.contents.crc32c, &file.contents.blake3, &file.contents.md5,
-                &file.metadata, file.valid_fits_checksum, file.row.id)
+                &file.metadata, file.valid_fits_checksum, file.row.id, file.row.changed_ns)
             .await?;
         }
         self.commit(tx).await?;
@@ -128,6 +128,18 @@ impl Ledger {
         }
         self.commit(tx).await?;
         Ok(moved)
+    }
+
+    /// The file was touched on disk since it was verified, and its content is the same.
+    pub async fn read_again(&self, row: &FileRow, changed_ns: Option<i64>) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        let done = run!(self, &mut *tx; "UPDATE files SET changed_ns = $1 WHERE id = $2 AND delivery = $3";
+            changed_ns, row.id, row.delivery)
+        .await?;
+        if done > 0 {
+            self.event(&mut tx, row.id, "read-again", None, None).await?;
+        }
+        self.commit(tx).await
     }
 
     /// Verified → Registered. Returns the rows that moved.
@@ -297,7 +309,7 @@ impl Ledger {
     ) -> Result<(), Error> {
         run!(self, &mut **tx;
             "UPDATE files SET delivery = delivery + 1, bytes = $1, mtime_ns = $2, inode = $3, adler32 = NULL,
-            crc32c = NULL, blake3 = NULL, md5 = NULL, metadata = NULL, valid_fits_checksum = NULL,
+            crc32c = NULL, blake3 = NULL, md5 = NULL, metadata = NULL, valid_fits_checksum = NULL, changed_ns = NULL,
             reason_code = NULL, reason = NULL, invalid_path = NULL, held_from = NULL, trigger_pending = 1 WHERE id = $4";
             found.bytes.cast_signed(), found.mtime_ns, found.inode.cast_signed(), id).await.map(|_| ())
     }

@@ -40,6 +40,8 @@ pub struct FileRow {
     pub mtime_ns: i64,
     /// Inode as delivered (bits of an unsigned number).
     pub inode: i64,
+    /// When the kernel says that it was last changed in any way (ctime), nanoseconds since 1970 UTC, before it was read.
+    pub changed_ns: Option<i64>,
     /// Adler-32, 8 hex digits.
     pub adler32: Option<String>,
     /// CRC-32C, 8 hex digits.

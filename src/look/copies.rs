@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::config::StorageCheck;
 use crate::custody::{
-    Availability, Contents, Copies, CopyFacts, CopyProof, Doubt, Evidence, LockFacts, State, StorageAnswer,
+    Availability, Carrier, Contents, Copies, CopyFacts, CopyProof, Doubt, Evidence, LockFacts, State, StorageAnswer,
     StoragePolicy,
 };
 use crate::engine::{Context, StageError, UNTRUE_LIST, is_known};
@@ -18,6 +18,7 @@ use crate::storage::Algorithm;
 use rucio_client::{Kind, Lock, LockState, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleState};
 
 use super::SCHEMES;
+use super::carriers::Carriers;
 use super::storages::{self, Wanted};
 
 /// Rules asked for at once; the client has a bound of its own.
@@ -120,7 +121,7 @@ fn present(listing: &ReplicaListing, offsite: &Offsite) -> usize {
 }
 
 fn listing_contradicts(listing: &ReplicaListing, contents: &Contents) -> bool {
-    listing.bytes != contents.bytes || listing.adler32.as_ref().is_some_and(|adler32| *adler32 != contents.adler32)
+    listing.bytes != contents.bytes || listing.adler32.as_ref().is_some_and(|adler32| *adler32 != *contents.adler32)
 }
 
 fn not_enough(listing: &ReplicaListing, offsite: &Offsite, required: Copies) -> Doubt {
@@ -163,7 +164,7 @@ fn proofs(
             site: offsite.site(rse).map(str::to_owned),
             availability: availability(*state),
             catalogue_bytes: listing.bytes,
-            catalogue_adler32: listing.adler32.clone(),
+            catalogue_adler32: listing.adler32.as_ref().map(ToString::to_string),
             locks: locks.get(&key).cloned().unwrap_or_default(),
             storage: answers.get(&key).cloned().unwrap_or(StorageAnswer::NotAsked),
         };
@@ -212,6 +213,7 @@ async fn locks<'r>(
     let further_copies_rules = files.iter().filter_map(|row| row.further_copies_rule.clone());
     let ids: BTreeSet<String> = first_copy_rules.values().cloned().chain(further_copies_rules).collect();
     let wanted: BTreeSet<Did> = files.iter().map(|row| row.did()).collect();
+    let carriers = Carriers::ask(context, &files).await?;
     let mut found = Locks::new();
     let mut seen = RulesSeen { offsite: offsite.clone(), files, standings: BTreeMap::new(), locks: OkLocks::default() };
     let begun = Instant::now();
@@ -247,7 +249,8 @@ async fn locks<'r>(
             if lock.state == LockState::Ok {
                 seen.locks.note(&rule.id, is_first, &lock);
             }
-            let fact = facts_of(&rule, ours, &lock);
+            let carrier = carriers.of(&lock.did, &rule.did);
+            let fact = facts_of(&rule, ours, &lock, carrier);
             found.entry((lock.did, lock.rse)).or_default().push(fact);
         }
     }
@@ -261,13 +264,14 @@ async fn locks<'r>(
     Ok((found, seen, waiting))
 }
 
-fn facts_of(rule: &Rule, ours: bool, lock: &Lock) -> LockFacts {
+fn facts_of(rule: &Rule, ours: bool, lock: &Lock, carrier: Carrier) -> LockFacts {
     LockFacts {
         rule: rule.id.clone(),
         ours,
         ok: lock.state == LockState::Ok,
         expires: rule.expires_at.is_some(),
         suspended: rule.state == RuleState::Suspended,
+        carrier,
     }
 }
 

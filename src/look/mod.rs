@@ -1,7 +1,9 @@
 //! One look at a file: what Rucio and the storages say of its copies, and what lies on site. It asks, and does nothing about
 //! the answers.
 
+mod carriers;
 mod copies;
+mod denial;
 mod on_site;
 pub(crate) mod read_back;
 mod storages;

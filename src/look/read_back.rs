@@ -143,7 +143,7 @@ mod tests {
             let doubt = compare("A", answer, 10, "aa").unwrap_err();
             assert!(matches!(&doubt, Doubt::Contradiction(reason) if reason.contains(told)), "{doubt:?}");
         }
-        let down = Err(Error::Transient { url: "u".to_owned(), reason: "down".to_owned() });
+        let down = Err(Error::Transient { url: "u".to_owned(), status: None, reason: "down".to_owned() });
         assert!(matches!(compare("A", down, 10, "aa"), Err(Doubt::Unknown(_))));
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 
+use super::denial;
 use crate::config::StorageCheck;
 use crate::custody::{Contents, StorageAnswer};
 use crate::engine::Context;
@@ -29,6 +30,7 @@ type Asked = Vec<((Did, String), Result<StorageAnswer, String>)>;
 /// What was said about one copy, and whose server said so.
 struct Heard {
     did: Did,
+    pfn: Option<String>,
     from: Source,
     answer: Result<StorageAnswer, String>,
 }
@@ -91,7 +93,7 @@ fn unless_borrowed(context: &Context, heard: Vec<Heard>, doors: impl Fn(&Did) ->
             sources.push(from.clone());
         }
     }
-    let believed = |Heard { did, from, answer }: Heard| {
+    let believed = |Heard { did, from, answer, .. }: Heard| {
         let Some(other) = sources.get(&did).and_then(|sources| from.borrows_from(sources)) else {
             return ((did, from.rse), answer);
         };
@@ -116,11 +118,18 @@ async fn ask_one(context: &Context, rse: String, site: Option<String>, questions
         );
     }
     let mut heard = ask_each(context, &rse, site.as_deref(), questions).await;
-    let answers: Vec<&StorageAnswer> = heard.iter().filter_map(|heard| heard.answer.as_ref().ok()).collect();
-    if context.memory.denials.denies_everything(&rse, &answers) {
-        for heard in heard.iter_mut().filter(|heard| heard.answer == Ok(StorageAnswer::Missing)) {
-            heard.answer =
-                Err(format!("a true answer from the storage of {rse}, which denies every file that Rucio has there"));
+    let known = heard.iter().find(|heard| matches!(heard.answer, Ok(StorageAnswer::Stated { .. })));
+    if let Some(pfn) = known.and_then(|heard| heard.pfn.clone()) {
+        context.memory.denials.knows(&rse, pfn);
+    }
+    // once a denial is not true, the others of the same look are worth no question
+    let mut is_true = true;
+    for heard in heard.iter_mut().filter(|heard| heard.answer == Ok(StorageAnswer::Missing)) {
+        is_true = is_true && denial::is_true(context, &rse, heard.pfn.as_deref().unwrap_or_default()).await;
+        if !is_true {
+            heard.answer = Err(format!(
+                "a true answer from the storage of {rse}, which denies what it was known to have: is its disk mounted?"
+            ));
         }
     }
     heard
@@ -131,7 +140,7 @@ async fn ask_each(context: &Context, rse: &str, site: Option<&str>, questions: V
     stream::iter(questions.into_iter().map(|Question { did, pfn, wanted }| async move {
         let door = pfn.as_deref().and_then(storage::door);
         let mut from = Source { rse: rse.to_owned(), site: site.map(str::to_owned), door, led_to: None };
-        let answer = match (pfn, patience.with(begun.elapsed())) {
+        let answer = match (pfn.clone(), patience.with(begun.elapsed())) {
             (None, _) => Ok(StorageAnswer::Silent("its RSE has no protocol davs, https, dav or http".to_owned())),
             (_, Worth::Nothing) => {
                 let why = "it was silent several times in a row, and is asked again later";
@@ -142,15 +151,18 @@ async fn ask_each(context: &Context, rse: &str, site: Option<&str>, questions: V
                 let Said { answer, led_to, heard } = ask(context, &pfn, wanted.algorithms).await;
                 patience.learn(heard);
                 from.led_to = led_to;
-                if answer.contradicts(&wanted.contents) {
-                    let second = ask(context, &pfn, wanted.algorithms).await.answer;
-                    unless_they_differ(context, rse, &pfn, answer, &second)
-                } else {
-                    Ok(answer)
+                match answer {
+                    Ok(first) if first.contradicts(&wanted.contents) => {
+                        match ask(context, &pfn, wanted.algorithms).await.answer {
+                            Ok(second) => unless_they_differ(context, rse, &pfn, first, &second),
+                            waits => waits,
+                        }
+                    }
+                    answer => answer,
                 }
             }
         };
-        Heard { did, from, answer }
+        Heard { did, pfn, from, answer }
     }))
     .buffer_unordered(storage::QUESTIONS)
     .collect()
@@ -220,7 +232,8 @@ impl Patience {
 
 /// The answer to one question.
 struct Said {
-    answer: StorageAnswer,
+    /// An error is what the file waits for, whatever the policy: the storage has not been silent.
+    answer: Result<StorageAnswer, String>,
     /// The server that gave it, if it is not the door.
     led_to: Option<String>,
     /// Whether anything was said at all, be it a refusal.
@@ -235,10 +248,13 @@ async fn ask(context: &Context, pfn: &str, algorithms: &[Algorithm]) -> Said {
         Ok(found) => {
             led_to = found.led_to;
             let digest = found.digest.map(|(algorithm, value)| (algorithm.as_str(), value));
-            ("ok", StorageAnswer::Stated { bytes: found.bytes, digest }, true)
+            ("ok", Ok(StorageAnswer::Stated { bytes: found.bytes, digest }), true)
         }
-        Err(storage::Error::NotFound { .. }) => ("not_found", StorageAnswer::Missing, true),
-        Err(error) => ("silent", StorageAnswer::Silent(error.to_string()), !error.is_transient()),
+        Err(storage::Error::NotFound { .. }) => ("not_found", Ok(StorageAnswer::Missing), true),
+        Err(error @ storage::Error::Contradictory { .. }) => {
+            ("contradictory", Err(format!("an answer that can be true: {error}")), true)
+        }
+        Err(error) => ("silent", Ok(StorageAnswer::Silent(error.to_string())), !error.is_transient()),
     };
     context.metrics.storage_request(outcome, started.elapsed().as_secs_f64());
     Said { answer, led_to, heard }

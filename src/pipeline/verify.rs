@@ -29,15 +29,18 @@ impl Verify {
 }
 
 /// Reads one file when a thread is free for it.
-async fn read(context: Context, threads: Arc<Semaphore>, row: FileRow) -> Result<(FileRow, Reading), StageError> {
+async fn read(context: Context, threads: Arc<Semaphore>, mut row: FileRow) -> Result<(FileRow, Reading), StageError> {
     let name = row.name()?;
     let permit = threads.acquire_owned().await;
     let (data, options, expected) = (context.data.clone(), context.reading_options(), row.identity());
-    let reading = blocking(move || {
+    let (changed, reading) = blocking(move || {
         let _permit = permit;
-        read_once(&data, &name, expected, &options)
+        // before the first byte: what is changed while it is read is read again later
+        let changed = data.changed_ns(name.relative());
+        (changed, read_once(&data, &name, expected, &options))
     })
     .await;
+    row.changed_ns = changed.unwrap_or_default();
     if let Reading::Read(report) = &reading {
         context.metrics.bytes_read(report.fixity.bytes);
     }

@@ -6,7 +6,7 @@ mod tests;
 use crate::custody::invariants::world::{FileFacts, OnSite, Protection};
 use crate::custody::{Copies, FileIdentity, State, UnixMillis};
 use crate::ledger::OnRecord;
-use rucio_client::ReplicaState;
+use rucio_client::{Adler32, ReplicaState};
 
 use super::finding::{Code, Finding, Repair};
 
@@ -33,7 +33,7 @@ impl OnDisk {
 pub(super) struct Replica {
     pub(super) state: ReplicaState,
     pub(super) bytes: u64,
-    pub(super) adler32: Option<String>,
+    pub(super) adler32: Option<Adler32>,
 }
 
 /// Everything that is known of one name at one moment.
@@ -55,7 +55,7 @@ pub(super) struct Facts {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct OffSite {
     pub(super) bytes: u64,
-    pub(super) adler32: Option<String>,
+    pub(super) adler32: Option<Adler32>,
     /// With a copy that is AVAILABLE, or whose storage is out of reach for now.
     pub(super) sites: u32,
 }
@@ -63,7 +63,8 @@ pub(super) struct OffSite {
 impl OffSite {
     /// Sites that hold a copy of the file that was verified.
     pub(super) fn good_sites(&self, row: &OnRecord) -> u32 {
-        if self.bytes == row.bytes && self.adler32 == row.adler32 { self.sites } else { 0 }
+        let same = matches!((&self.adler32, &row.adler32), (Some(theirs), Some(ours)) if *theirs == **ours);
+        if self.bytes == row.bytes && same { self.sites } else { 0 }
     }
 }
 
@@ -216,7 +217,7 @@ fn replica(facts: &Facts, row: &OnRecord, findings: &mut Vec<Finding>) -> bool {
                 findings.push(finding(facts, Code::WrongSize, message));
             }
             if let (Some(ours), Some(theirs)) = (&row.adler32, &replica.adler32)
-                && ours != theirs
+                && *theirs != **ours
             {
                 let message = format!("adler32 {ours} was verified, Rucio has it with {theirs}");
                 findings.push(finding(facts, Code::WrongChecksum, message));

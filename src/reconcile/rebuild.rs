@@ -267,9 +267,10 @@ impl Custody<'_> {
         };
         let read = contents(&report);
         match &self.replica.adler32 {
-            Some(adler32) if *adler32 == read.adler32 => Ok(self.in_custody(found, &report, read).await?),
+            Some(adler32) if *adler32 == *read.adler32 => Ok(self.in_custody(found, &report, read).await?),
             other => {
-                let theirs = other.as_deref().unwrap_or("no adler32");
+                let theirs =
+                    other.as_ref().map_or_else(|| "no adler32".to_owned(), |adler32| format!("adler32 {adler32}"));
                 let reason = format!("Rucio has it with {theirs}, the file on disk has adler32 {}", read.adler32);
                 Ok(self.held(found, Some(&report), HoldReason { code: HoldCode::OtherContent, reason }))
             }

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Config;
+use crate::custody::{folded, look_alike};
 use crate::engine::{Context, StageError};
 
 /// The RSEs of the off-site expression that are not on the mountain, and the site of each.
 #[derive(Clone, Debug)]
 pub struct Offsite {
     sites: BTreeMap<String, Option<String>>,
+    /// The sites as Rucio has them, where each may be written in several ways.
+    written: BTreeMap<String, String>,
     /// The site of the on-site RSE, if it says one.
     pub on_site: Option<String>,
     /// RSEs of the expression at that site: nothing there is a copy off the mountain.
@@ -24,21 +27,29 @@ pub struct Offsite {
 impl Offsite {
     /// Asks Rucio, every time: an expression that matches other RSEs than yesterday must be noticed.
     pub async fn ask(rucio: &rucio_client::Client, config: &Config) -> Result<Self, rucio_client::Error> {
-        let on_site = site_of(rucio, config, &config.onsite_rse).await?;
-        let (mut sites, mut on_the_mountain, mut matches_on_site) = (BTreeMap::new(), BTreeSet::new(), false);
+        // by what is compared, the way of writing that was met first
+        let mut spellings: BTreeMap<String, String> = BTreeMap::new();
+        let mut spelling = |site: String| spellings.entry(folded(&site)).or_insert(site).clone();
+        let on_site = site_of(rucio, config, &config.onsite_rse).await?.map(&mut spelling);
+        let (mut sites, mut written) = (BTreeMap::new(), BTreeMap::new());
+        let (mut on_the_mountain, mut matches_on_site) = (BTreeSet::new(), false);
         for rse in rucio.list_rses(&config.offsite.expression).await? {
             if rse == config.onsite_rse {
                 matches_on_site = true;
                 continue;
             }
-            match site_of(rucio, config, &rse).await? {
+            let site = site_of(rucio, config, &rse).await?;
+            if let Some(site) = &site {
+                written.insert(rse.clone(), site.clone());
+            }
+            match site.map(&mut spelling) {
                 Some(site) if Some(&site) == on_site.as_ref() => drop(on_the_mountain.insert(rse)),
                 site => drop(sites.insert(rse, site)),
             }
         }
         let (expression, distinct_by) = (config.offsite.expression.clone(), config.offsite.distinct_by.clone());
         let on_site_rse = config.onsite_rse.clone();
-        Ok(Self { sites, on_site, on_the_mountain, matches_on_site, on_site_rse, expression, distinct_by })
+        Ok(Self { sites, written, on_site, on_the_mountain, matches_on_site, on_site_rse, expression, distinct_by })
     }
 
     /// For what rests on copies being off the mountain: that is known only if the on-site RSE says where it is.
@@ -100,11 +111,43 @@ impl Offsite {
         if self.matches_on_site {
             base = format!("{base}\\{}", self.on_site_rse);
         }
-        match self.site(first) {
-            Some(site) => format!("{base}\\({}={site})", self.distinct_by),
-            None => base,
+        // an attribute's value with other letters cannot stand in an expression; the names of RSEs always can
+        let written = self.written.get(first).filter(|site| site.chars().all(may_be_asked_for));
+        if let Some(site) = written {
+            base = format!("{base}\\({}={site})", self.distinct_by);
         }
+        for (rse, site) in self.sites.iter().filter(|(rse, _)| *rse != first) {
+            if site.is_some() && site.as_deref() == self.site(first) && self.written.get(rse) != written {
+                base = format!("{base}\\{rse}");
+            }
+        }
+        base
     }
+
+    /// What an operator should know of the sites, and what keeps nothing from working.
+    pub(crate) fn oddities(&self) -> Vec<String> {
+        let attribute = &self.distinct_by;
+        let siteless = self.without_site().into_iter().map(|rse| {
+            format!(
+                "the off-site RSE {rse} has no attribute '{attribute}', so its site is unknown, and no copy there counts; set \
+                 it, or choose another offsite.distinct_by"
+            )
+        });
+        let known: BTreeSet<&str> = self.sites.values().flatten().chain(&self.on_site).map(String::as_str).collect();
+        let pairs = known.iter().flat_map(|one| known.range(*one..).skip(1).map(move |other| (one, other)));
+        let alike = pairs.filter(|(one, other)| look_alike(one, other)).map(|(one, other)| {
+            format!(
+                "the sites '{one}' and '{other}' count as two: if they are one, copies at both count as one too many; \
+                 give their RSEs the same '{attribute}'"
+            )
+        });
+        siteless.chain(alike).collect()
+    }
+}
+
+/// Letters of an attribute's value that Rucio's grammar of RSE expressions knows.
+fn may_be_asked_for(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-')
 }
 
 /// An RSE expression for the off-site RSEs and the one on site.
@@ -144,8 +187,9 @@ async fn site_of(
     rse: &str,
 ) -> Result<Option<String>, rucio_client::Error> {
     let attributes = rucio.rse_attributes(rse).await?;
-    Ok(attributes.get(&config.offsite.distinct_by).filter(|value| !value.is_null()).map(|value| match value {
+    let site = attributes.get(&config.offsite.distinct_by).filter(|value| !value.is_null()).map(|value| match value {
         serde_json::Value::String(text) => text.clone(),
         other => other.to_string(),
-    }))
+    });
+    Ok(site.filter(|site| !site.trim().is_empty()))
 }

@@ -9,13 +9,18 @@ use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, LOCATION};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::digest::{Algorithm, Said, find};
+use super::digest::{Algorithm, Said, find, find_in_repr_digest};
 use super::error::Error;
+use super::lacking::Lacking;
 use super::pfn::{forget_credentials, http_url, server};
 use rucio_client::trust;
 
 const WANT_DIGEST: HeaderName = HeaderName::from_static("want-digest");
 const DIGEST: HeaderName = HeaderName::from_static("digest");
+const WANT_REPR_DIGEST: HeaderName = HeaderName::from_static("want-repr-digest");
+const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+/// Answers to a question for a digest that say no more than that the storage has none (XRootD before 5.5.5: 500).
+const NO_SUCH_DIGEST: [u16; 7] = [400, 405, 406, 415, 422, 500, 501];
 
 /// Redirects followed for one question; a storage sends from its door to the server that has the file.
 const REDIRECTS_MAX: usize = 5;
@@ -72,6 +77,7 @@ pub struct Client {
     timeout: Duration,
     /// Of each storage that was asked, by its door's host and port.
     turns: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
+    digests: Arc<Lacking>,
 }
 
 impl Client {
@@ -97,33 +103,73 @@ impl Client {
             .pool_idle_timeout(IDLE)
             .build()
             .map_err(|error| useless(format!("the HTTP client cannot be set up: {error}")))?;
-        Ok(Self { http, timeout: settings.timeout, turns: Arc::default() })
+        Ok(Self { http, timeout: settings.timeout, turns: Arc::default(), digests: Arc::default() })
     }
 
     /// Asks for size and digest of the file with this physical name (`HEAD` with `Want-Digest`), for one algorithm
     /// after the other until the answer has that algorithm's own name in it. Nothing is repeated here. A storage is asked
     /// two questions at once; more wait for their turn.
+    ///
+    /// Whatever way a storage says that it has no such digest, the next one is asked for; it is remembered of its door for an
+    /// hour. An answer that cannot be true is [`Error::Contradictory`].
     pub async fn examine(&self, pfn: &str, prefer: &[Algorithm]) -> Result<Found, Error> {
         let url = http_url(pfn)?;
         let _turn = self.turn(&url).await;
-        let mut without_digest = None;
-        for &algorithm in prefer {
-            let (led_to, headers) = self.head(&url, Some(algorithm)).await?;
+        let (mut lacking, mut without_digest) = (Vec::new(), None);
+        for &algorithm in prefer.iter().filter(|algorithm| !self.digests.lacks(&url, **algorithm)) {
+            let (led_to, headers) = match self.head(&url, Some(algorithm)).await {
+                Err(Error::Transient { status: Some(status), .. } | Error::Protocol { status: Some(status), .. })
+                    if NO_SUCH_DIGEST.contains(&status) =>
+                {
+                    lacking.push(algorithm);
+                    continue;
+                }
+                answer => answer?,
+            };
             let bytes = size(&url, &headers)?;
             match said(&headers, algorithm) {
-                Said::Digest(digest) => return Ok(Found { bytes, digest: Some((algorithm, digest)), led_to }),
-                Said::Nothing => without_digest = Some(Found { bytes, digest: None, led_to }),
-                Said::Nonsense(written) => {
-                    let reason = format!("'{}' is not a digest of {algorithm}", written.escape_default());
-                    return Err(Error::Protocol { url: shown(&url), reason });
+                Said::Digest(digest) => {
+                    self.digests.lack(&url, &lacking, true);
+                    return possible(&url, Found { bytes, digest: Some((algorithm, digest)), led_to });
+                }
+                Said::Nothing | Said::Nonsense(_) => {
+                    lacking.push(algorithm);
+                    without_digest = Some(Found { bytes, digest: None, led_to });
+                }
+                Said::Two => {
+                    let reason = format!("it states two digests {algorithm}");
+                    return Err(Error::Contradictory { url: shown(&url), reason });
                 }
             }
         }
-        if let Some(found) = without_digest {
-            return Ok(found);
+        let found = if let Some(found) = without_digest {
+            found
+        } else {
+            let (led_to, headers) = self.head(&url, None).await?;
+            Found { bytes: size(&url, &headers)?, digest: None, led_to }
+        };
+        self.digests.lack(&url, &lacking, false);
+        if found.bytes == 0 && self.delivers_something(&url).await? {
+            let reason = "it says that the file has no bytes, and delivers some".to_owned();
+            return Err(Error::Contradictory { url: shown(&url), reason });
         }
-        let (led_to, headers) = self.head(&url, None).await?;
-        Ok(Found { bytes: size(&url, &headers)?, digest: None, led_to })
+        Ok(found)
+    }
+
+    /// Whether anything lies under that name, be it a directory (`HEAD`).
+    pub async fn is_there(&self, pfn: &str) -> Result<bool, Error> {
+        let url = http_url(pfn)?;
+        let _turn = self.turn(&url).await;
+        match self.head(&url, None).await {
+            Ok(_) | Err(Error::Protocol { status: Some(409), .. }) => Ok(true),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn delivers_something(&self, door: &Url) -> Result<bool, Error> {
+        let (url, mut response) = self.behind_redirects(door, |at| self.http.get(at)).await?;
+        Ok(self.in_time(&url, response.chunk()).await?.is_some_and(|chunk| !chunk.is_empty()))
     }
 
     /// Reads the file with this physical name whole (`GET`). A file that goes on beyond `expected` bytes is not read
@@ -147,7 +193,7 @@ impl Client {
     async fn in_time<T>(&self, url: &Url, part: impl Future<Output = reqwest::Result<T>>) -> Result<T, Error> {
         match tokio::time::timeout(self.timeout, part).await {
             Ok(part) => part.map_err(|error| self.no_answer(url, error)),
-            Err(_) => Err(Error::Transient { url: shown(url), reason: self.silence() }),
+            Err(_) => Err(Error::Transient { url: shown(url), status: None, reason: self.silence() }),
         }
     }
 
@@ -169,7 +215,9 @@ impl Client {
         let request = |at| {
             let request = self.http.request(Method::HEAD, at);
             match want {
-                Some(algorithm) => request.header(WANT_DIGEST, algorithm.as_str()),
+                Some(algorithm) => request
+                    .header(WANT_DIGEST, algorithm.as_str())
+                    .header(WANT_REPR_DIGEST, format!("{}=10", algorithm.name_in_repr_digest())),
                 None => request,
             }
         };
@@ -192,7 +240,7 @@ impl Client {
             }
             at = redirected(&at, response.headers())?;
         }
-        Err(Error::Protocol { url: shown(url), reason: format!("more than {REDIRECTS_MAX} redirects") })
+        Err(protocol(url, None, format!("more than {REDIRECTS_MAX} redirects")))
     }
 
     fn no_answer(&self, url: &Url, error: reqwest::Error) -> Error {
@@ -202,13 +250,17 @@ impl Client {
             return Error::Tls { url, reason };
         }
         let reason = if error.is_timeout() && !error.is_connect() { self.silence() } else { trust::root_cause(&error) };
-        Error::Transient { url, reason }
+        Error::Transient { url, status: None, reason }
     }
 }
 
+fn protocol(url: &Url, status: Option<StatusCode>, reason: impl Into<String>) -> Error {
+    Error::Protocol { url: shown(url), status: status.map(|status| status.as_u16()), reason: reason.into() }
+}
+
 /// Whether a final answer is one about the file.
-fn refuse_failures(url: &Url, response: &Response) -> Result<(), Error> {
-    let url = shown(url);
+fn refuse_failures(at: &Url, response: &Response) -> Result<(), Error> {
+    let url = shown(at);
     match response.status() {
         StatusCode::OK => Ok(()),
         StatusCode::NOT_FOUND | StatusCode::GONE => Err(Error::NotFound { url }),
@@ -220,11 +272,11 @@ fn refuse_failures(url: &Url, response: &Response) -> Result<(), Error> {
                 || [StatusCode::REQUEST_TIMEOUT, StatusCode::LOCKED, StatusCode::TOO_MANY_REQUESTS]
                     .contains(&status) =>
         {
-            Err(Error::Transient { url, reason: format!("status {status}") })
+            Err(Error::Transient { url, status: Some(status.as_u16()), reason: format!("status {status}") })
         }
         // XRootD's word for a directory
-        StatusCode::CONFLICT => Err(Error::Protocol { url, reason: "it is not a file (status 409)".to_owned() }),
-        status => Err(Error::Protocol { url, reason: format!("status {status}") }),
+        status @ StatusCode::CONFLICT => Err(protocol(at, Some(status), "it is not a file (status 409)")),
+        status => Err(protocol(at, Some(status), format!("status {status}"))),
     }
 }
 
@@ -236,7 +288,7 @@ fn led_to(door: &Url, answered: &Url) -> Option<String> {
 
 /// Where a redirect leads. Never from TLS to plain HTTP: nobody would vouch for the answer.
 fn redirected(from: &Url, headers: &HeaderMap) -> Result<Url, Error> {
-    let bad = |reason: &str| Error::Protocol { url: shown(from), reason: reason.to_owned() };
+    let bad = |reason: &str| protocol(from, None, reason);
     let location = headers
         .get(LOCATION)
         .and_then(|value| value.to_str().ok())
@@ -259,13 +311,25 @@ fn shown(url: &Url) -> String {
 }
 
 fn said(headers: &HeaderMap, algorithm: Algorithm) -> Said {
-    headers
-        .get_all(DIGEST)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
+    texts(headers, &DIGEST)
         .map(|value| find(value, algorithm))
-        .find(|said| *said != Said::Nothing)
-        .unwrap_or(Said::Nothing)
+        .chain(texts(headers, &REPR_DIGEST).map(|value| find_in_repr_digest(value, algorithm)))
+        .fold(Said::Nothing, Said::and)
+}
+
+fn texts<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+    headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
+}
+
+/// No bytes have the digest of no bytes, and no other.
+fn possible(url: &Url, found: Found) -> Result<Found, Error> {
+    match &found.digest {
+        Some((algorithm, digest)) if found.bytes == 0 && digest != algorithm.of_nothing() => {
+            let reason = format!("it says that the file has no bytes, and {algorithm} {digest}, which is that of some");
+            Err(Error::Contradictory { url: shown(url), reason })
+        }
+        _ => Ok(found),
+    }
 }
 
 /// The size a `HEAD` announces; there is no body to count.
@@ -273,5 +337,5 @@ fn size(url: &Url, headers: &HeaderMap) -> Result<u64, Error> {
     headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok())
-        .ok_or_else(|| Error::Protocol { url: shown(url), reason: "it does not tell the size".to_owned() })
+        .ok_or_else(|| protocol(url, None, "it does not tell the size"))
 }

@@ -14,6 +14,8 @@ pub enum Error {
     Transient {
         /// What was asked for.
         url: String,
+        /// The HTTP status, if there was an answer.
+        status: Option<u16>,
         /// What happened.
         reason: String,
     },
@@ -38,7 +40,17 @@ pub enum Error {
     Protocol {
         /// What was asked for.
         url: String,
+        /// The HTTP status, where that is what makes no sense.
+        status: Option<u16>,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// The answer cannot be true: the storage is not silent, and does not say what it has either.
+    #[error("{url} contradicts itself: {reason}")]
+    Contradictory {
+        /// What was asked for.
+        url: String,
+        /// What cannot both be.
         reason: String,
     },
     /// The physical name is of a protocol that cannot be asked over HTTP.

@@ -6,6 +6,7 @@
 mod client;
 mod digest;
 mod error;
+mod lacking;
 mod pfn;
 mod servers;
 

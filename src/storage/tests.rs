@@ -50,6 +50,75 @@ async fn an_answer_in_another_algorithm_is_not_taken() {
     assert_eq!(wanted, ["crc32c", "md5", "adler32"]);
 }
 
+/// XRootD has said so by a failure (issue 1707), by a word (1901), and by digests that are none.
+#[tokio::test]
+async fn whatever_says_that_there_is_no_such_digest_leads_to_the_next_one() {
+    let sized = |digest: &str| answer(digest);
+    for no in [
+        Reply::new(500, ""),
+        Reply::new(501, ""),
+        Reply::new(400, ""),
+        Reply::new(405, ""),
+        sized("crc32c=unknown"),
+        sized("crc32c=0x92d9a85a"),
+        sized("crc32c=92d9a85"),
+        sized("crc32c="),
+        sized("unixsum=1"),
+    ] {
+        let what = format!("{no:?}");
+        let server =
+            MockServer::start(queue([no, sized("md5=x"), sized("adler32=222e27d7"), sized("adler32=222e27d7")])).await;
+        let client = client();
+        let digest = Some((Algorithm::Adler32, "222e27d7".into()));
+        for _ in 0..2 {
+            let found = client.examine(server.url.as_str(), ALL).await.unwrap();
+            assert_eq!(found, Found { bytes: 1_000_000, digest: digest.clone(), led_to: None }, "{what}");
+        }
+        // what it does not have is remembered
+        let wanted: Vec<_> =
+            server.seen().iter().filter_map(|seen| seen.header("Want-Digest").map(str::to_owned)).collect();
+        assert_eq!(wanted, ["crc32c", "md5", "adler32", "adler32"], "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_storage_that_fails_whatever_it_is_asked_is_out_of_order() {
+    let (result, seen) = ask((0..4).map(|_| Reply::new(500, ""))).await;
+    assert!(result.unwrap_err().is_transient());
+    // at last without a wish for a digest
+    assert_eq!(seen[3].header("Want-Digest"), None);
+}
+
+#[tokio::test]
+async fn a_file_without_bytes_is_one_only_if_none_are_delivered() {
+    let empty = || Reply::new(200, "").header("Content-Length", "0");
+    let (result, seen) = ask([empty(), empty(), empty(), Reply::new(200, "123")]).await;
+    assert!(matches!(result, Err(Error::Contradictory { .. })), "{result:?}");
+    assert_eq!(seen[3].method, "GET");
+    let (result, _) = ask([empty(), empty(), empty(), empty()]).await;
+    assert_eq!(result.unwrap(), Found { bytes: 0, digest: None, led_to: None });
+    let (result, seen) = ask([empty().header("Digest", "crc32c=AAAAAA==")]).await;
+    assert_eq!((result.unwrap().bytes, seen.len()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_representation_digest_is_understood() {
+    let reply = Reply::new(200, "").header("Content-Length", "7").header("Repr-Digest", "crc32c=:ktmoWg==:");
+    let (found, seen) = ask([reply]).await;
+    assert_eq!(found.unwrap().digest, Some((Algorithm::Crc32c, "92d9a85a".into())));
+    assert_eq!(seen[0].header("Want-Repr-Digest"), Some("crc32c=10"));
+}
+
+#[tokio::test]
+async fn a_directory_is_something_and_a_refusal_is_not_known() {
+    let server = MockServer::start(queue([200, 409, 404, 410, 403, 503].map(|status| Reply::new(status, "")))).await;
+    let mut said = Vec::new();
+    for _ in 0..6 {
+        said.push(client().is_there(server.url.as_str()).await.ok());
+    }
+    assert_eq!(said, [Some(true), Some(true), Some(false), Some(false), None, None]);
+}
+
 #[tokio::test]
 async fn a_storage_without_digests_still_tells_the_size() {
     let size = || Reply::new(200, "").header("Content-Length", "7");
@@ -120,13 +189,13 @@ async fn failures_mean_what_they_should() {
         (Reply::new(401, ""), "Refused", false),
         (Reply::new(403, ""), "Refused", false),
         (Reply::new(409, ""), "Protocol", false),
-        (Reply::new(405, ""), "Protocol", false),
         (Reply::new(204, "").header("Content-Length", "0"), "Protocol", false),
-        (answer("crc32c=nonsense"), "Protocol", false),
+        (answer("crc32c=ktmoWg==, crc32c=ktmoWQ=="), "Contradictory", false),
+        (answer("crc32c=ktmoWg==").header("Repr-Digest", "crc32c=:ktmoWQ==:"), "Contradictory", false),
+        (Reply::new(200, "").header("Content-Length", "0").header("Digest", "crc32c=ktmoWg=="), "Contradictory", false),
         (answer("crc32c=92d9a85a").header("Location", "x"), "Ok", false),
         (Reply::Raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".into()), "Protocol", false),
         (Reply::new(503, ""), "Transient", true),
-        (Reply::new(500, ""), "Transient", true),
         (Reply::new(429, ""), "Transient", true),
         (Reply::Hang, "Transient", true),
         (Reply::Raw("HTTP/1.1 20".into()), "Transient", true),
@@ -142,6 +211,7 @@ async fn failures_mean_what_they_should() {
             Err(Error::Refused { .. }) => "Refused",
             Err(Error::Transient { .. }) => "Transient",
             Err(Error::Protocol { .. }) => "Protocol",
+            Err(Error::Contradictory { .. }) => "Contradictory",
             Err(_) => "another",
         };
         assert_eq!(found, expected, "{what}: {result:?}");

@@ -67,7 +67,7 @@ impl Seed {
         let child = |did: &Did| Child {
             did: did.clone(),
             bytes: Some(0),
-            adler32: Some(ADLER32.to_owned()),
+            adler32: ADLER32.parse().ok(),
             meta: serde_json::Map::new(),
         };
         for rse in ["STORAGE-1", "STORAGE-2", "STORAGE-3"] {

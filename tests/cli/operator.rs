@@ -264,6 +264,6 @@ fn a_ledger_of_another_version_is_not_written_to() {
     code: 3
     --- out
     --- err
-    dl0-ingest: the ledger DIR/state/ledger.db has schema 1, this dl0-ingest needs 10; start the daemon of this version first
+    dl0-ingest: the ledger DIR/state/ledger.db has schema 1, this dl0-ingest needs 11; start the daemon of this version first
     ");
 }

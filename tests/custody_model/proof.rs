@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use dl0_ingest::custody::{
-    Availability, Contents, Copies, CopyFacts, CopyProof, Doubt, Evidence, FileIdentity, FirstLook, KeepReason,
-    LockFacts, ReleaseOrder, StorageAnswer, StoragePolicy, UnixMillis,
+    Availability, Carrier, Contents, Copies, CopyFacts, CopyProof, Doubt, Evidence, FileIdentity, FirstLook,
+    KeepReason, LockFacts, ReleaseOrder, StorageAnswer, StoragePolicy, UnixMillis,
 };
 
 use crate::custody_model::Variant;
@@ -51,6 +51,7 @@ fn facts(variant: Variant, look: &Look, rse: usize, registered: Content) -> Opti
             ok: seen.lock_ok,
             expires: false,
             suspended: false,
+            carrier: Carrier::Stays,
         }],
         storage: match seen.answer {
             Answer::NotAsked => StorageAnswer::NotAsked,

@@ -34,6 +34,16 @@ impl Somebody {
         Self { http, url, token }
     }
 
+    /// Places a rule on a file.
+    pub(crate) async fn wants(&self, did: &Did, rse: &str) -> String {
+        let body = json!({
+            "dids": [did], "account": "root", "copies": 1, "rse_expression": rse, "grouping": "NONE",
+        });
+        let request = self.http.post(format!("{}rules/", self.url)).header("X-Rucio-Auth-Token", &self.token);
+        let ids: Vec<String> = request.json(&body).send().await.unwrap().json().await.unwrap();
+        ids.into_iter().next().unwrap()
+    }
+
     /// Gives a rule so many seconds.
     pub(crate) async fn limits(&self, rule: &str, lifetime: u64, purge: bool) {
         let body = json!({"options": {"lifetime": lifetime, "purge_replicas": purge}});

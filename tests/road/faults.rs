@@ -334,11 +334,17 @@ async fn a_copy_that_is_lost_after_the_proof_keeps_the_on_site_copy() {
 /// As when its disk is not mounted: it denies all it has. That is an outage, not a hundred lost copies.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storage_that_denies_every_file_is_away_and_holds_none() {
+    for files in [5, 1] {
+        denied_by_a_storage_that_is_not_mounted(files).await;
+    }
+}
+
+async fn denied_by_a_storage_that_is_not_mounted(files: usize) {
     let site = Site::new(DELETION_ON).await;
     let patient =
         |text: String| text.replace("hold: 200ms, poll: 50ms, poll_max: 200ms", "hold: 1h, poll: 1h, poll_max: 1h");
     let daemon = InProcess::start(site.config_with(patient));
-    let lfns: Vec<String> = (0..5).map(|n| site.deliver(&format!("{n}.fits.fz"), &fixture("SUBARRAY"))).collect();
+    let lfns: Vec<String> = (0..files).map(|n| site.deliver(&format!("{n}.fits.fz"), &fixture("SUBARRAY"))).collect();
     for lfn in &lfns {
         site.until_row(lfn, |row| row.state == State::Replicated && row.waits_for.is_some()).await;
         let did = Did::new("acada", lfn);
@@ -359,7 +365,7 @@ async fn a_storage_that_denies_every_file_is_away_and_holds_none() {
     for lfn in &lfns {
         let denied = |row: &dl0_ingest::ledger::FileRow| {
             row.state != State::Replicated
-                || row.waits_for.as_ref().is_some_and(|why| why.contains("denies every file"))
+                || row.waits_for.as_ref().is_some_and(|why| why.contains("is its disk mounted"))
         };
         let row = site.until_row(lfn, denied).await;
         assert_eq!(row.state, State::Replicated, "{row:#?}");

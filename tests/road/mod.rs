@@ -1,6 +1,7 @@
 //! The road of a file, driven in one process on the embedded Rucio.
 mod audit;
 mod brakes;
+mod carriers;
 mod depth;
 mod ended_rules;
 mod faults;
@@ -13,6 +14,7 @@ mod rules;
 mod settling;
 mod start;
 mod storages;
+mod touched;
 mod watched;
 
 use std::fs;

@@ -84,6 +84,27 @@ async fn a_file_whose_rule_was_given_another_end_after_the_release_was_ordered_i
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_released_file_that_anothers_rule_holds_on_site_names_that_rule_and_goes_when_it_ends() {
+    let site = Site::new(DELETION_ON).await;
+    let (daemon, row) = ordered(&site, Daemon::Judge).await;
+    let somebody = Somebody::at(&site).await;
+    let rule = somebody.wants(&row.did(), "STORAGE-1").await;
+    site.rucio.faults().resume(Daemon::Judge);
+    until_removed(&site, row.on_site_rule.as_ref().unwrap()).await;
+    daemon.stop().await;
+    site.age_order(&row.lfn, LONG).await;
+    let daemon = site.start();
+    let named =
+        |row: &FileRow| row.waits_for.as_ref().is_some_and(|why| why.contains(&rule) && why.contains("account 'root'"));
+    site.until_row(&row.lfn, named).await;
+    assert!(site.path("a.fits.fz").exists());
+    somebody.limits(&rule, 0, true).await;
+    let row = site.until_state(&row.lfn, State::Released).await;
+    assert_eq!(events(&site, &row, "release-ordered").await, 1);
+    daemon.stop().await;
+}
+
 /// Rucio's word for the end was heard: what is slow now are its own daemons.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ordered_release_waits_for_a_cleaner_or_a_reaper_that_is_slow_and_begins_nothing_anew() {

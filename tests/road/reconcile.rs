@@ -71,7 +71,7 @@ async fn at_rest(settings: &str, names: &[&str], state: State) -> (Site, Sources
 pub(crate) async fn register_by_hand(rucio: &Client, name: &str, content: &[u8]) {
     let mut sum = simd_adler32::Adler32::new();
     sum.write(content);
-    let adler32 = Some(format!("{:08x}", sum.finish()));
+    let adler32 = Some(sum.finish().into());
     let (did, bytes) = (Did::new("acada", lfn(name)), Some(content.len() as u64));
     let children = vec![Child { did, bytes, adler32, meta: serde_json::Map::new() }];
     let parent = Did::new("acada", format!("/{DAY}"));

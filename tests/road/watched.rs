@@ -333,7 +333,7 @@ async fn a_dataset_that_rucio_will_remove_is_told_and_keeps_the_rules_of_its_fil
     site.rucio.give_end(&dataset(), Some(86_400.0));
     site.until_settlement(&dataset(), |known| known.unsettled.is_some() && known.settled_at.is_none()).await;
     // nor counted as settled by whoever settles
-    let asked = || site.rucio.requests().get(&Endpoint::Did).copied().unwrap_or(0);
+    let asked = || site.rucio.requests().get(&Endpoint::BulkMeta).copied().unwrap_or(0);
     let before = asked();
     while asked() < before + 10 {
         let known = site.until_settlement(&dataset(), |_| true).await;

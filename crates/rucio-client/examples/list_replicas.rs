@@ -30,7 +30,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         schemes: &["davs", "https"],
     };
     for file in rucio.replicas(&query).await? {
-        println!("{}  {} bytes  adler32 {}", file.did, file.bytes, file.adler32.as_deref().unwrap_or("unknown"));
+        let adler32 = file.adler32.map_or_else(|| "unknown".to_owned(), |adler32| adler32.to_string());
+        println!("{}  {} bytes  adler32 {adler32}", file.did, file.bytes);
         for (rse, state) in &file.states {
             println!("  {rse}  {state:?}");
             for pfn in file.pfns.get(rse).into_iter().flatten() {

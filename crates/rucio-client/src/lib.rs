@@ -26,6 +26,7 @@
 //!
 //! A client needs a Tokio runtime. It speaks as one account; clones share its login, its connections and its circuit.
 
+mod adler32;
 mod answer;
 mod calls;
 mod circuit;
@@ -43,6 +44,7 @@ mod transport;
 pub mod trust;
 mod types;
 
+pub use adler32::{Adler32, NotAdler32};
 pub use calls::{ListedRule, TakeRules, metadata_key_is_safe};
 pub use circuit::Circuit;
 pub use client::Client;
@@ -52,8 +54,8 @@ pub use observer::{ChangeHook, Observer};
 pub use retry::Retry;
 pub use settings::{SettingNames, Settings};
 pub use types::{
-    Analysis, Attachment, Child, CollectionKind, DidInfo, DidKind, Grouping, LIST_MAX, Lock, LockState, NewCollection,
-    NewRule, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleId, RuleState, StuckTransfer,
+    Analysis, Attachment, Child, CollectionKind, DidEnd, DidInfo, DidKind, Grouping, LIST_MAX, Lock, LockState,
+    NewCollection, NewRule, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleId, RuleState, StuckTransfer,
 };
 
 #[cfg(test)]

@@ -75,8 +75,8 @@ impl Request {
         self
     }
 
-    /// Whether it may change something in Rucio. Two questions are asked by POST, because they are long.
+    /// Whether it may change something in Rucio. Questions that are long are asked by POST.
     pub(crate) fn changes(&self) -> bool {
-        self.method != Method::GET && !matches!(self.endpoint, "replicas" | "metadata")
+        self.method != Method::GET && !matches!(self.endpoint, "replicas" | "metadata" | "did_ends")
     }
 }

@@ -35,8 +35,11 @@ pub(crate) struct Token {
 /// The one login shared by all calls.
 pub(crate) struct Session {
     account: HeaderValue,
+    /// Of every login, without the credentials.
     headers: HeaderMap,
     method: Arc<dyn Login>,
+    /// How the application calls its login.
+    setting: &'static str,
     current: Mutex<Option<Token>>,
     /// Held while somebody logs in; remembers when the last attempt failed and why, for those who were waiting.
     under_way: tokio::sync::Mutex<Option<(Instant, Error)>>,
@@ -45,13 +48,16 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
         let account = header_value(&settings.account, settings.names.account)?;
-        let mut headers = settings.login.headers(settings.names.login)?;
+        // what can be known of the credentials without asking Rucio is known at once
+        settings.login.headers(settings.names.login)?;
+        let mut headers = HeaderMap::new();
         headers.insert(APP_ID, header_value(&settings.app_id, "the name of the application")?);
         headers.insert(ACCOUNT, account.clone());
         Ok(Self {
             account,
             headers,
             method: Arc::clone(&settings.login),
+            setting: settings.names.login,
             current: Mutex::new(None),
             under_way: tokio::sync::Mutex::new(None),
         })
@@ -114,7 +120,9 @@ impl Session {
 
     async fn log_in(&self, transport: &Transport) -> Result<Token, Error> {
         let request = Request::new("login", "log in", Method::GET, self.method.path());
-        let Headers(headers) = transport.exchange(&request, self.headers.clone()).await.map_err(Error::never_sent)?;
+        let mut headers = self.method.headers(self.setting).map_err(Error::never_sent)?;
+        headers.extend(self.headers.clone());
+        let Headers(headers) = transport.exchange(&request, headers).await.map_err(Error::never_sent)?;
         let mut value = headers.get(TOKEN).cloned().ok_or_else(|| {
             let message = format!(
                 "Rucio at {} let account '{}' in but gave no token; check that {} is the API of a Rucio server",
@@ -165,7 +173,7 @@ mod tests {
         let login = Userpass { username: "ingest".into(), password: Secret::new("hunter2") };
         let settings = settings(&login);
         let session = Session::new(&settings).unwrap();
-        let shown = format!("{login:?} {settings:?} {:?}", session.headers);
+        let shown = format!("{login:?} {settings:?} {:?} {:?}", session.headers, login.headers("").unwrap());
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(shown.contains("ingest"), "{shown}");
     }

@@ -8,7 +8,7 @@ use reqwest::{Response, StatusCode};
 
 use crate::answer::{Answer, BodyError, read_all};
 use crate::errors::{Error, Kind, Outlook, classify};
-use crate::login::Login;
+use crate::login::{Login, Secret};
 use crate::observer::{ChangeHook, Observer};
 use crate::request::Request;
 use crate::settings::{SettingNames, Settings};
@@ -245,7 +245,7 @@ impl Transport {
         let mut words = words.replace(char::is_control, " ");
         let credentials = self.login.secrets();
         let token = token.and_then(|token| token.to_str().ok());
-        let secrets = credentials.iter().map(|secret| secret.expose()).chain(token);
+        let secrets = credentials.iter().map(Secret::expose).chain(token);
         for secret in secrets.filter(|secret| !secret.is_empty()) {
             words = words.replace(secret, "…");
         }

@@ -3,13 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use crate::adler32::{Adler32, if_it_is_one};
 use crate::did::Did;
 
 /// Most DIDs in one list; Rucio's schema refuses more.
 pub const LIST_MAX: usize = 1000;
+
+/// A field that Rucio always writes, `null` where there is nothing: without it the answer cannot be understood, and does not
+/// say that there is nothing.
+pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Option<T>, D::Error> {
+    Option::deserialize(field)
+}
 
 /// One attribute of an account.
 #[derive(Deserialize)]
@@ -65,9 +72,9 @@ pub struct Child {
     /// Size of a file in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// Adler-32 of a file: eight hexadecimal digits, lower case. Rucio compares it as text.
+    /// Adler-32 of a file. Of one that Rucio knows, as it is written there: Rucio compares the letters.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub adler32: Option<String>,
+    pub adler32: Option<Adler32>,
     /// Metadata of a file, stored only if the file is new to Rucio.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub meta: Map<String, Value>,
@@ -103,15 +110,15 @@ pub struct DidInfo {
     #[serde(default)]
     pub bytes: Option<u64>,
     /// Adler-32 of a file, as registered.
-    #[serde(default)]
-    pub adler32: Option<String>,
+    #[serde(default, deserialize_with = "if_it_is_one")]
+    pub adler32: Option<Adler32>,
     /// Whether a collection still takes children; absent for a file.
     #[serde(default)]
     pub open: Option<bool>,
-    /// When a collection goes, as Rucio writes it (`Sun, 22 Nov 2026 12:00:13 UTC`); absent for a file.
-    #[serde(default)]
-    pub expired_at: Option<String>,
 }
+
+/// When a DID goes, as Rucio writes it (`Sun, 22 Nov 2026 12:00:13 UTC`); none: never.
+pub type DidEnd = Option<String>;
 
 /// Which replicas to list.
 #[derive(Clone, Copy, Debug)]
@@ -155,7 +162,7 @@ pub struct ReplicaListing {
     /// Size in bytes, as registered.
     pub bytes: u64,
     /// Adler-32 as registered: what the copies should have, not what they have.
-    pub adler32: Option<String>,
+    pub adler32: Option<Adler32>,
     /// State by RSE.
     pub states: BTreeMap<String, ReplicaState>,
     /// Physical names by RSE, best first.
@@ -233,6 +240,7 @@ pub struct Rule {
     /// State; believe the locks rather.
     pub state: RuleState,
     /// When it ends, as Rucio writes it (`Sun, 22 Nov 2026 12:00:13 UTC`); none: never.
+    #[serde(deserialize_with = "present")]
     pub expires_at: Option<String>,
     /// Locks in state OK.
     #[serde(rename = "locks_ok_cnt")]
@@ -249,11 +257,10 @@ pub struct Rule {
     /// Since when it is stuck, as Rucio writes it.
     #[serde(default)]
     pub stuck_at: Option<String>,
-    /// Where the copies may be read from.
-    #[serde(default)]
+    /// Where the copies may be read from; none: anywhere.
+    #[serde(deserialize_with = "present")]
     pub source_replica_expression: Option<String>,
     /// Whether ending the rule deletes the replicas at once.
-    #[serde(default)]
     pub purge_replicas: bool,
 }
 

@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(path, "hello\n")?;
     rucio.add_collections(&[NewCollection { did: dataset.clone(), kind: CollectionKind::Dataset }]).await?;
     let child =
-        Child { did: file.clone(), bytes: Some(6), adler32: Some("084b021f".to_owned()), meta: serde_json::Map::new() };
+        Child { did: file.clone(), bytes: Some(6), adler32: Some(0x084b_021f.into()), meta: serde_json::Map::new() };
     rucio.attach(&[Attachment { parent: dataset, rse: Some("STORAGE-1".to_owned()), children: vec![child] }]).await?;
 
     let rule = NewRule {

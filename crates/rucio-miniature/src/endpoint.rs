@@ -36,6 +36,8 @@ pub enum Endpoint {
     SetStatus,
     /// `GET /dids/{scope}/{name}/rules`
     DidRules,
+    /// `GET /dids/{scope}/{name}/associated_rules`
+    AssociatedRules,
     /// `POST /dids/attachments`
     Attach,
     /// `POST /dids/bulkmeta`
@@ -104,6 +106,7 @@ impl Route {
                     ("POST", "meta") => Some(Endpoint::SetMetadata),
                     ("PUT", "status") => Some(Endpoint::SetStatus),
                     ("GET", "rules") => Some(Endpoint::DidRules),
+                    ("GET", "associated_rules") => Some(Endpoint::AssociatedRules),
                     _ => None,
                 };
                 match endpoint {
@@ -170,7 +173,9 @@ impl Endpoint {
                 ),
                 (412, &[C::FileConsistencyMismatch]),
             ],
-            Self::Did | Self::Content | Self::DidRules | Self::BulkMeta => &[(404, &[C::DataIdentifierNotFound])],
+            Self::Did | Self::Content | Self::DidRules | Self::AssociatedRules | Self::BulkMeta => {
+                &[(404, &[C::DataIdentifierNotFound])]
+            }
             Self::Metadata => &[(400, &[C::UnsupportedMetadataPlugin]), (404, &[C::DataIdentifierNotFound])],
             Self::SetMetadata => &[(400, &[C::InvalidMetadata]), (404, &[C::DataIdentifierNotFound])],
             Self::SetStatus | Self::BulkDidsMeta => {

@@ -19,9 +19,24 @@ fn copy(rse: &str, site: &str) -> CopyFacts {
         availability: Availability::Available,
         catalogue_bytes: 10,
         catalogue_adler32: Some("0000abcd".to_owned()),
-        locks: vec![LockFacts { rule: "r".to_owned(), ours: true, ok: true, expires: false, suspended: false }],
+        locks: vec![LockFacts {
+            rule: "r".to_owned(),
+            ours: true,
+            ok: true,
+            expires: false,
+            suspended: false,
+            carrier: Carrier::Stays,
+        }],
         storage: StorageAnswer::Stated { bytes: 10, digest: Some(("crc32c", "12345678".to_owned())) },
     }
+}
+
+fn ends() -> Carrier {
+    Carrier::Ends { did: "acada:d".to_owned(), at: "Sun, 22 Nov 2026 12:00:13 UTC".to_owned() }
+}
+
+fn unknown() -> Carrier {
+    Carrier::Unknown { did: "acada:d".to_owned() }
 }
 
 fn prove(facts: &CopyFacts) -> Result<CopyProof, Doubt> {
@@ -36,7 +51,7 @@ pub(in crate::custody) fn evidence(at: UnixMillis, copies: &[(&str, &str)]) -> R
 #[test]
 fn each_missing_part_leaves_a_copy_unproven() {
     type Spoil = fn(&mut CopyFacts);
-    let spoil: [(&str, Spoil); 12] = [
+    let spoil: [(&str, Spoil); 14] = [
         ("unavailable", |c| c.availability = Availability::Not("COPYING")),
         ("out of reach", |c| c.availability = Availability::OutOfReach),
         ("no site", |c| c.site = None),
@@ -47,6 +62,8 @@ fn each_missing_part_leaves_a_copy_unproven() {
         ("a stranger's lock", |c| c.locks[0].ours = false),
         ("lock not OK", |c| c.locks[0].ok = false),
         ("rule expires", |c| c.locks[0].expires = true),
+        ("its dataset ends", |c| c.locks[0].carrier = ends()),
+        ("whether its dataset ends is not known", |c| c.locks[0].carrier = unknown()),
         ("storage silent", |c| c.storage = StorageAnswer::Silent("down".to_owned())),
         ("storage size", |c| c.storage = StorageAnswer::Stated { bytes: 9, digest: None }),
     ];
@@ -59,12 +76,35 @@ fn each_missing_part_leaves_a_copy_unproven() {
 }
 
 #[test]
+fn what_carries_the_rule_must_stay_and_until_that_is_known_the_copy_is_neither_proven_nor_lost() {
+    for carrier in [ends(), unknown()] {
+        let mut facts = copy("A", "a");
+        facts.locks[0].carrier = carrier;
+        assert!(matches!(prove(&facts), Err(Doubt::Unknown(_))));
+        // another rule, on what stays, holds the copy as well
+        facts.locks.push(copy("A", "a").locks.remove(0));
+        assert!(prove(&facts).is_ok());
+    }
+}
+
+#[test]
 fn a_lying_storage_is_a_contradiction_whatever_the_policy_that_asks_it() {
     let mut facts = copy("A", "a");
     facts.storage = StorageAnswer::Stated { bytes: 10, digest: Some(("crc32c", "ffffffff".to_owned())) };
     for policy in [StoragePolicy::Required, StoragePolicy::Preferred] {
         let judged = CopyProof::from_facts(&facts, &contents(), policy);
         assert!(matches!(judged, Err(Doubt::Contradiction(_))));
+    }
+}
+
+/// XRootD issue 1218: `Content-Length: 0` with the digest of the file.
+#[test]
+fn another_size_with_the_right_digest_is_an_unknown_whatever_the_policy_that_asks() {
+    let mut facts = copy("A", "a");
+    facts.storage = StorageAnswer::Stated { bytes: 0, digest: Some(("crc32c", "12345678".to_owned())) };
+    for policy in [StoragePolicy::Required, StoragePolicy::Preferred] {
+        let judged = CopyProof::from_facts(&facts, &contents(), policy);
+        assert!(matches!(judged, Err(Doubt::Unknown(_))), "{judged:?}");
     }
 }
 

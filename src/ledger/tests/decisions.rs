@@ -11,6 +11,7 @@ async fn written_before(path: &std::path::Path, rows: &str) {
         "ALTER TABLE files DROP COLUMN on_site_rule_end",
         "ALTER TABLE files DROP COLUMN copies_unreadable",
         "ALTER TABLE collections DROP COLUMN unsettled_cause",
+        "ALTER TABLE files DROP COLUMN changed_ns",
         "DELETE FROM _sqlx_migrations WHERE version >= 10",
     ] {
         sqlx::query(change).execute(&ledger.writer).await.unwrap();

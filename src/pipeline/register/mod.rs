@@ -17,7 +17,7 @@ use crate::engine::{Context, Halves, STILL_WRITING, Stage, StageError, after_fai
 use crate::ledger::{FileRow, Postpone, Registration};
 use crate::names::Did;
 use crate::rules::{first_copy, on_site};
-use rucio_client::{Attachment, Child, Kind, ReplicaListing, ReplicaQuery, ReplicaState};
+use rucio_client::{Adler32, Attachment, Child, Kind, NotAdler32, ReplicaListing, ReplicaQuery, ReplicaState};
 
 /// Registers files.
 pub struct Register;
@@ -50,8 +50,8 @@ impl Stage for Register {
         }
         let new_datasets = collections::ensure(context, &rows).await?;
         first_copy::order_early(context, &new_datasets).await;
-        let rows = attach(context, rows).await?;
-        complete_metadata(context, rows.iter().filter(|row| old.contains(&row.did()))).await?;
+        let rows = attach(context, rows, &old).await?;
+        complete_metadata(context, rows.iter().filter(|row| old.contains_key(&row.did()))).await?;
         let mut registrations = Vec::with_capacity(rows.len());
         for (row, rule) in on_site::order(context, rows).await? {
             if let Some(on_site_rule) = rule {
@@ -87,7 +87,8 @@ async fn still_as_verified(context: &Context, rows: Vec<FileRow>) -> Result<Vec<
     let data = context.data.clone();
     let looked: Vec<(FileRow, Result<_, datadir::Error>)> = blocking(move || {
         let look = |row: FileRow| {
-            let found = data.identity(std::path::Path::new(row.lfn.trim_start_matches('/')));
+            let path = std::path::Path::new(row.lfn.trim_start_matches('/'));
+            let found = data.identity(path).and_then(|found| Ok(found.zip(data.changed_ns(path)?)));
             (row, found)
         };
         rows.into_iter().map(look).collect()
@@ -96,8 +97,13 @@ async fn still_as_verified(context: &Context, rows: Vec<FileRow>) -> Result<Vec<
     let mut same = Vec::with_capacity(looked.len());
     for (row, found) in looked {
         match found {
-            Ok(Some(found)) if found == row.identity() => same.push(row),
-            Ok(Some(found)) => {
+            // one that was not read since its delivery is read before its on-site copy goes
+            Ok(Some((found, changed)))
+                if found == row.identity() && row.changed_ns.is_none_or(|known| known == changed) =>
+            {
+                same.push(row);
+            }
+            Ok(Some((found, _))) => {
                 tracing::warn!(lfn = row.lfn, "file changed after it was verified, reading it again");
                 let why = "it changed on disk before it was registered";
                 context.ledger.rediscovered(&row, found, why, STILL_WRITING).await?;
@@ -119,14 +125,14 @@ async fn still_as_verified(context: &Context, rows: Vec<FileRow>) -> Result<Vec<
     Ok(same)
 }
 
+/// What Rucio had before, with the adler32 as it is written there.
+type Old = BTreeMap<Did, Option<Adler32>>;
+
 /// Compares with what Rucio has already under these names, and returns those that it had.
 /// Other content is held (I7); what Rucio is still deleting waits, because registering it again would do nothing.
-async fn compare_with_rucio(
-    context: &Context,
-    rows: Vec<FileRow>,
-) -> Result<(Vec<FileRow>, BTreeSet<Did>), StageError> {
+async fn compare_with_rucio(context: &Context, rows: Vec<FileRow>) -> Result<(Vec<FileRow>, Old), StageError> {
     if rows.is_empty() {
-        return Ok((rows, BTreeSet::new()));
+        return Ok((rows, Old::new()));
     }
     let on_site = context.config().onsite_rse.clone();
     let dids: Vec<Did> = rows.iter().map(FileRow::did).collect();
@@ -140,11 +146,13 @@ async fn compare_with_rucio(
             continue;
         };
         let contents = row.contents()?;
-        if listing.bytes != contents.bytes || listing.adler32.as_ref().is_some_and(|a| *a != contents.adler32) {
+        if listing.bytes != contents.bytes
+            || listing.adler32.as_ref().is_some_and(|theirs| *theirs != *contents.adler32)
+        {
             let reason = format!(
                 "Rucio has this LFN with other content: {} bytes, adler32 {}; the file on site has {} bytes, adler32 {}",
                 listing.bytes,
-                listing.adler32.as_deref().unwrap_or("unknown"),
+                listing.adler32.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string),
                 contents.bytes,
                 contents.adler32
             );
@@ -163,17 +171,17 @@ async fn compare_with_rucio(
             }
         }
     }
-    let old = known.into_keys().collect();
+    let old = known.into_iter().map(|(did, listing)| (did, listing.adler32)).collect();
     Ok((good, old))
 }
 
 /// Replica, attachment and metadata for all files in one call. If Rucio refuses the call for good, halves are tried until
 /// the file it refuses stands alone; that one is held.
-async fn attach(context: &Context, rows: Vec<FileRow>) -> Result<Vec<FileRow>, StageError> {
+async fn attach(context: &Context, rows: Vec<FileRow>, old: &Old) -> Result<Vec<FileRow>, StageError> {
     let mut attached = Vec::with_capacity(rows.len());
     let mut parts = Halves::of(rows);
     while let Some(mut batch) = parts.next() {
-        match context.rucio.attach(&attachments(context, &batch)?).await {
+        match context.rucio.attach(&attachments(context, &batch, old)?).await {
             Ok(()) => attached.append(&mut batch),
             Err(error) if error.kind() == Kind::NotFound => {
                 // somebody deleted a collection that we remember: make it again at the next attempt
@@ -231,16 +239,15 @@ fn concerns_a_file(kind: Kind) -> bool {
     )
 }
 
-fn attachments(context: &Context, rows: &[FileRow]) -> Result<Vec<Attachment>, StageError> {
+fn attachments(context: &Context, rows: &[FileRow], old: &Old) -> Result<Vec<Attachment>, StageError> {
     let mut by_dataset: BTreeMap<Did, Vec<Child>> = BTreeMap::new();
     for row in rows {
-        let contents = row.contents()?;
-        let child = Child {
-            did: row.did(),
-            bytes: Some(contents.bytes),
-            adler32: Some(contents.adler32),
-            meta: metadata(row)?,
+        let (did, contents) = (row.did(), row.contents()?);
+        let adler32 = match old.get(&did) {
+            Some(Some(written)) => written.clone(),
+            _ => contents.adler32.parse().map_err(|error: NotAdler32| StageError::Wait(error.to_string()))?,
         };
+        let child = Child { did, bytes: Some(contents.bytes), adler32: Some(adler32), meta: metadata(row)? };
         by_dataset.entry(row.dataset_did()).or_default().push(child);
     }
     let rse = context.config().onsite_rse.clone();

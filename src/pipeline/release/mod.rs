@@ -25,6 +25,7 @@ use crate::rules::{
 };
 use rucio_client::{Kind, ReplicaState};
 
+mod content;
 mod departure;
 mod overdue;
 
@@ -143,6 +144,7 @@ async fn order(
     let OnSiteFile::There(there) = found else { return context.hold_unless_on_site(row, found).await.map(|_| None) };
     let identities = (row.identity(), there);
     match ReleaseOrder::new(first_look, evidence, identities, config.offsite.copies, config.confirm.hold, now()) {
+        Ok(_) if there == row.identity() && !content::is_as_verified(context, row).await? => Ok(None),
         // decided already: what came since is compared when that is settled
         Ok(order) if row.release_ordered_at.is_some() => Ok(Some(order)),
         Ok(_) | Err(KeepReason::Changed { .. }) if delivered_again(context, row).await? => {

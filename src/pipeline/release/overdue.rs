@@ -14,12 +14,15 @@ use rucio_client::Rule;
 
 /// How long an order is trusted, and Rucio's answer about its rule.
 const TRUSTED: Duration = Duration::from_mins(5);
+const ANOTHER: &str = "another's rule";
 const WAITS: &str = "Rucio to delete the on-site copy (replica is Available)";
 
 /// Who sees to an ordered release.
 enum Deletes {
     /// Rucio, when it comes to it; what it is at, in words.
     Rucio(&'static str),
+    /// Rucio, when a rule of somebody else's ends, which holds the on-site replica; which one, in words.
+    AfterAnother(String),
     /// Nobody; why, in words, and the rule of ours that is there.
     Nobody(&'static str, Option<String>),
 }
@@ -37,7 +40,17 @@ pub(super) async fn look_after(context: &Context, row: FileRow) -> Result<(), St
         return context.wait_patiently(&row, pace, waits_for).await;
     }
     match who_deletes(context, &row).await {
-        Ok(Deletes::Rucio(at)) => context.wait_patiently(&row, pace, &format!("{WAITS}; {at}")).await,
+        Ok(Deletes::Rucio(at)) => {
+            context.memory.reported.is_over(&row.lfn, ANOTHER);
+            context.wait_patiently(&row, pace, &format!("{WAITS}; {at}")).await
+        }
+        Ok(Deletes::AfterAnother(rule)) => {
+            if context.memory.reported.is_news(&row.lfn, ANOTHER) {
+                context.metrics.rule_trouble("another");
+                tracing::warn!(lfn = row.lfn, "the on-site copy is released and stays: {rule}");
+            }
+            context.wait_patiently(&row, pace, &rule).await
+        }
         Ok(Deletes::Nobody(why, rule)) => {
             if context.ledger.release_order_void(&row, rule.as_deref(), why).await? {
                 tracing::warn!(lfn = row.lfn, rule_id = rule, "the release was ordered and does not happen: {why}");
@@ -63,10 +76,27 @@ async fn who_deletes(context: &Context, row: &FileRow) -> Result<Deletes, StageE
     match rule {
         Some(rule) => Ok(with(rule)),
         None if row.on_site_rule_end == Some(EndOfRule::Answered) => {
-            Ok(Deletes::Rucio("its rule has ended, and Rucio's reaper has not come yet"))
+            let at_work = "its rule has ended, and Rucio's reaper has not come yet";
+            Ok(another(context, row).await?.map_or(Deletes::Rucio(at_work), Deletes::AfterAnother))
         }
         None => Ok(Deletes::Nobody("its rule had ended before we could end it, perhaps without purge", None)),
     }
+}
+
+/// Somebody else's rule that holds a lock on the on-site replica: Rucio deletes nothing before it ends.
+async fn another(context: &Context, row: &FileRow) -> Result<Option<String>, StageError> {
+    let (did, on_site) = (row.did(), context.config().onsite_rse.clone());
+    for rule in context.rucio.associated_rules(&did).await? {
+        let locks = context.rucio.rule_locks(&rule.id).await?;
+        if locks.iter().any(|lock| lock.did == did && lock.rse == on_site) {
+            let end = rule.expires_at.map_or_else(|| "has no end".to_owned(), |end| format!("ends at {end}"));
+            return Ok(Some(format!(
+                "rule {} of account '{}' on {}, which {end}, holds the replica at {on_site}; Rucio deletes it after that",
+                rule.id, rule.account, rule.did
+            )));
+        }
+    }
+    Ok(None)
 }
 
 /// Who deletes a file that such a rule is there for.

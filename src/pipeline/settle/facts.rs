@@ -6,7 +6,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::custody::UnixMillis;
 use crate::custody::settling::{Cause, FileInRucio, Unsettled};
-use crate::engine::{Context, StageError, may_be_acted_upon};
+use crate::engine::{Context, StageError, is_known, may_be_acted_upon};
 use crate::ledger::{Resting, now};
 use crate::names::Did;
 use crate::rules::{is_first_copy_rule, is_further_copies_rule, is_settled_rule};
@@ -59,16 +59,20 @@ pub(super) fn is_ok(rule: &Rule) -> Result<(), Unsettled> {
 /// Whether the dataset is to stay. One that has an end (`rucio erase`, or its metadata key `lifetime`) is removed by Rucio's
 /// undertaker with all its rules, however permanent these look, and then what nothing else holds.
 pub(super) async fn stays(context: &Context, dataset: &Did) -> Result<Result<(), Unsettled>, StageError> {
-    match context.rucio.did(dataset).await {
-        Ok(found) => Ok(found.expired_at.map_or(Ok(()), |end| {
+    let end = context.rucio.did_ends(std::slice::from_ref(dataset)).await?.remove(dataset);
+    Ok(match end {
+        Some(None) => Ok(()),
+        None if is_known(context, dataset).await? => {
+            Err(Unsettled::other("Rucio does not say whether it has an end; asking again later"))
+        }
+        Some(Some(end)) => {
             let words = format!(
                 "Rucio removes the dataset and its rules at its end, {end}; take the end away in Rucio ('rucio erase --undo')"
             );
             Err(Unsettled { cause: Cause::EndsInRucio, words })
-        })),
-        Err(error) if error.kind() == Kind::NotFound => Ok(Err(Unsettled::unknown_to_rucio())),
-        Err(error) => Err(error.into()),
-    }
+        }
+        None => Err(Unsettled::unknown_to_rucio()),
+    })
 }
 
 /// What is known of the files.
@@ -128,7 +132,8 @@ impl Facts {
             FileInRucio {
                 lfn: file.lfn.clone(),
                 as_verified: listing.is_some_and(|listing| {
-                    listing.bytes == file.bytes && listing.adler32.is_some() && listing.adler32 == file.adler32
+                    listing.bytes == file.bytes
+                        && matches!((&listing.adler32, &file.adler32), (Some(theirs), Some(ours)) if *theirs == **ours)
                 }),
                 replicas: listing.map(|listing| replicas(listing, &config.onsite_rse)).unwrap_or_default(),
                 first: first.get(&did).cloned().unwrap_or_default(),

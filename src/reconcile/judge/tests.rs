@@ -21,7 +21,7 @@ fn nobody() -> Facts {
 }
 
 fn replica() -> Replica {
-    Replica { state: ReplicaState::Available, bytes: 10, adler32: Some("0000abcd".to_owned()) }
+    Replica { state: ReplicaState::Available, bytes: 10, adler32: Some(0xabcd.into()) }
 }
 
 /// A file on its road, as it looks in this state.
@@ -68,7 +68,7 @@ fn on_its_road(state: State) -> Facts {
 }
 
 fn off_site(sites: u32) -> OffSite {
-    OffSite { bytes: 10, adler32: Some("0000abcd".to_owned()), sites }
+    OffSite { bytes: 10, adler32: Some(0xabcd.into()), sites }
 }
 
 #[allow(clippy::expect_used)]
@@ -161,7 +161,7 @@ fn what_is_wrong_with_a_registered_file_is_named() {
         (|f| f.replica = None, &[Code::Unregistered]),
         (|f| rucios(f, |replica| replica.state = ReplicaState::BeingDeleted), &[Code::ReplicaState]),
         (|f| rucios(f, |replica| replica.bytes = 11), &[Code::WrongSize]),
-        (|f| rucios(f, |replica| replica.adler32 = Some("00000000".to_owned())), &[Code::WrongChecksum]),
+        (|f| rucios(f, |replica| replica.adler32 = Some(0.into())), &[Code::WrongChecksum]),
         (|f| f.protection = Some(Protection::Ended), &[Code::Unprotected]),
         (|f| (f.disk, f.replica) = (None, None), &[Code::Missing, Code::Unregistered]),
     ];

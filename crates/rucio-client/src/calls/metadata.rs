@@ -15,7 +15,7 @@ use crate::did::several;
 use crate::errors::{Error, Kind};
 use crate::request::{Request, path};
 use crate::retry::Repeat;
-use crate::types::LIST_MAX;
+use crate::types::{DidEnd, LIST_MAX, present};
 
 /// DIDs asked about one by one at a time; the client's own bound on requests holds besides.
 const AT_ONCE: usize = 8;
@@ -30,7 +30,29 @@ struct Listed {
     meta: Map<String, Value>,
 }
 
+#[derive(Deserialize)]
+struct Ending {
+    #[serde(flatten)]
+    did: Did,
+    #[serde(deserialize_with = "present")]
+    expired_at: DidEnd,
+}
+
 impl Client {
+    /// When DIDs go, files too, any number (`POST /dids/bulkmeta`, plugin `DID_COLUMN`). At its end Rucio's undertaker removes
+    /// a DID with all its rules, permanent ones too. A DID that Rucio does not know is missing from the answer.
+    pub async fn did_ends(&self, dids: &[Did]) -> Result<BTreeMap<Did, DidEnd>, Error> {
+        let mut found = BTreeMap::new();
+        for chunk in dids.chunks(LIST_MAX) {
+            let what = format!("show the ends of {}", several(chunk));
+            let request = Request::new("did_ends", what, Method::POST, "/dids/bulkmeta")
+                .json(&json!({ "dids": chunk, "plugin": "DID_COLUMN" }));
+            let Lines(listed): Lines<Ending> = self.call(Repeat::Safe, request).await?;
+            found.extend(listed.into_iter().map(|listed| (listed.did, listed.expired_at)));
+        }
+        Ok(found)
+    }
+
     /// The free metadata of DIDs, any number (`POST /dids/bulkmeta`, plugin JSON). A DID that Rucio does not know is
     /// missing from the answer; one without metadata has an empty map.
     ///

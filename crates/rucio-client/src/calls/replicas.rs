@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
+use crate::adler32::{Adler32, if_it_is_one};
 use crate::answer::Lines;
 use crate::client::Client;
 use crate::did::Did;
 use crate::did::several;
-use crate::errors::Error;
+use crate::errors::{Error, Kind, Outlook};
 use crate::request::Request;
 use crate::retry::Repeat;
 use crate::types::{LIST_MAX, ReplicaListing, ReplicaQuery, ReplicaState};
@@ -20,10 +21,11 @@ struct Listed {
     #[serde(flatten)]
     did: Did,
     bytes: u64,
-    adler32: Option<String>,
-    #[serde(default)]
-    states: BTreeMap<String, ReplicaState>,
-    #[serde(default)]
+    #[serde(deserialize_with = "if_it_is_one")]
+    adler32: Option<Adler32>,
+    /// Absent where a file has no replica at all, which is written as `rses` without an entry.
+    states: Option<BTreeMap<String, ReplicaState>>,
+    rses: Map<String, Value>,
     pfns: BTreeMap<String, Pfn>,
 }
 
@@ -34,16 +36,26 @@ struct Pfn {
     priority: i64,
 }
 
-impl From<Listed> for ReplicaListing {
-    fn from(listed: Listed) -> Self {
-        let Listed { did, bytes, adler32, states, pfns } = listed;
+impl TryFrom<Listed> for ReplicaListing {
+    type Error = Error;
+
+    fn try_from(listed: Listed) -> Result<Self, Error> {
+        let Listed { did, bytes, adler32, states, rses, pfns } = listed;
+        let states = match states {
+            Some(states) => states,
+            None if rses.is_empty() => BTreeMap::new(),
+            None => {
+                let message = format!("Rucio, asked to list the replicas of {did}, left out their states");
+                return Err(Error::new(Kind::Protocol, Outlook::Later, message));
+            }
+        };
         let mut by_priority: Vec<(String, Pfn)> = pfns.into_iter().collect();
         by_priority.sort_by_key(|(_, pfn)| pfn.priority);
         let mut pfns = BTreeMap::<String, Vec<String>>::new();
         for (name, pfn) in by_priority {
             pfns.entry(pfn.rse).or_default().push(name);
         }
-        Self { did, bytes, adler32, states, pfns }
+        Ok(Self { did, bytes, adler32, states, pfns })
     }
 }
 
@@ -69,7 +81,9 @@ impl Client {
             let what = format!("list the replicas of {}", several(chunk));
             let request = Request::new("replicas", what, Method::POST, "/replicas/list").json(&body.into());
             let Lines(listed): Lines<Listed> = self.call(Repeat::Safe, request).await?;
-            found.extend(listed.into_iter().map(ReplicaListing::from));
+            for listed in listed {
+                found.push(ReplicaListing::try_from(listed)?);
+            }
         }
         Ok(found)
     }

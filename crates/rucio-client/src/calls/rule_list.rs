@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::errors::Error;
 use crate::request::Request;
 use crate::retry::Repeat;
-use crate::types::{RuleId, RuleState};
+use crate::types::{RuleId, RuleState, present};
 
 /// What is read of each rule of a long list.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -22,6 +22,7 @@ pub struct ListedRule {
     /// State; believe the locks rather.
     pub state: RuleState,
     /// When it ends, as Rucio writes it (`Sun, 22 Nov 2026 12:00:13 UTC`); none: never.
+    #[serde(deserialize_with = "present")]
     pub expires_at: Option<String>,
 }
 

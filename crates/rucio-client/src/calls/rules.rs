@@ -70,6 +70,15 @@ impl Client {
         Ok(rules)
     }
 
+    /// The rules that hold a lock on a file, whatever they are on and whosever they are
+    /// (`GET /dids/{scope}/{name}/associated_rules`).
+    pub async fn associated_rules(&self, file: &Did) -> Result<Vec<Rule>, Error> {
+        let path = path(&["dids", &file.scope, &file.name, "associated_rules"])?;
+        let request = Request::new("associated_rules", format!("list the rules that hold {file}"), Method::GET, path);
+        let Lines(rules) = self.call(Repeat::Safe, request).await?;
+        Ok(rules)
+    }
+
     /// Ends a rule now and has the replicas that nothing else holds deleted at once (`PUT /rules/{id}` with lifetime 0
     /// and `purge_replicas`; `DELETE` would wait for an hour). Ending it twice is the same as once, until Rucio has
     /// removed it: then it is [`NotFound`](Kind::NotFound).

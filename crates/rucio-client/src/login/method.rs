@@ -14,13 +14,14 @@ pub trait Login: fmt::Debug + Send + Sync {
     /// The endpoint that gives the token, such as `/auth/userpass`. It is asked with `GET`.
     fn path(&self) -> &'static str;
 
-    /// The headers that carry the credentials, marked as sensitive. The account and the application are added.
+    /// The headers that carry the credentials, marked as sensitive. The account and the application are added. Asked for at
+    /// each login, so that credentials that have changed count from the next one on.
     ///
     /// `setting` is how the application's users know the login, for [`Error::of_settings`].
     fn headers(&self, setting: &str) -> Result<HeaderMap, Error>;
 
     /// What must never be repeated from a server's answer.
-    fn secrets(&self) -> Vec<&Secret>;
+    fn secrets(&self) -> Vec<Secret>;
 
     /// What Rucio refuses when it refuses the login, in the words of an error: `the password`.
     fn what_is_refused(&self) -> &'static str;

@@ -9,5 +9,6 @@ mod userpass;
 
 pub use method::Login;
 pub(crate) use method::header_value;
+pub use reqwest::header::HeaderMap;
 pub use secret::Secret;
 pub use userpass::Userpass;

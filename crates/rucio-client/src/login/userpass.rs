@@ -30,8 +30,8 @@ impl Login for Userpass {
         Ok(HeaderMap::from_iter([(USERNAME, username), (PASSWORD, password)]))
     }
 
-    fn secrets(&self) -> Vec<&Secret> {
-        vec![&self.password]
+    fn secrets(&self) -> Vec<Secret> {
+        vec![self.password.clone()]
     }
 
     fn what_is_refused(&self) -> &'static str {

@@ -103,7 +103,7 @@ fn file(name: &str) -> Did {
 }
 
 fn one_file() -> Vec<Attachment> {
-    let child = Child { did: file("a.fits"), bytes: Some(3), adler32: Some("00000001".into()), meta: Map::new() };
+    let child = Child { did: file("a.fits"), bytes: Some(3), adler32: Some(1.into()), meta: Map::new() };
     vec![Attachment { parent: file("d"), rse: Some("STORAGE-1".into()), children: vec![child] }]
 }
 

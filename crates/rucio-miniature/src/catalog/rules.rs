@@ -237,6 +237,13 @@ impl Catalog {
         Ok(())
     }
 
+    /// The rules that hold a lock on a file that must exist.
+    pub(crate) fn rules_of_file(&self, did: &Did) -> Result<Vec<&Rule>, Refusal> {
+        self.did(did)?;
+        let holds = |rule: &&Rule| self.locks(&rule.id).any(|((file, _), _)| file == did);
+        Ok(self.rules.values().filter(holds).collect())
+    }
+
     /// The rules on a DID that must exist.
     pub(crate) fn did_rules(&self, did: &Did) -> Result<Vec<&Rule>, Refusal> {
         if !self.dids.contains_key(did) {

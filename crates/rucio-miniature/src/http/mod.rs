@@ -93,6 +93,7 @@ fn dispatch(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<Reply, Ref
         Endpoint::SetMetadata => dids::set_metadata(shared, issuer, call),
         Endpoint::SetStatus => dids::set_status(shared, issuer, call),
         Endpoint::DidRules => rules::on_did(shared, call),
+        Endpoint::AssociatedRules => rules::of_file(shared, call),
         Endpoint::Attach => dids::attach(shared, issuer, call),
         Endpoint::BulkMeta => dids::bulk_metadata(shared, call),
         Endpoint::BulkDidsMeta => dids::set_bulk_metadata(shared, issuer, call),

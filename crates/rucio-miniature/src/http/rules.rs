@@ -155,6 +155,13 @@ pub(super) fn on_did(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal>
     Ok(Reply::lines(catalog.did_rules(did)?.into_iter().map(|rule| describe_with_size(&catalog, rule))))
 }
 
+/// `GET /dids/{scope}/{name}/associated_rules`: the rules that hold a lock on a file, whatever they are on.
+pub(super) fn of_file(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal> {
+    let catalog = shared.catalog();
+    let Some(did) = &call.route.did else { return Ok(Reply::not_found()) };
+    Ok(Reply::lines(catalog.rules_of_file(did)?.into_iter().map(|rule| describe_with_size(&catalog, rule))))
+}
+
 /// `PUT /rules/{id}`
 pub(super) fn update(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<Reply, Refusal> {
     let options: Value = Parameters::read(call.body)?.required("options")?;

@@ -38,6 +38,7 @@ macro_rules! behaviours {
                 another_account_may_not_attach
             }
             metadata {
+                the_ends_of_files_and_datasets_are_read_in_bulk
                 bulkmeta_reads_the_json_store_and_omits_unknown_dids
                 bulkdidsmeta_merges_keys
                 bulkdidsmeta_writes_all_or_none
@@ -63,6 +64,7 @@ macro_rules! behaviours {
                 what_cannot_be_placed_is_409
                 what_rucio_forbids_or_does_not_know_when_placing
                 rules_are_found_by_did_and_by_filter
+                the_rules_that_hold_a_file_are_listed_whatever_they_are_on_and_whosever_they_are
                 an_unknown_rule_is_404_and_has_no_locks
                 a_change_needs_rights_and_known_options
                 delete_only_sets_the_end_one_hour_from_now

@@ -43,6 +43,25 @@ pub(crate) async fn bulkmeta_reads_the_json_store_and_omits_unknown_dids(stack: 
     assert_eq!(found, expected);
 }
 
+/// `GET /dids/{scope}/{name}` shows no end of a file; the columns do.
+pub(crate) async fn the_ends_of_files_and_datasets_are_read_in_bulk(stack: &Stack) {
+    let (dataset, [ending, staying]) = stack.registered().await;
+    for name in [&dataset, &ending.name] {
+        let lifetime = json!({"meta": {"lifetime": 86400}});
+        stack.ingest.post(&format!("{}/meta", did_path(name)), &lifetime).await.expect(201);
+    }
+    let dids: Vec<Value> = [&dataset, &ending.name, &staying.name, &fresh_name()].map(|name| did(name)).into();
+    let body = json!({"dids": dids, "plugin": "DID_COLUMN"});
+    let found = stack.ingest.post("/dids/bulkmeta", &body).await.expect(200).lines();
+    assert_eq!(found.len(), 3);
+    for line in found {
+        // what does not end says so, with a null
+        let end = line.as_object().unwrap()["expired_at"].as_str();
+        assert_eq!(end.is_some(), line["name"] != json!(staying.name), "{line}");
+        assert!(end.is_none_or(|end| end.ends_with("UTC")), "{line}");
+    }
+}
+
 pub(crate) async fn bulkdidsmeta_merges_keys(stack: &Stack) {
     let (_, [file]) = stack.registered().await;
     write(stack, &[(&file.name, json!({"a": 1, "b": "x"}))]).await.expect(201);

@@ -113,6 +113,22 @@ pub(crate) async fn what_rucio_forbids_or_does_not_know_when_placing(stack: &Sta
     assert_eq!(answer.header("ExceptionClass"), "", "Rucio loses the class of a wrong source expression");
 }
 
+pub(crate) async fn the_rules_that_hold_a_file_are_listed_whatever_they_are_on_and_whosever_they_are(stack: &Stack) {
+    let (dataset, [file, other]) = stack.registered().await;
+    let of_file = stack.rule(&[&file.name], ONSITE).await.remove(0);
+    stack.rule(&[&other.name], ONSITE).await;
+    let of_dataset = stack.rule(&[&dataset], "ONSITE").await.remove(0);
+    stack.rule_is(&of_dataset, "OK").await;
+    let path = format!("{}/associated_rules", did_path(&file.name));
+    let rows = stack.plain.get(&path).await.expect(200).lines();
+    let mut found: Vec<_> = rows.iter().map(|row| (&row["id"], &row["account"], &row["expires_at"])).collect();
+    found.sort_by_key(|(id, ..)| **id != json!(of_file));
+    let ours = json!("ingest");
+    assert_eq!(found, [(&json!(of_file), &ours, &Value::Null), (&json!(of_dataset), &ours, &Value::Null)]);
+    let unknown = format!("{}/associated_rules", did_path(&fresh_name()));
+    stack.ingest.get(&unknown).await.refused(404, "DataIdentifierNotFound");
+}
+
 pub(crate) async fn rules_are_found_by_did_and_by_filter(stack: &Stack) {
     let (dataset, [file]) = stack.registered().await;
     let ids = [stack.rule(&[&file.name], ONSITE).await.remove(0), stack.rule(&[&file.name], "ONSITE").await.remove(0)];

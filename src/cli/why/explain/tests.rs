@@ -31,6 +31,7 @@ fn row(state: State) -> FileRow {
         bytes: 1_000_000_000,
         mtime_ns: 0,
         inode: 1,
+        changed_ns: None,
         adler32: None,
         crc32c: None,
         md5: None,

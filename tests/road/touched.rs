@@ -1,0 +1,61 @@
+//! Somebody changes a file on site and sets its modification time back, or touches it in a way that changes no content.
+
+use std::fs::{self, File, FileTimes, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+
+use dl0_ingest::custody::State;
+use dl0_ingest::ledger::FileRow;
+
+use crate::road::{DELETION_ON, DRY_RUN};
+use crate::testkit::fixture;
+use crate::testkit::site::Site;
+
+/// A confirmed file, which a dry run would release.
+async fn confirmed(site: &Site) -> String {
+    let daemon = site.start();
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    let dry_run = |row: &FileRow| {
+        row.state == State::Confirmed && row.waits_for.as_deref().is_some_and(|why| why.contains("dry run"))
+    };
+    site.until_row(&lfn, dry_run).await;
+    daemon.stop().await;
+    lfn
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_overwritten_in_place_under_their_old_time_stamp_are_not_released_away() {
+    let site = Site::new(DRY_RUN).await;
+    let lfn = confirmed(&site).await;
+    let path = site.path("a.fits.fz");
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let mut file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.seek(SeekFrom::Start(100)).unwrap();
+    file.write_all(b"x").unwrap();
+    file.set_times(FileTimes::new().set_modified(modified)).unwrap();
+    drop(file);
+    site.end_with(DELETION_ON);
+    let daemon = site.start();
+    let row = site.until_state(&lfn, State::Held).await;
+    assert_eq!(row.reason_code.as_deref(), Some("changed"), "{row:#?}");
+    assert!(row.reason.unwrap().contains("overwritten in place"));
+    assert!(path.exists());
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_only_touched_is_read_again_once_and_released() {
+    let site = Site::new(DRY_RUN).await;
+    let lfn = confirmed(&site).await;
+    let path = site.path("a.fits.fz");
+    // as backups do
+    fs::hard_link(&path, site.root().join("linked")).unwrap();
+    site.end_with(DELETION_ON);
+    let daemon = site.start();
+    let row = site.until_state(&lfn, State::Released).await;
+    daemon.stop().await;
+    let ledger = dl0_ingest::ledger::Ledger::open_read_only(&site.ledger_file()).await.unwrap();
+    let events = ledger.events(&row).await.unwrap();
+    assert_eq!(events.iter().filter(|event| event.kind == "read-again").count(), 1);
+    ledger.close().await;
+    assert!(File::open(site.root().join("linked")).is_ok());
+}
