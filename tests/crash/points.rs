@@ -30,7 +30,6 @@ const EXCLUDED: &[(&str, &str)] = &[
     ("ledger.delivered-again-vanished", "a second delivery that goes away before it is compared: by chance"),
     ("ledger.first-look-void", "another boot of the machine; tests/onsite_faults/clocks.rs"),
     ("ledger.release-order-void", "an order that Rucio has not carried out after five minutes; tests/road/orders.rs"),
-    ("ledger.read-again", "a file that somebody touched since it was verified; tests/road/touched.rs"),
     ("ledger.held-again", "the end of what ledger.unheld notes"),
     ("ledger.rebuilt", "a command of its own, killed at each of its points by lost.rs"),
     ("ledger.unheld", "copies of released files that were lost at a data centre; a note for operators"),
