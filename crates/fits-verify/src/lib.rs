@@ -26,6 +26,7 @@
 
 mod card;
 pub mod findings;
+mod form;
 mod hdu;
 mod header;
 mod layout;
