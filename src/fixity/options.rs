@@ -13,7 +13,7 @@ pub type CancelFlag = Arc<AtomicBool>;
 #[derive(Clone, Debug, Default)]
 #[allow(clippy::struct_excessive_bools)] // independent of each other, each asked by its name
 pub struct Options {
-    /// How closely compressed tables are looked at.
+    /// How closely tables are looked at.
     pub depth: Depth,
     /// Threads that decompress blocks beside the read at [`Depth::Decode`]; one per core if not given.
     pub decode_threads: Option<NonZeroUsize>,

@@ -72,6 +72,11 @@ pub const TABLE: &[Entry] = &[
     ),
     rejection("heap-pointer", "7.3.5", "THEAP points outside the heap"),
     rejection(
+        "array-descriptor",
+        "7.3.5",
+        "an array of a table lies outside the heap, or has a negative length or place",
+    ),
+    rejection(
         "padding",
         "3.3.1",
         "the bytes after END are not blanks, or the bytes after the data are not zeros (blanks in an ASCII table)",
@@ -123,6 +128,15 @@ pub const TABLE: &[Entry] = &[
     warning("stray-continue", "4.2.1.2", "a CONTINUE card that continues nothing"),
     warning("unreadable-value", "4.2", "a value that is neither a string nor a logical nor a number"),
     warning("reserved-value", "4.4.2", "a reserved keyword has a value of the wrong type"),
+    warning("array-length", "7.3.5", "an array of a table has more elements than its TFORMn says at most"),
+    warning("logical-cell", "7.3.3.1", "a logical value that is not T, F or 0; seen at `decode`"),
+    warning("text-cell", "7.3.3.1", "text of a binary table beyond the characters 0x20 to 0x7e; seen at `decode`"),
+    warning("bit-cell", "7.3.3.1", "bits are set behind the last one of a bit array; seen at `decode`"),
+    warning(
+        "ascii-cell",
+        "7.2.5",
+        "an ASCII table holds other characters than 0x20 to 0x7e, or a number that is none; seen at `decode`",
+    ),
     warning("non-ascii", "4.1.2.3", "a byte beyond ASCII in a header"),
     warning(
         "not-decodable",

@@ -58,6 +58,14 @@ impl Header {
         }
     }
 
+    /// The integer value of a keyword.
+    pub(crate) fn integer(&self, keyword: &str) -> Option<i128> {
+        match self.get(keyword)?.value()? {
+            Value::Integer(integer) => Some(*integer),
+            _ => None,
+        }
+    }
+
     /// The logical value of a keyword.
     pub fn logical(&self, keyword: &str) -> Option<bool> {
         match self.get(keyword)?.value()? {

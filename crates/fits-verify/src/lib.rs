@@ -25,6 +25,7 @@
 #![warn(missing_docs)]
 
 mod card;
+mod cells;
 pub mod findings;
 mod form;
 mod hdu;

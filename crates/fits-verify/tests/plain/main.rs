@@ -1,0 +1,7 @@
+//! Plain FITS: what readers would read differently is rejected, what is only odd is said.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod bytes;
+mod cases;
+mod cells;
