@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     /// Read so many files at once [default: the number of processors]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// Reject a file with an HDU that has no CHECKSUM
+    /// Reject a file with an HDU that has no CHECKSUM, or a blank one
     #[arg(long)]
     require_checksum: bool,
     /// Accept a file without product metadata, with a warning

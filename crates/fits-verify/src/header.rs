@@ -35,6 +35,7 @@ impl Header {
             text.pop();
             text.push_str(more);
             last.non_ascii = last.non_ascii.or(card.non_ascii);
+            last.control = last.control.or(card.control);
             return;
         }
         self.cards.push(card);

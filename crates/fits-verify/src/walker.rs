@@ -191,8 +191,7 @@ impl Walker {
         let name = header.text("EXTNAME").map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
         let place = Place { index, name };
         if let Ok(kind) = Kind::of(&header, index) {
-            let walk = &mut self.walk;
-            let mut judge = Judge { header: &header, raw, start: offset, kind: &kind, place: &place, walk };
+            let mut judge = Judge::new(&header, (raw, offset), &kind, &place, &mut self.walk);
             judge.cards();
             judge.mandatory_keywords();
         }

@@ -4,6 +4,9 @@ use super::judge::Judge;
 use crate::form::{AsciiForm, BinaryForm};
 use crate::layout::Kind;
 
+/// What keywords of columns begin with.
+const OF_COLUMNS: [&str; 9] = ["TFORM", "TBCOL", "TTYPE", "TUNIT", "TSCAL", "TZERO", "TNULL", "TDIM", "TDISP"];
+
 /// Judges TFIELDS, `TFORMn`, `TBCOLn` and THEAP.
 pub(super) fn check(judge: &mut Judge<'_>, section: &'static str) {
     if judge.header.get("TFIELDS").is_none() {
@@ -13,7 +16,7 @@ pub(super) fn check(judge: &mut Judge<'_>, section: &'static str) {
         let what = "must be an integer between 0 and 999".to_owned();
         return judge.reject("mandatory-value", "TFIELDS", what, Some(section));
     };
-    judge.beyond_count(&[("TFORM", fields), ("TBCOL", fields)]);
+    judge.beyond_count(&OF_COLUMNS.map(|root| (root, fields)));
     let row = judge.integer("NAXIS1").unwrap_or_default();
     if *judge.kind == Kind::AsciiTable {
         for column in 1..=fields {

@@ -2,8 +2,12 @@
 
 mod cards;
 mod columns;
+mod damaged;
 mod judge;
 mod mandatory;
+mod names;
+mod repeated;
+mod structural;
 mod sums;
 
 pub(crate) use judge::Judge;

@@ -3,6 +3,7 @@
 use fits_verify::{Problem, Walk, Walker};
 
 pub(crate) const BLOCK: usize = 2880;
+pub(crate) const CARD: usize = 80;
 
 pub(crate) fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/fixtures/plain/{name}.fits", env!("CARGO_MANIFEST_DIR"))).unwrap()

@@ -10,6 +10,12 @@ type Codes = &'static [&'static str];
 const VERDICTS: &[(&str, Codes, Codes, Codes)] = &[
     ("sound", &[], &[], &[]),
     ("naxis_110", &[], &[], &[]),
+    ("lower_naxis1", &["keyword-damaged"], &[], &[]),
+    ("lower_tform", &["keyword-damaged"], &[], &[]),
+    ("bitflip_nAXIS1_no_checksum", &["keyword-damaged"], &[], &[]),
+    ("dup_tzero", &["repeated-conflict"], &[], &[]),
+    ("dup_tscal", &["repeated-conflict"], &[], &[]),
+    ("two_checksum", &["repeated-conflict"], &[], &[]),
     ("vla_beyond", &["array-descriptor"], &[], &[]),
     ("vla_negative", &["array-descriptor"], &[], &[]),
     ("vla_offset_beyond", &["array-descriptor"], &[], &[]),
@@ -18,6 +24,8 @@ const VERDICTS: &[(&str, Codes, Codes, Codes)] = &[
     ("char_nonascii", &[], &[], &["text-cell"]),
     ("bit_padding", &[], &[], &["bit-cell"]),
     ("ascii_text_bad", &[], &[], &["ascii-cell"]),
+    ("datasum_blank", &[], &["checksum-undefined"], &[]),
+    ("checksum_blank", &[], &["checksum-undefined"], &[]),
 ];
 
 #[test]
