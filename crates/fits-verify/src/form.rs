@@ -46,6 +46,11 @@ impl BinaryForm {
             kind => (repeat * i128::from(bits(kind).unwrap_or_default()) + 7) / 8,
         }
     }
+
+    /// The letter of the values, wherever they lie.
+    pub(crate) fn values(&self) -> u8 {
+        self.element.unwrap_or(self.kind)
+    }
 }
 
 /// Bits of one element.
@@ -122,12 +127,12 @@ mod tests {
 
     #[test]
     fn what_strings_and_arrays_add() {
-        let form = |text| BinaryForm::parse(text).map(|form| (form.element, form.most, form.string));
-        assert_eq!(form("1PE(100)"), Some((Some(b'E'), Some(100), None)));
-        assert_eq!(form("QB"), Some((Some(b'B'), None, None)));
-        assert_eq!(form("PB()"), Some((Some(b'B'), None, None)));
-        assert_eq!(form("12A4"), Some((None, None, Some(4))));
-        assert_eq!(form("12A"), Some((None, None, None)));
+        let form = |text| BinaryForm::parse(text).map(|form| (form.values(), form.most, form.string));
+        assert_eq!(form("1PE(100)"), Some((b'E', Some(100), None)));
+        assert_eq!(form("QB"), Some((b'B', None, None)));
+        assert_eq!(form("PB()"), Some((b'B', None, None)));
+        assert_eq!(form("12A4"), Some((b'A', None, Some(4))));
+        assert_eq!(form("12A"), Some((b'A', None, None)));
     }
 
     #[test]

@@ -194,6 +194,7 @@ impl Walker {
             let mut judge = Judge::new(&header, (raw, offset), &kind, &place, &mut self.walk);
             judge.cards();
             judge.mandatory_keywords();
+            judge.reserved_values();
         }
         // the rest of the END card must be blank, too
         let after = end - (CARD - END.len());

@@ -6,16 +6,6 @@ use crate::card::{Card, Content, Fault, Value};
 use crate::problem::{Problem, Remedy};
 use crate::sizes::CARD;
 
-type IsType = fn(&Value) -> bool;
-
-/// Reserved keywords and the type their values must have (section 4.4.2).
-const RESERVED: &[(&str, &str, IsType)] = &[
-    ("EXTNAME", "a string", |value| matches!(value, Value::Text(_))),
-    ("EXTVER", "an integer", |value| matches!(value, Value::Integer(_))),
-    ("EXTLEVEL", "an integer", |value| matches!(value, Value::Integer(_))),
-    ("EXTEND", "T or F", |value| matches!(value, Value::Logical(_))),
-];
-
 impl Judge<'_> {
     /// Looks at every card by itself: for what readers would miss or take for something else, and for what is odd.
     pub(crate) fn cards(&mut self) {
@@ -35,17 +25,11 @@ impl Judge<'_> {
                 self.walk.warn(problem);
             }
             let raw = self.raw_card(card);
-            if let Some((code, what)) = oddity(card, raw) {
+            if let Some((code, what)) = oddity(card, raw).or_else(|| lower_exponent(card, raw)) {
                 let problem = self.at(card, code, what, Remedy::TellWriter);
                 self.walk.warn(problem);
             }
             self.prose(card);
-        }
-        for (keyword, expected, right) in RESERVED {
-            let card = header.get(keyword).and_then(Card::value);
-            if card.is_some_and(|value| *value != Value::Undefined && !right(value)) {
-                self.warn("reserved-value", keyword, format!("is not {expected}"));
-            }
         }
     }
 
@@ -102,4 +86,15 @@ fn oddity(card: &Card, raw: &[u8; CARD]) -> Option<(&'static str, String)> {
         return Some(("value-indicator", what.to_owned()));
     }
     None
+}
+
+/// An exponent must be written with `E` or `D` (section 4.2.4).
+fn lower_exponent(card: &Card, raw: &[u8; CARD]) -> Option<(&'static str, String)> {
+    if !matches!(card.content, Content::Value(Value::Real(_) | Value::Complex(_))) {
+        return None;
+    }
+    let value = raw.splitn(2, |&byte| byte == b'=').nth(1)?.split(|&byte| byte == b'/').next()?;
+    let lower = value.iter().any(|byte| matches!(byte, b'e' | b'd'));
+    let what = "has an exponent with a small letter, and the standard has only E and D";
+    lower.then(|| ("lower-exponent", what.to_owned()))
 }

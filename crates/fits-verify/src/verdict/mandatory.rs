@@ -26,6 +26,7 @@ impl Judge<'_> {
         }
         self.order(&expected, core);
         self.fixed_format(&expected);
+        self.leading_zeros(&expected);
         self.repeated(&expected);
         self.beyond_count(&[("NAXIS", axes.into())]);
         match self.kind {
@@ -125,6 +126,26 @@ impl Judge<'_> {
             let what = "must be written in fixed format: numbers and logicals ending in column 30".to_owned();
             let problem = Problem::new("free-format", what, Remedy::TellWriter).in_hdu(self.place.clone());
             self.walk.warn(problem.of(keywords.join(", ")).at(offset));
+        }
+    }
+
+    /// The standard allows zeros and a sign before a number; CFITSIO does not know the HDU then. One warning for all.
+    fn leading_zeros(&mut self, expected: &[String]) {
+        let odd = |card: &&Card| {
+            let token = self.raw_card(card)[10..].trim_ascii_start();
+            let digits = token.strip_prefix(b"-").unwrap_or(token);
+            let zeros = digits.strip_prefix(b"0").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit));
+            // only BITPIX can be below 0
+            let sign = token.starts_with(b"+") || token.len() != digits.len() && card.keyword != "BITPIX";
+            matches!(card.value(), Some(Value::Integer(_))) && (zeros || sign)
+        };
+        let cards = expected.iter().filter_map(|keyword| self.header.get(keyword));
+        let found: Vec<&Card> = cards.filter(odd).collect();
+        if let Some(first) = found.first() {
+            let keywords: Vec<_> = found.iter().map(|card| card.keyword.as_str()).collect();
+            let what = "has zeros or a sign before its number, which CFITSIO refuses".to_owned();
+            let problem = self.at(first, "leading-zeros", what, Remedy::TellWriter).of(keywords.join(", "));
+            self.walk.warn(problem);
         }
     }
 

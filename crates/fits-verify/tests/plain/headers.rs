@@ -1,4 +1,4 @@
-//! Keywords that come twice, and sums that are blank.
+//! Values that the standard does not allow, and keywords that come twice.
 
 use crate::bytes::{codes, file, table_file, walk};
 
@@ -61,6 +61,89 @@ fn the_same_value_twice_is_only_odd() {
     {
         assert_eq!(table(&cards), (vec![], vec!["repeated-keyword"]), "{cards:?}");
     }
+}
+
+#[test]
+fn values_of_columns_fit_their_columns() {
+    for (card, code) in [
+        ("TDIM2   = '(2,2)'", ""),
+        ("TDIM2   = '(2,1)'", ""),
+        ("TDIM2   = '(2,3)'", "column-dimensions"),
+        ("TDIM2   = '(2;2)'", "column-dimensions"),
+        ("TDIM2   = '2,2'", "column-dimensions"),
+        ("TDIM2   = '(-2,-2)'", "column-dimensions"),
+        ("TDIM2   = '(4294967296,4294967296)'", "column-dimensions"),
+        ("TDIM2   = 4", "reserved-value"),
+        ("TDIM3   = '(3,1)'", ""),
+        ("TDIM3   = '(3,2)'", "column-dimensions"),
+        ("TNULL1  = -1", ""),
+        ("TNULL1  = 3000000000", "reserved-value"),
+        ("TNULL1  = '-1'", "reserved-value"),
+        ("TNULL1  = 1.0", "reserved-value"),
+        ("TNULL2  = 0", "keyword-not-allowed"),
+        ("TNULL3  = 0", "keyword-not-allowed"),
+        ("TZERO1  = 5", ""),
+        ("TZERO1  = '5'", "reserved-value"),
+        ("TSCAL1  = T", "reserved-value"),
+        ("TZERO2  = 5", "keyword-not-allowed"),
+        ("TTYPE2  = 5", "reserved-value"),
+        ("TUNIT2  = 5", "reserved-value"),
+        ("TDISP2  = 5", "reserved-value"),
+        ("THEAP   = 20", ""),
+    ] {
+        let expected = if code.is_empty() { vec![] } else { vec![code] };
+        assert_eq!(table(&[card]), (vec![], expected), "{card}");
+    }
+}
+
+#[test]
+fn reserved_keywords_have_their_type_and_place() {
+    for (card, code) in [
+        ("BLANK   = -1", ""),
+        ("BLANK   = 1.5", "reserved-value"),
+        ("BSCALE  = 'x'", "reserved-value"),
+        ("BZERO   = T", "reserved-value"),
+        ("BUNIT   = 5", "reserved-value"),
+        ("DATAMAX = 'x'", "reserved-value"),
+        ("INHERIT = T", ""),
+        ("INHERIT = 'yes'", "reserved-value"),
+        ("EXTVER  = '1'", "reserved-value"),
+        ("MJD-OBS = '1'", "reserved-value"),
+        ("OBJECT  = 5", "reserved-value"),
+        ("DATE    = '2026-01-01'", ""),
+        ("DATE    = '01/02/99'", ""),
+        ("DATE    =", ""),
+        ("DATE    = 2026", "date-form"),
+        ("DATE-END= '2026-01-01 12:00:00'", "date-form"),
+        ("DATEMADE= 'yesterday'", ""),
+        ("SIMPLE  =                    T", "keyword-not-allowed"),
+        ("TESTVAL = 1.0e3", "lower-exponent"),
+        ("TESTVAL = (1.0d3, 2.0)", "lower-exponent"),
+        ("HIERARCH A test = 1.0e3", "lower-exponent"),
+        ("TESTVAL = 1.0E3 / e", ""),
+        ("TESTVAL = '1e3'", ""),
+    ] {
+        let expected = if code.is_empty() { vec![] } else { vec![code] };
+        assert_eq!(image(&[card]), (vec![], expected), "{card}");
+    }
+}
+
+#[test]
+fn numbers_that_cfitsio_refuses_are_said_once() {
+    let cards = [
+        "XTENSION= 'IMAGE   '",
+        "BITPIX  =                  -32",
+        "NAXIS   =                   01",
+        "NAXIS1  =                   +2",
+        "PCOUNT  =                    0",
+        "GCOUNT  =                    1",
+    ];
+    let walk = walk(&file(&cards, &[0; 8]));
+    assert_eq!(codes(&walk), (vec![], vec!["leading-zeros"]));
+    assert_eq!(
+        walk.warnings.iter().find(|warning| warning.code == "leading-zeros").unwrap().keyword.as_deref(),
+        Some("NAXIS, NAXIS1")
+    );
 }
 
 #[test]
