@@ -33,7 +33,7 @@ pub fn cards(data: &[u8]) {
 pub fn walker(data: &[u8]) {
     let Some((&first, file)) = data.split_first() else { return };
     let walk = |slice: usize| -> Walk {
-        let mut walker = Walker::new().keeping(product::MARKER);
+        let mut walker = Walker::new().keeping(product::MARKER).reading_cells();
         file.chunks(slice).for_each(|bytes| walker.feed(bytes));
         walker.finish()
     };

@@ -35,13 +35,13 @@ pub(super) struct Arguments {
     /// Files to read, and directories to search for FITS files
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// How closely tables compressed as ZFITS are looked at: checksums only, tile by tile, or every block decompressed
+    /// How closely tables are looked at: checksums only, structure (tiles, blocks, arrays), or every block and cell decoded
     #[arg(long, value_name = "DEPTH", default_value_t, value_parser = depth())]
     depth: Depth,
     /// Read so many files at once [default: the number of processors]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// Reject a file with an HDU that has no CHECKSUM
+    /// Reject a file with an HDU that has no CHECKSUM, or a blank one
     #[arg(long)]
     require_checksum: bool,
     /// Accept a file without product metadata, with a warning

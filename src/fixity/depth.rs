@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// How closely the compressed tables of a file are looked at. Each depth includes the ones before it; `docs/integrity.md`
+/// How closely the tables of a file are looked at. Each depth includes the ones before it; `docs/integrity.md`
 /// says what each of them sees.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::IntoStaticStr,
@@ -13,12 +13,14 @@ use serde::{Deserialize, Serialize};
 #[strum(serialize_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum Depth {
-    /// Headers, sizes, CHECKSUM and DATASUM; compressed tables like any other data.
+    /// Headers, sizes, CHECKSUM and DATASUM; tables like any other data.
     Checksums,
-    /// Compressed tables tile by tile and block by block, without decompression: next to no cost.
+    /// Compressed tables tile by tile and block by block, without decompression, and where plain tables have the arrays
+    /// of their cells: next to no cost.
     #[default]
     Structure,
-    /// Every block decompressed, and its values' size compared with rows and column type.
+    /// Every block decompressed, and its values' size compared with rows and column type; text, logicals and bits of
+    /// plain tables.
     Decode,
 }
 

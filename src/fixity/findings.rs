@@ -53,6 +53,12 @@ const OURS: &[Entry] = &[
         meaning: "an HDU has no CHECKSUM; with `verify.require_checksum: true` a rejection",
     },
     Entry {
+        code: "checksum-undefined",
+        severity: Severity::Warning,
+        section: Some("4.4.2.7"),
+        meaning: "CHECKSUM or DATASUM is there but blank, which is as good as absent; with `verify.require_checksum: true` a rejection",
+    },
+    Entry {
         code: "metadata-ignored",
         severity: Severity::Warning,
         section: None,

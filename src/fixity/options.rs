@@ -13,7 +13,7 @@ pub type CancelFlag = Arc<AtomicBool>;
 #[derive(Clone, Debug, Default)]
 #[allow(clippy::struct_excessive_bools)] // independent of each other, each asked by its name
 pub struct Options {
-    /// How closely compressed tables are looked at.
+    /// How closely tables are looked at.
     pub depth: Depth,
     /// Threads that decompress blocks beside the read at [`Depth::Decode`]; one per core if not given.
     pub decode_threads: Option<NonZeroUsize>,
@@ -21,7 +21,7 @@ pub struct Options {
     pub parallel_blake3: bool,
     /// Compute MD5 as well, which takes longer than all the rest together.
     pub md5: bool,
-    /// Reject a file with an HDU that has no CHECKSUM, instead of warning.
+    /// Reject a file with an HDU that has no CHECKSUM, or a blank one, instead of warning.
     pub require_checksum: bool,
     /// Accept a file without valid product metadata, with a warning.
     pub accept_missing_metadata: bool,

@@ -58,7 +58,7 @@ fn walker(options: &Options, decoders: Option<&Decoders>) -> Walker {
     let walker = Walker::new().keeping(product::MARKER);
     match (options.depth, decoders) {
         (Depth::Checksums, _) => walker.checksums_only(),
-        (_, Some(decoders)) => walker.giving_blocks(decoders.taker()),
+        (_, Some(decoders)) => walker.reading_cells().giving_blocks(decoders.taker()),
         (_, None) => walker,
     }
 }

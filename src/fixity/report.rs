@@ -22,6 +22,9 @@ pub struct HduReport {
     pub datasum: Checksum,
 }
 
+/// Warnings of an HDU whose sum nobody has said.
+const WITHOUT_SUM: [&str; 2] = ["checksum-absent", "checksum-undefined"];
+
 /// All that one read says about a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
@@ -51,7 +54,7 @@ impl Report {
     pub(super) fn of(fixity: Fixity, walk: &Walk, options: &Options) -> Self {
         let mut reasons: Vec<Finding> = walk.problems.iter().map(Finding::from).collect();
         let (required, odd): (Vec<_>, Vec<_>) =
-            walk.warnings.iter().partition(|warning| options.require_checksum && warning.code == "checksum-absent");
+            walk.warnings.iter().partition(|warning| options.require_checksum && WITHOUT_SUM.contains(&warning.code));
         reasons.extend(required.into_iter().map(Finding::from));
         let mut warnings: Vec<Finding> = odd.into_iter().map(Finding::from).collect();
 

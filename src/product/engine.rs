@@ -67,11 +67,8 @@ impl Input {
             let given =
                 |value| Given { keyword: card.keyword.clone(), offset: first.offset, value: Source::Card(value) };
             let given = match value {
-                Ok(Value::Text(text)) if !text.is_ascii() => {
-                    let given = given(Value::Text(text));
-                    let what = "contains characters beyond ASCII, which a header must not";
-                    input.refuse(given, what.to_owned(), repeated)
-                }
+                // the walk has warned of what is replaced
+                Ok(Value::Text(text)) if card.keyword != "COMMENT" => given(Value::Text(plain(text))),
                 Ok(value) => given(value),
                 Err(fault) => input.refuse(given(Value::Undefined), fault.to_string(), repeated),
             };
@@ -106,7 +103,11 @@ impl Input {
         let mut keys = Map::new();
         for group in model.groups.iter().filter(|group| group.required) {
             let fields = || model.fields.iter().filter(|field| is_below(field.key, group.key));
-            if !self.has(group.key) && !fields().any(|field| field.required) {
+            // a field of a group within it is missed only where that group is there, or must be
+            let missed = |field: &Field| {
+                field.required && !model.is_part(field) && model.groups_of(field.key).all(|group| group.required)
+            };
+            if !self.has(group.key) && !fields().any(missed) {
                 let keywords: Vec<_> = fields().map(|field| field.keyword).collect();
                 self.defects.push(Defect::new(keywords.join(", "), "are all missing, and at least one is needed"));
             }
@@ -152,8 +153,7 @@ impl Input {
         let mut expanded = Vec::new();
         let mut done: Option<&Group> = None;
         for field in &model.fields {
-            let whole = |other: &Field| other.kinds.contains(&Kind::DataSource) && is_below(field.key, other.key);
-            if model.fields.iter().any(whole) {
+            if model.is_part(field) {
                 continue;
             }
             let Some(list) = model.groups_of(field.key).find(|group| group.list) else {
@@ -176,6 +176,12 @@ impl Input {
 }
 
 impl Model {
+    /// Whether a field is a part of a value that is written as one.
+    fn is_part(&self, field: &Field) -> bool {
+        let whole = |other: &Field| other.kinds.contains(&Kind::DataSource) && is_below(field.key, other.key);
+        self.fields.iter().any(whole)
+    }
+
     /// The field a flat key stands for, its index taken out if it is one of a list.
     fn find(&self, key: &str) -> Option<&Field> {
         match self.groups.iter().find(|group| group.list && is_below(key, group.key)) {
@@ -201,9 +207,16 @@ fn name(field: &Field, key: &str) -> String {
     }
 }
 
+/// A text with `?` for each byte that no header may have: other readers put it there, and not every catalogue can keep
+/// such a byte.
+fn plain(text: String) -> String {
+    let odd = |c: char| !c.is_ascii() || c.is_ascii_control() && c != '\t';
+    if text.contains(odd) { text.replace(odd, "?") } else { text }
+}
+
 /// The text of all COMMENT cards, a line each.
 fn comments(header: &Header) -> Value {
     let cards = header.cards().iter().filter(|card| card.keyword == "COMMENT");
-    let lines: Vec<_> = cards.map(|card| card.commentary().unwrap_or_default()).collect();
+    let lines: Vec<_> = cards.map(|card| plain(card.commentary().unwrap_or_default().to_owned())).collect();
     Value::Text(lines.join("\n"))
 }

@@ -1,6 +1,7 @@
 //! `verify`, as a shell sees it.
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -61,6 +62,27 @@ fn the_json_line_has_exactly_the_promised_keys_in_the_promised_order() {
     let (checked, metadata) = line.split_once("\"metadata\":").unwrap();
     assert_snapshot!(checked, @r#"{"path":"DIR/sound.fits.fz","bytes":[number],"adler32":"[digest]","crc32c":"[digest]","blake3":"[blake3]","verdict":"accepted","reasons":[],"warnings":[],"fits":{"hdus":[{"index":0,"name":null,"checksum":"ok","datasum":"ok"},{"index":1,"name":"DataStream","checksum":"ok","datasum":"ok"},{"index":2,"name":"CameraConfiguration","checksum":"ok","datasum":"ok"},{"index":3,"name":"Events","checksum":"ok","datasum":"ok"}],"trailing_bytes":0},"#);
     assert!(metadata.contains("\"data__level\":\"DL0\""), "{metadata}");
+}
+
+#[test]
+fn a_name_that_is_not_utf8_is_given_as_bytes_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let name = std::ffi::OsStr::from_bytes(b"na\xefve.fits.fz");
+    std::fs::copy(sound_file(), directory.path().join(name)).unwrap();
+    std::fs::write(directory.path().join("turned\u{202e}round.fits"), b"").unwrap();
+    let said = say(&["verify", "--json", directory.path().to_str().unwrap()]);
+    let lines = said.json();
+    let bytes = lines[0]["path_bytes"].as_str().unwrap();
+    let bytes: Vec<u8> =
+        (0..bytes.len()).step_by(2).map(|at| u8::from_str_radix(&bytes[at..at + 2], 16).unwrap()).collect();
+    assert_eq!(Path::new(std::ffi::OsStr::from_bytes(&bytes)), directory.path().join(name));
+    assert!(lines[0]["path"].as_str().unwrap().ends_with("na\u{fffd}ve.fits.fz"));
+    // others have no need of it, and a terminal does not get to see what turns text round
+    assert_eq!(lines[1].get("path_bytes"), None);
+    assert!(lines[1]["path"].as_str().unwrap().contains('\u{202e}'));
+    assert!(!said.out.contains('\u{202e}') && said.out.contains("\\u202e"));
+    let said = say(&["verify", directory.path().to_str().unwrap()]);
+    assert!(!said.out.contains('\u{202e}') && said.out.contains("\\u202e"), "{}", said.out);
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! What the documents promise to name, they name.
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -68,6 +69,23 @@ fn the_page_of_findings_is_the_table_in_the_code() {
     let expected: Vec<String> = rows(Severity::Rejection).chain(rows(Severity::Warning)).collect();
     let found: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
     assert_eq!(found, expected, "docs/findings.md must hold these rows:\n{}", expected.join("\n"));
+}
+
+#[test]
+fn the_standard_rule_by_rule_names_every_code_of_the_judge_and_no_other() {
+    let page = read("docs/integrity.md");
+    let table = page.split("| section | rule | judged by |").nth(1).unwrap();
+    let rows: Vec<&str> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+    let mut named = BTreeSet::new();
+    for row in &rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        assert_eq!(cells.len(), 3, "{row}");
+        let codes: Vec<&str> = cells[2].split('`').skip(1).step_by(2).collect();
+        assert!(!codes.is_empty() || cells[2].contains("not judged") || cells[2].starts_with("as "), "{row}");
+        named.extend(codes);
+    }
+    let known: BTreeSet<&str> = fits_verify::findings::TABLE.iter().map(|entry| entry.code).collect();
+    assert_eq!(named, known);
 }
 
 #[test]

@@ -109,6 +109,36 @@ fn missing_metadata_can_be_made_a_warning() {
 }
 
 #[test]
+fn an_accent_in_a_name_is_no_reason_to_reject() {
+    let files: BTreeMap<_, _> = files().into_iter().collect();
+    let mut bytes = files["000_base_primary"].clone();
+    let author = bytes.windows(19).position(|window| window == b"AUTHOR  = 'CTAO DPP").unwrap();
+    bytes[author + 11..author + 15].copy_from_slice(b"Jos\xe9");
+    let report = examine(&bytes);
+    assert!(report.warnings.iter().any(|warning| warning.code == "non-ascii"));
+    // as the reference has it
+    assert_eq!(report.metadata.unwrap()["contact__name"], "Jos? DPPS");
+    assert!(!report.reasons.iter().any(|reason| reason.code.ends_with("-metadata")), "{:?}", report.reasons);
+}
+
+#[test]
+fn one_key_of_the_instance_is_enough() {
+    let instance = |keyword: &str| {
+        let text = fs::read_to_string(directory().join("cards.txt")).unwrap();
+        let keywords =
+            ["DATAID", "OBS_ID", "AE_ID", "AE_CLASS", "CHUNK_ID", "OBSNIGHT", "TELESCOP", "INSTRUME", "DATASRC"];
+        let base = text.lines().skip_while(|line| *line != "# hdu").skip(5).take_while(|line| !line.starts_with('#'));
+        let name = |card: &str| card.split('=').next().unwrap().trim().to_owned();
+        let cards = base.map(|line| &line[1..]);
+        let cards: Vec<&str> =
+            cards.filter(|card| name(card) == keyword || !keywords.contains(&name(card).as_str())).collect();
+        examine(&primary(&cards)).metadata.is_some()
+    };
+    assert!(!instance(""));
+    assert!(instance("TELESCOP") && instance("OBS_ID") && instance("DATASRC"));
+}
+
+#[test]
 fn a_missing_identifier_is_derived_from_the_content() {
     let files: BTreeMap<_, _> = files().into_iter().collect();
     let bytes = &files["1_missing_DATAID"];
@@ -179,6 +209,10 @@ fn rules_beyond_single_keywords() {
         ("unknown key with a neighbour", &["HIERARCH CTAO INSTANCE OBSID = 5"]),
         ("unknown key without one", &["HIERARCH CTAO WEATHER = 'fine'"]),
         ("input without its number", &["HIERARCH CTAO ACTIVITY INPUTS URI = 'lfn://x/y'"]),
+        (
+            "no key of the instance",
+            &["DATAID", "OBS_ID", "AE_ID", "AE_CLASS", "CHUNK_ID", "OBSNIGHT", "TELESCOP", "INSTRUME", "DATASRC"],
+        ),
         ("half an input", &["HIERARCH CTAO ACTIVITY INPUTS 0 URI = 'lfn://x/y'"]),
         ("half a data source", &["DATASRC =", "HIERARCH CTAO INSTANCE DATA_SOURCE COMPONENT = 'SDH'"]),
         ("default cannot be undefined", &["LICENSE ="]),

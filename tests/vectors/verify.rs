@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use dl0_ingest::fixity::{self, Checksum, Options, Report};
+use dl0_ingest::fixity::{self, Checksum, Depth, Finding, Options, Report};
 use serde::Deserialize;
 
 /// The codes of the reasons, in order; accepted if there are none.
@@ -40,7 +40,8 @@ const VERDICTS: &[(&str, &[&str])] = &[
     ("27b_int_free_format", &[]),
     ("27c_nonascii_header", &[]),
     ("27d_tab_header", &["invalid-header"]),
-    ("28_checksum_blank", &["checksum-undefined"]),
+    // undefined, which is as good as absent
+    ("28_checksum_blank", &[]),
     ("28b_checksum_int", &["checksum-mismatch"]),
     ("29_hdrpad_nonblank_fixed_sum", &["padding"]),
     ("29c_datapad_nonzero_fixed_sum", &["padding", "datasum-mismatch"]),
@@ -137,6 +138,37 @@ fn a_missing_checksum_can_be_made_a_reason() {
     let strict = examine_with(bytes, &Options { require_checksum: true, ..Options::default() });
     let absent = strict.reasons.iter().filter(|reason| reason.code == "checksum-absent").count();
     assert_eq!((absent, strict.warnings.len()), (3, 0));
+}
+
+#[test]
+fn a_blank_checksum_is_undefined_and_can_be_made_a_reason() {
+    let bytes = &mutants()["28_checksum_blank"];
+    let report = examine(bytes);
+    let codes = |findings: &[Finding]| findings.iter().map(|finding| finding.code).collect::<Vec<_>>();
+    assert_eq!((report.accepted(), codes(&report.warnings)), (true, vec!["checksum-undefined"]));
+    assert_eq!((report.hdus[2].checksum, report.valid_fits_checksum), (Checksum::Absent, Some(true)));
+    let strict = examine_with(bytes, &Options { require_checksum: true, ..Options::default() });
+    assert_eq!(codes(&strict.reasons), ["checksum-undefined"]);
+}
+
+#[test]
+fn cells_of_plain_tables_are_looked_at_at_decode() {
+    let directory = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/crates/fits-verify/fixtures/plain"));
+    for (name, code, at) in [
+        ("logical_bad", "logical-cell", Depth::Decode),
+        ("char_nonascii", "text-cell", Depth::Decode),
+        ("bit_padding", "bit-cell", Depth::Decode),
+        ("ascii_text_bad", "ascii-cell", Depth::Decode),
+        ("vla_beyond", "array-descriptor", Depth::Structure),
+        ("vla_emax_too_small", "array-length", Depth::Structure),
+    ] {
+        let bytes = fs::read(directory.join(format!("{name}.fits"))).unwrap();
+        for depth in Depth::ALL {
+            let report = examine_with(&bytes, &Options { depth, ..Options::default() });
+            let found = report.reasons.iter().chain(&report.warnings).any(|finding| finding.code == code);
+            assert_eq!(found, depth >= at, "{name} at {depth}: {report:?}");
+        }
+    }
 }
 
 #[test]

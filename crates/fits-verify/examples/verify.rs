@@ -15,7 +15,7 @@ fn walk(path: &str, decode: bool) -> io::Result<Walk> {
     let mut walker = Walker::new();
     if decode {
         // here in turn; blocks can as well be handed to other threads
-        walker = walker.giving_blocks(move |block| {
+        walker = walker.reading_cells().giving_blocks(move |block| {
             if let Err(error) = block.check() {
                 drop(send.send((block, error)));
             }

@@ -71,17 +71,16 @@ pub struct Card {
     pub offset: u64,
     /// The first byte beyond ASCII, if there is one: against the standard, but harmless.
     pub non_ascii: Option<u8>,
+    /// The first control character outside the value, if there is one: against the standard, but harmless. One within the
+    /// value makes it [`Content::Invalid`].
+    pub control: Option<u8>,
 }
 
 impl Card {
     /// Reads a card. It never fails: what cannot be read becomes [`Content::Invalid`].
     pub fn parse(raw: &[u8; CARD], offset: u64) -> Self {
         let non_ascii = raw.iter().copied().find(|byte| !byte.is_ascii());
-        if let Some((column, &byte)) = raw.iter().enumerate().find(|(_, byte)| byte.is_ascii_control()) {
-            let keyword = keyword(&raw[..8]);
-            let fault = Fault::ControlCharacter { byte, column: column + 1 };
-            return Self { keyword, content: Content::Invalid(fault), offset, non_ascii };
-        }
+        let control = raw.iter().position(u8::is_ascii_control);
         let (name, field) = raw.split_at(8);
         let mut keyword = keyword(name);
         let content = match keyword.as_str() {
@@ -102,7 +101,23 @@ impl Card {
                 None => Content::Text(text(field)),
             },
         };
-        Self { keyword, content, offset, non_ascii }
+        let card = Self { keyword, content, offset, non_ascii, control: control.map(|at| raw[at]) };
+        match control {
+            Some(at) if card.is_spoilt() => {
+                let fault = Fault::ControlCharacter { byte: raw[at], column: at + 1 };
+                Self { content: Content::Invalid(fault), control: None, ..card }
+            }
+            _ => card,
+        }
+    }
+
+    /// Whether a control character may lie in the value.
+    fn is_spoilt(&self) -> bool {
+        match &self.content {
+            Content::Value(Value::Text(text) | Value::Complex(text)) => text.contains(|c: char| c.is_ascii_control()),
+            Content::Value(_) | Content::Text(_) => false,
+            Content::Invalid(_) => true,
+        }
     }
 
     /// The value, where the card has a readable one.
@@ -282,7 +297,18 @@ mod tests {
         assert_eq!(card("X       = inf").content, Content::Invalid(Fault::NotAValue("inf".into())));
         assert_eq!(card("X       = (1,x)").content, Content::Invalid(Fault::NotAValue("(1,x)".into())));
         assert_eq!(card("X       = 1e").content, Content::Invalid(Fault::NotAValue("1e".into())));
-        assert_eq!(card("X       = 'a\tb'").content, Content::Invalid(Fault::ControlCharacter { byte: 9, column: 13 }));
+        let tab = Fault::ControlCharacter { byte: 9, column: 13 };
+        for value in ["'a\tb'", "12\t3", "12\t  / c", "'a\tb"] {
+            assert_eq!(card(&format!("X       = {value}")).content, Content::Invalid(tab.clone()), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_control_character_outside_the_value_leaves_it_readable() {
+        for text in ["X       = 5 / a\tb", "X\t      = 5", "COMMENT a\tb"] {
+            let card = card(text);
+            assert_eq!((card.control, card.lenient_value().is_ok()), (Some(9), !text.starts_with('C')), "{text:?}");
+        }
     }
 
     #[test]

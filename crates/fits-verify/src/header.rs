@@ -35,6 +35,7 @@ impl Header {
             text.pop();
             text.push_str(more);
             last.non_ascii = last.non_ascii.or(card.non_ascii);
+            last.control = last.control.or(card.control);
             return;
         }
         self.cards.push(card);
@@ -54,6 +55,14 @@ impl Header {
     pub fn text(&self, keyword: &str) -> Option<&str> {
         match self.get(keyword)?.value()? {
             Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The integer value of a keyword.
+    pub(crate) fn integer(&self, keyword: &str) -> Option<i128> {
+        match self.get(keyword)?.value()? {
+            Value::Integer(integer) => Some(*integer),
             _ => None,
         }
     }

@@ -25,7 +25,9 @@
 #![warn(missing_docs)]
 
 mod card;
+mod cells;
 pub mod findings;
+mod form;
 mod hdu;
 mod header;
 mod layout;

@@ -2,6 +2,7 @@
 
 use std::mem;
 
+use crate::cells::Cells;
 use crate::hdu::{Checksum, Hdu};
 use crate::header::{END, Header, is_end};
 use crate::layout::{Kind, Layout};
@@ -19,6 +20,8 @@ pub struct Walker {
     keep: Option<&'static str>,
     /// Whether compressed tables are followed tile by tile.
     follow: bool,
+    /// Whether the cells of plain tables are looked at.
+    values: bool,
     blocks: BlockSink,
     /// Bytes fed so far.
     position: u64,
@@ -50,6 +53,8 @@ struct Unit {
     dirty_padding: Option<u64>,
     /// The compressed table in it that is being followed.
     table: Option<Follower>,
+    /// The plain table in it.
+    cells: Option<Cells>,
 }
 
 impl Default for Walker {
@@ -59,10 +64,19 @@ impl Default for Walker {
 }
 
 impl Walker {
-    /// A walker at the beginning of a file, which follows compressed tables tile by tile.
+    /// A walker at the beginning of a file, which follows compressed tables tile by tile, and sees where plain ones have
+    /// the arrays of their cells.
     pub fn new() -> Self {
         let stage = Stage::Header { raw: Vec::new(), offset: 0 };
-        Self { keep: None, follow: true, blocks: BlockSink::default(), position: 0, stage, walk: Walk::default() }
+        Self {
+            keep: None,
+            follow: true,
+            values: false,
+            blocks: BlockSink::default(),
+            position: 0,
+            stage,
+            walk: Walk::default(),
+        }
     }
 
     /// Keeps the first header in which this keyword occurs, for [`Walk::kept`].
@@ -72,10 +86,17 @@ impl Walker {
         self
     }
 
-    /// Passes over the data of compressed tables like over any other.
+    /// Passes over the data of tables like over any other.
     #[must_use]
     pub fn checksums_only(mut self) -> Self {
         self.follow = false;
+        self
+    }
+
+    /// Looks at text, logicals and bits in the cells of plain tables, too.
+    #[must_use]
+    pub fn reading_cells(mut self) -> Self {
+        self.values = true;
         self
     }
 
@@ -170,10 +191,10 @@ impl Walker {
         let name = header.text("EXTNAME").map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
         let place = Place { index, name };
         if let Ok(kind) = Kind::of(&header, index) {
-            let walk = &mut self.walk;
-            let mut judge = Judge { header: &header, raw, start: offset, kind: &kind, place: &place, walk };
+            let mut judge = Judge::new(&header, (raw, offset), &kind, &place, &mut self.walk);
             judge.cards();
             judge.mandatory_keywords();
+            judge.reserved_values();
         }
         // the rest of the END card must be blank, too
         let after = end - (CARD - END.len());
@@ -205,7 +226,8 @@ impl Walker {
         };
         let sum = Sum::default();
         let table = self.follow(&header, &hdu);
-        let unit = Unit { hdu, header, header_sum, sum, data_left, padding_left, dirty_padding: None, table };
+        let cells = if self.follow { Cells::of(&header, &hdu, self.values) } else { None };
+        let unit = Unit { hdu, header, header_sum, sum, data_left, padding_left, dirty_padding: None, table, cells };
         if unit.data_left == 0 {
             self.close(unit, true);
             return Stage::Header { raw: Vec::new(), offset: data_offset };
@@ -229,7 +251,7 @@ impl Walker {
 
     /// An HDU is over: judges its checksums and files it.
     fn close(&mut self, unit: Unit, complete: bool) {
-        let Unit { mut hdu, header, header_sum, sum, dirty_padding, table, .. } = unit;
+        let Unit { mut hdu, header, header_sum, sum, dirty_padding, table, cells, .. } = unit;
         let place = hdu.place();
         if let Some(at) = dirty_padding {
             let fill = if hdu.layout.kind == Kind::AsciiTable { "blanks" } else { "zeros" };
@@ -239,6 +261,9 @@ impl Walker {
         check_sums(&mut hdu, &header, Sums::of(&header_sum, &sum), complete, &mut self.walk);
         if let Some((place, findings)) = table.map(|table| table.finish(complete)) {
             findings.append_to(&place, &mut self.walk);
+        }
+        if let Some(cells) = cells {
+            cells.append_to(&mut self.walk);
         }
         if self.walk.kept.is_none() && self.keep.is_some_and(|keyword| header.get(keyword).is_some()) {
             self.walk.kept = Some((hdu.index, header));
@@ -307,6 +332,9 @@ impl Unit {
         self.sum.update(data);
         if let Some(table) = &mut self.table {
             table.feed(data, blocks);
+        }
+        if let Some(cells) = &mut self.cells {
+            cells.feed(data);
         }
         self.data_left -= data.len() as u64;
         let padding = within(&bytes[data.len()..], if self.data_left == 0 { self.padding_left } else { 0 });

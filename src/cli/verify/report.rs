@@ -1,6 +1,7 @@
 //! One file's report, as a line of JSON or as a block for people.
 
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use serde::Serialize;
@@ -16,6 +17,9 @@ use crate::telemetry::human;
 #[derive(Serialize)]
 struct Line<'r> {
     path: String,
+    /// The bytes of a path that is not UTF-8, in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<String>,
     bytes: u64,
     adler32: String,
     crc32c: String,
@@ -40,6 +44,7 @@ fn verdict(report: &Report) -> &'static str {
 pub(super) fn line(path: &Path, report: &Report, out: &mut dyn Write) -> Result<(), Failure> {
     let line = Line {
         path: path.display().to_string(),
+        path_bytes: path_bytes(path),
         bytes: report.fixity.bytes,
         adler32: report.fixity.adler32_hex(),
         crc32c: report.fixity.crc32c_hex(),
@@ -54,10 +59,21 @@ pub(super) fn line(path: &Path, report: &Report, out: &mut dyn Write) -> Result<
     Ok(())
 }
 
+/// A path that is not UTF-8 cannot be in JSON: the bytes are given beside the text, which does not lead to the file.
+fn path_bytes(path: &Path) -> Option<String> {
+    let hex = |hex: String, byte: &u8| hex + &format!("{byte:02x}");
+    path.to_str().is_none().then(|| path.as_os_str().as_bytes().iter().fold(String::new(), hex))
+}
+
 /// The object of a file that could not be read.
 pub(super) fn unread_line(path: &Path, error: &Unread, out: &mut dyn Write) -> Result<(), Failure> {
     let error = serde_json::json!({ "code": error.code, "message": error.message });
-    writeln!(out, "{}", serde_json::json!({ "path": path.display().to_string(), "error": error }))?;
+    let mut line = serde_json::json!({ "path": path.display().to_string() });
+    if let Some(bytes) = path_bytes(path) {
+        line["path_bytes"] = bytes.into();
+    }
+    line["error"] = error;
+    writeln!(out, "{line}")?;
     Ok(())
 }
 

@@ -1,7 +1,11 @@
 //! The columns of a table must fill its rows (sections 7.2.1 and 7.3.1).
 
 use super::judge::Judge;
+use crate::form::{AsciiForm, BinaryForm};
 use crate::layout::Kind;
+
+/// What keywords of columns begin with.
+const OF_COLUMNS: [&str; 9] = ["TFORM", "TBCOL", "TTYPE", "TUNIT", "TSCAL", "TZERO", "TNULL", "TDIM", "TDISP"];
 
 /// Judges TFIELDS, `TFORMn`, `TBCOLn` and THEAP.
 pub(super) fn check(judge: &mut Judge<'_>, section: &'static str) {
@@ -12,7 +16,7 @@ pub(super) fn check(judge: &mut Judge<'_>, section: &'static str) {
         let what = "must be an integer between 0 and 999".to_owned();
         return judge.reject("mandatory-value", "TFIELDS", what, Some(section));
     };
-    judge.beyond_count(&[("TFORM", fields), ("TBCOL", fields)]);
+    judge.beyond_count(&OF_COLUMNS.map(|root| (root, fields)));
     let row = judge.integer("NAXIS1").unwrap_or_default();
     if *judge.kind == Kind::AsciiTable {
         for column in 1..=fields {
@@ -22,7 +26,7 @@ pub(super) fn check(judge: &mut Judge<'_>, section: &'static str) {
     }
     let mut width = Some(0_i128);
     for column in 1..=fields {
-        let bytes = form(judge, column, binary_width);
+        let bytes = form(judge, column, |form| BinaryForm::parse(form).map(|form| form.bytes()));
         width = width.zip(bytes).map(|(width, bytes)| width + bytes);
     }
     if let Some(width) = width.filter(|width| *width != row) {
@@ -53,7 +57,7 @@ fn form(judge: &mut Judge<'_>, column: i128, width: fn(&str) -> Option<i128>) ->
 }
 
 fn ascii(judge: &mut Judge<'_>, column: i128, row: i128) {
-    let width = form(judge, column, ascii_width);
+    let width = form(judge, column, |form| AsciiForm::parse(form).map(|form| form.width.into()));
     let keyword = format!("TBCOL{column}");
     if judge.header.get(&keyword).is_none() {
         return judge.reject("mandatory-missing", &keyword, "is missing".to_owned(), Some("7.2.1"));
@@ -79,84 +83,5 @@ fn heap(judge: &mut Judge<'_>, row: i128) {
     if !judge.integer("THEAP").is_some_and(|heap| range.contains(&heap)) {
         let what = format!("must lie between {} and {}, behind the rows", range.start(), range.end());
         judge.reject("heap-pointer", "THEAP", what, None);
-    }
-}
-
-/// Bytes of a binary column: repeat count, type, and what variable-length and string conventions add.
-fn binary_width(form: &str) -> Option<i128> {
-    let form = form.trim_end();
-    let digits = form.bytes().take_while(u8::is_ascii_digit).count();
-    let (repeat, rest) = form.split_at(digits);
-    // more digits than these could never fit a file
-    let repeat: i128 = if repeat.is_empty() { 1 } else { repeat.parse::<u64>().ok()?.into() };
-    let (kind, rest) = rest.split_at_checked(1)?;
-    let size = match kind {
-        "X" => return Some((repeat + 7) / 8),
-        "L" | "B" | "A" => 1,
-        "I" => 2,
-        "J" | "E" => 4,
-        "K" | "D" | "C" => 8,
-        "M" => 16,
-        "P" | "Q" => {
-            let element = rest.chars().next()?;
-            if repeat > 1 || !"LXBIJKAEDCM".contains(element) {
-                return None;
-            }
-            if kind == "P" { 8 } else { 16 }
-        }
-        _ => return None,
-    };
-    Some(repeat * size)
-}
-
-/// Characters of an ASCII column: `Aw`, `Iw`, `Fw.d`, `Ew.d`, `Dw.d`.
-fn ascii_width(form: &str) -> Option<i128> {
-    let form = form.trim();
-    let (kind, rest) = form.split_at_checked(1)?;
-    let (width, fraction) = rest.split_once('.').map_or((rest, None), |(width, fraction)| (width, Some(fraction)));
-    let number = |text: &str| text.parse::<u32>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
-    let fraction = fraction.map(number);
-    match kind {
-        "A" | "I" if fraction.is_none() => {}
-        "F" | "E" | "D" if matches!(fraction, Some(Some(_))) => {}
-        _ => return None,
-    }
-    number(width).filter(|width| *width > 0).map(i128::from)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn widths_of_binary_columns() {
-        for (form, width) in [
-            ("D", 8),
-            ("1J", 4),
-            ("64I", 128),
-            ("0A", 0),
-            ("12A4", 12),
-            ("9X", 2),
-            ("1QB", 16),
-            ("PE(100)", 8),
-            ("2M", 32),
-            ("3C", 24),
-            ("K  ", 8),
-        ] {
-            assert_eq!(binary_width(form), Some(width), "{form}");
-        }
-        for form in ["", "12", "1Z", "2PE", "QZ", "P", "d", "99999999999999999999999J", "-1J"] {
-            assert_eq!(binary_width(form), None, "{form}");
-        }
-    }
-
-    #[test]
-    fn widths_of_ascii_columns() {
-        for (form, width) in [("A8", 8), ("I4", 4), ("F8.2", 8), ("E15.7", 15), ("D25.17", 25)] {
-            assert_eq!(ascii_width(form), Some(width), "{form}");
-        }
-        for form in ["", "A", "I0", "F8", "F8.", "B8", "A8.2", "8A", "I+4"] {
-            assert_eq!(ascii_width(form), None, "{form}");
-        }
     }
 }

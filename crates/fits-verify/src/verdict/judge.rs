@@ -1,6 +1,10 @@
 //! A header under judgement, and how a finding about it is noted.
 
-use crate::card::{Card, Value};
+use std::cell::OnceCell;
+
+use super::names::Names;
+use super::structural::Shape;
+use crate::card::{Card, Content};
 use crate::header::Header;
 use crate::layout::Kind;
 use crate::problem::{Place, Problem, Remedy};
@@ -9,22 +13,33 @@ use crate::walk::Walk;
 
 /// A header under judgement; what is found goes to the walk.
 pub(crate) struct Judge<'a> {
-    pub(crate) header: &'a Header,
-    /// The bytes of the header, and where they begin in the file.
-    pub(crate) raw: &'a [u8],
-    pub(crate) start: u64,
-    pub(crate) kind: &'a Kind,
-    pub(crate) place: &'a Place,
-    pub(crate) walk: &'a mut Walk,
+    pub(super) header: &'a Header,
+    raw: &'a [u8],
+    pub(super) start: u64,
+    pub(super) kind: &'a Kind,
+    pub(super) shape: Shape,
+    names: OnceCell<Names>,
+    pub(super) place: &'a Place,
+    pub(super) walk: &'a mut Walk,
+}
+
+impl<'a> Judge<'a> {
+    /// For the bytes of a header, which begin at `start` of the file.
+    pub(crate) fn new(
+        header: &'a Header,
+        (raw, start): (&'a [u8], u64),
+        kind: &'a Kind,
+        place: &'a Place,
+        walk: &'a mut Walk,
+    ) -> Self {
+        Self { header, raw, start, kind, shape: Shape::of(header, kind), names: OnceCell::new(), place, walk }
+    }
 }
 
 impl Judge<'_> {
     /// An integer value.
     pub(super) fn integer(&self, keyword: &str) -> Option<i128> {
-        match self.header.get(keyword)?.value()? {
-            Value::Integer(value) => Some(*value),
-            _ => None,
-        }
+        self.header.integer(keyword)
     }
 
     /// The 80 bytes of a card.
@@ -32,6 +47,20 @@ impl Judge<'_> {
         const BLANK: &[u8; CARD] = &[b' '; CARD];
         let at = usize::try_from(card.offset - self.start).unwrap_or(usize::MAX);
         self.raw.get(at..).and_then(|rest| rest.first_chunk()).unwrap_or(BLANK)
+    }
+
+    /// The keywords as they are written; made once, and only where something is suspicious.
+    pub(super) fn names(&self) -> &Names {
+        self.names.get_or_init(|| {
+            let has_value = |card: &Card| !matches!(card.content, Content::Text(_));
+            let cards = self.header.cards().iter().map(|card| (self.name(card), has_value(card)));
+            Names::of(cards, self.header.text("CHECKSUM").is_some_and(|sum| !sum.trim().is_empty()))
+        })
+    }
+
+    /// The eight bytes of a card's keyword.
+    pub(super) fn name(&self, card: &Card) -> [u8; 8] {
+        self.raw_card(card).first_chunk().copied().unwrap_or([b' '; 8])
     }
 
     /// A keyword that may have these values only, if it is there.
@@ -68,6 +97,12 @@ impl Judge<'_> {
     pub(super) fn warn(&mut self, code: &'static str, keyword: &str, what: String) {
         let problem = self.about(code, keyword, what, Remedy::TellWriter);
         self.walk.warn(problem);
+    }
+
+    /// A finding about one card.
+    pub(super) fn at(&self, card: &Card, code: &'static str, what: String, remedy: Remedy) -> Problem {
+        let keyword = if card.keyword.is_empty() { "blank keyword" } else { &card.keyword };
+        Problem::new(code, what, remedy).in_hdu(self.place.clone()).of(keyword).at(card.offset)
     }
 
     fn about(&self, code: &'static str, keyword: &str, what: String, remedy: Remedy) -> Problem {

@@ -1,11 +1,9 @@
 //! The mandatory keywords of an HDU: all there, in order, once, in fixed format, with values its kind allows
 //! (section 4.4.1 and 7). What makes the size of the data unknown is [`Layout`](crate::Layout)'s to say.
 
-use std::collections::HashMap;
-
 use super::columns;
 use super::judge::Judge;
-use crate::card::{Card, Content, Value};
+use crate::card::{Card, Value};
 use crate::layout::Kind;
 use crate::problem::{Problem, Remedy};
 use crate::sizes::CARD;
@@ -28,6 +26,7 @@ impl Judge<'_> {
         }
         self.order(&expected, core);
         self.fixed_format(&expected);
+        self.leading_zeros(&expected);
         self.repeated(&expected);
         self.beyond_count(&[("NAXIS", axes.into())]);
         match self.kind {
@@ -39,6 +38,10 @@ impl Judge<'_> {
             Kind::AsciiTable => self.table("7.2.1"),
             Kind::BinaryTable => self.table("7.3.1"),
             Kind::Other(name) => {
+                if let Some(known) = nearly_standard(name) {
+                    let what = format!("is {name:?}, one damaged byte away from {known:?}");
+                    return self.reject("mandatory-value", "XTENSION", what, Some("4.4.1.2"));
+                }
                 let what = format!("the standard knows no extension of the kind {name:?}");
                 self.warn("unknown-extension", "XTENSION", what);
             }
@@ -64,6 +67,10 @@ impl Judge<'_> {
                 self.warn("simple-false", "SIMPLE", what);
             }
             None => self.reject("mandatory-value", "SIMPLE", "is neither T nor F".to_owned(), Some("4.4.1.1")),
+        }
+        if self.header.get("XTENSION").is_some_and(|card| card.value().is_some()) {
+            let what = "stands in the primary header: two headers have become one".to_owned();
+            self.reject("mandatory-value", "XTENSION", what, Some("4.4.1.2"));
         }
         if self.header.logical("GROUPS") == Some(true) && self.integer("NAXIS1") == Some(0) {
             let what = "says that the data are random groups, which are out of use".to_owned();
@@ -122,6 +129,26 @@ impl Judge<'_> {
         }
     }
 
+    /// The standard allows zeros and a sign before a number; CFITSIO does not know the HDU then. One warning for all.
+    fn leading_zeros(&mut self, expected: &[String]) {
+        let odd = |card: &&Card| {
+            let token = self.raw_card(card)[10..].trim_ascii_start();
+            let digits = token.strip_prefix(b"-").unwrap_or(token);
+            let zeros = digits.strip_prefix(b"0").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit));
+            // only BITPIX can be below 0
+            let sign = token.starts_with(b"+") || token.len() != digits.len() && card.keyword != "BITPIX";
+            matches!(card.value(), Some(Value::Integer(_))) && (zeros || sign)
+        };
+        let cards = expected.iter().filter_map(|keyword| self.header.get(keyword));
+        let found: Vec<&Card> = cards.filter(odd).collect();
+        if let Some(first) = found.first() {
+            let keywords: Vec<_> = found.iter().map(|card| card.keyword.as_str()).collect();
+            let what = "has zeros or a sign before its number, which CFITSIO refuses".to_owned();
+            let problem = self.at(first, "leading-zeros", what, Remedy::TellWriter).of(keywords.join(", "));
+            self.walk.warn(problem);
+        }
+    }
+
     fn is_fixed(&self, card: &Card) -> bool {
         let raw = self.raw_card(card);
         match card.value() {
@@ -134,48 +161,15 @@ impl Judge<'_> {
             _ => true,
         }
     }
-
-    /// No keyword with a value may come twice (one finding per keyword); for a mandatory one it matters with which value.
-    fn repeated(&mut self, expected: &[String]) {
-        let mut first: HashMap<&str, (&Card, bool)> = HashMap::new();
-        let mut found = Vec::new();
-        for card in self.header.cards() {
-            let valued = matches!(card.content, Content::Value(_) | Content::Invalid(_));
-            if !valued || card.keyword == "CONTINUE" || card.keyword.is_empty() {
-                continue;
-            }
-            let Some((earlier, reported)) = first.get_mut(card.keyword.as_str()) else {
-                first.insert(&card.keyword, (card, false));
-                continue;
-            };
-            let conflict = earlier.content != card.content;
-            let mandatory = expected.contains(&card.keyword) || is_layout(&card.keyword);
-            if !*reported || mandatory && conflict {
-                *reported = true;
-                found.push((card, earlier.offset, mandatory, conflict));
-            }
-        }
-        for (card, earlier, mandatory, conflict) in found {
-            let (code, remedy) = match (mandatory, conflict) {
-                (true, true) => ("mandatory-conflict", Remedy::SuspectWriter),
-                (true, false) => ("mandatory-repeated", Remedy::TellWriter),
-                (false, _) => ("repeated-keyword", Remedy::TellWriter),
-            };
-            let values = if conflict { "with another value" } else { "with the same value" };
-            let what = format!("is there already at byte {earlier}, {values}");
-            let problem = Problem::new(code, what, remedy).in_hdu(self.place.clone()).of(&card.keyword).at(card.offset);
-            if mandatory && conflict { self.walk.reject(problem) } else { self.walk.warn(problem) }
-        }
-    }
 }
 
-/// Keywords beyond the first ones on which the reading of the data depends.
-fn is_layout(keyword: &str) -> bool {
-    let indexed = |root: &str| {
-        let index = keyword.strip_prefix(root).unwrap_or_default();
-        !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    matches!(keyword, "PCOUNT" | "GCOUNT" | "GROUPS" | "THEAP") || ["NAXIS", "TFORM", "TBCOL"].into_iter().any(indexed)
+/// The kind of extension that one damaged byte, lower case or blanks have hidden.
+fn nearly_standard(name: &str) -> Option<&'static str> {
+    ["IMAGE", "TABLE", "BINTABLE"].into_iter().find(|known| {
+        // a byte beyond ASCII is one character here
+        let same = name.chars().zip(known.chars()).filter(|(a, b)| a == b).count();
+        name.trim().eq_ignore_ascii_case(known) || name.chars().count() == known.len() && same + 1 == known.len()
+    })
 }
 
 #[cfg(test)]

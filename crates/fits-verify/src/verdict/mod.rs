@@ -2,9 +2,15 @@
 
 mod cards;
 mod columns;
+mod damaged;
+mod dates;
 mod judge;
 mod mandatory;
+mod names;
+mod repeated;
+mod structural;
 mod sums;
+mod values;
 
 pub(crate) use judge::Judge;
 pub(crate) use sums::{Sums, check as check_sums};

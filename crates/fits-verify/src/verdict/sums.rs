@@ -34,7 +34,9 @@ enum Stated<'a> {
     /// There, but blank: undefined.
     Blank,
     Sum(&'a str),
-    /// Not a string: the standard wants one.
+    /// A number, where the standard wants a string.
+    Number(i128),
+    /// Neither.
     Other,
 }
 
@@ -45,6 +47,7 @@ impl<'a> Stated<'a> {
             Some(Content::Value(Value::Undefined)) => Self::Blank,
             Some(Content::Value(Value::Text(text))) if text.trim().is_empty() => Self::Blank,
             Some(Content::Value(Value::Text(text))) => Self::Sum(text.trim()),
+            Some(Content::Value(Value::Integer(number))) => Self::Number(*number),
             Some(_) => Self::Other,
         }
     }
@@ -53,6 +56,7 @@ impl<'a> Stated<'a> {
     fn number(self) -> Option<u32> {
         match self {
             Self::Sum(text) => text.parse().ok(),
+            Self::Number(number) => u32::try_from(number).ok(),
             _ => None,
         }
     }
@@ -62,13 +66,16 @@ impl<'a> Stated<'a> {
 /// are set: the cut is the reason, wrong sums are its consequence.
 pub(crate) fn check(hdu: &mut Hdu, header: &Header, sums: Sums, complete: bool, walk: &mut Walk) {
     let (checksum, datasum) = (header.get("CHECKSUM"), header.get("DATASUM"));
+    // what is blank is undefined: nobody has said what the sum is
     hdu.checksum = match checksum {
         None => Checksum::Absent,
+        Some(_) if matches!(Stated::by(checksum), Stated::Blank) => Checksum::Absent,
         Some(_) if same(sums.total, 0) => Checksum::Ok,
         Some(_) => Checksum::Bad,
     };
     hdu.datasum = match (datasum, Stated::by(datasum).number()) {
         (None, _) => Checksum::Absent,
+        _ if matches!(Stated::by(datasum), Stated::Blank) => Checksum::Absent,
         (Some(_), Some(stated)) if same(stated, sums.data) => Checksum::Ok,
         (Some(_), _) => Checksum::Bad,
     };
@@ -77,9 +84,18 @@ pub(crate) fn check(hdu: &mut Hdu, header: &Header, sums: Sums, complete: bool, 
     }
     let unfinished = hdu.checksum == Checksum::Bad && matches!(Stated::by(checksum), Stated::Sum(CHECKSUM_PLACEHOLDER));
     let about = About { hdu, sums, unfinished };
-    if let Some(card) = header.cards().iter().find(|card| checksum.is_none() && nearly_checksum(&card.keyword)) {
-        let what = "a keyword that differs from CHECKSUM in one byte, and there is no CHECKSUM".to_owned();
-        walk.problems.push(about.problem("checksum-damaged", Some(card), what, Remedy::Redeliver));
+    for (sum, card) in [("CHECKSUM", checksum), ("DATASUM", datasum)] {
+        // the sums of what a table holds compressed (section 10.1.2) come in pairs
+        let other = |card: &Card| card.keyword == "ZHECKSUM" && header.get("ZDATASUM").is_some();
+        let nearly = |card: &&Card| nearly(&card.keyword, sum) && !other(card);
+        // where there is CHECKSUM, it shows that DATASUM is damaged
+        if card.is_none()
+            && checksum.is_none()
+            && let Some(card) = header.cards().iter().find(nearly)
+        {
+            let what = format!("a keyword that differs from {sum} in one byte, and there is no {sum}");
+            walk.problems.push(about.problem("checksum-damaged", Some(card), what, Remedy::Redeliver));
+        }
     }
     about.checksum(checksum, walk);
     about.datasum(datasum, walk);
@@ -100,9 +116,15 @@ impl About<'_> {
         if let Some(card) = card { problem.of(card.keyword.clone()) } else { problem }
     }
 
+    fn undefined(&self, card: Option<&Card>, walk: &mut Walk) {
+        let what = "is blank, that is undefined: whether the HDU is as it was written cannot be known".to_owned();
+        walk.warnings.push(self.problem("checksum-undefined", card, what, Remedy::TellWriter));
+    }
+
     fn checksum(&self, card: Option<&Card>, walk: &mut Walk) {
         let (code, what, remedy) = match (self.hdu.checksum, Stated::by(card)) {
             (Checksum::Ok, _) => return,
+            (_, Stated::Blank) => return self.undefined(card, walk),
             (Checksum::Absent, _) => {
                 let what = "no CHECKSUM: whether the HDU is as it was written cannot be known".to_owned();
                 walk.warnings.push(self.problem("checksum-absent", None, what, Remedy::TellWriter));
@@ -110,9 +132,6 @@ impl About<'_> {
             }
             (Checksum::Bad, _) if self.unfinished => {
                 ("unfinished-writer", "still holds the placeholder of zeros".to_owned(), Remedy::AwaitWriter)
-            }
-            (Checksum::Bad, Stated::Blank) => {
-                ("checksum-undefined", "is blank, that is undefined".to_owned(), Remedy::AwaitWriter)
             }
             (Checksum::Bad, _) => {
                 let total = self.sums.total;
@@ -128,7 +147,13 @@ impl About<'_> {
     fn datasum(&self, card: Option<&Card>, walk: &mut Walk) {
         let computed = self.sums.data;
         let (code, what, remedy) = match (self.hdu.datasum, Stated::by(card)) {
+            (Checksum::Ok, Stated::Number(_)) => {
+                let what = "is a number and not a string with one".to_owned();
+                walk.warnings.push(self.problem("reserved-value", card, what, Remedy::TellWriter).by("4.4.2.7"));
+                return;
+            }
             (Checksum::Ok, _) => return,
+            (_, Stated::Blank) => return self.undefined(card, walk),
             (Checksum::Absent, _) => {
                 if self.hdu.checksum != Checksum::Absent {
                     let what = "no DATASUM beside CHECKSUM".to_owned();
@@ -137,9 +162,6 @@ impl About<'_> {
                 return;
             }
             (Checksum::Bad, _) if self.unfinished => return,
-            (Checksum::Bad, Stated::Blank) => {
-                ("checksum-undefined", "is blank, that is undefined".to_owned(), Remedy::AwaitWriter)
-            }
             (Checksum::Bad, Stated::Sum(text)) if text.parse() == Ok(0_u32) && self.hdu.checksum != Checksum::Ok => {
                 let bytes = self.hdu.layout.data_bytes;
                 let what = format!("still holds the placeholder {text:?}, but there are {bytes} bytes of data");
@@ -148,8 +170,8 @@ impl About<'_> {
             (Checksum::Bad, Stated::Sum(text)) => {
                 ("datasum-mismatch", format!("says {text}, but the data sum to {computed}"), Remedy::Redeliver)
             }
-            (Checksum::Bad, Stated::Other | Stated::Absent) => {
-                let what = format!("is not a string with a number; the data sum to {computed}");
+            (Checksum::Bad, Stated::Number(_) | Stated::Other | Stated::Absent) => {
+                let what = format!("is not a string with their sum; the data sum to {computed}");
                 ("datasum-mismatch", what, Remedy::Redeliver)
             }
         };
@@ -157,12 +179,10 @@ impl About<'_> {
     }
 }
 
-/// Whether one damaged byte made this keyword of CHECKSUM. A damage anywhere else in the header breaks the sum; this one
-/// would take away the sum itself.
-fn nearly_checksum(keyword: &str) -> bool {
-    let same = |pair: &(char, char)| pair.0 == pair.1;
-    let front = keyword.chars().zip("CHECKSUM".chars()).take_while(same).count();
-    let back = keyword.chars().rev().zip("CHECKSUM".chars().rev()).take_while(same).count();
-    // in upper case a letter beyond ASCII can be two
-    front + back == 7 && keyword.chars().count() <= 9
+/// Whether one damaged byte made this keyword of that of a sum. A damage anywhere else in the header breaks the sum; this
+/// one would take away the sum itself.
+fn nearly(keyword: &str, sum: &str) -> bool {
+    let padded = |name: &str| name.chars().chain([' '; 8]).take(8).collect::<Vec<_>>();
+    let wrong = padded(keyword).iter().zip(padded(sum)).filter(|(a, b)| **a != *b).count();
+    wrong == 1 && keyword.chars().count() <= 8
 }

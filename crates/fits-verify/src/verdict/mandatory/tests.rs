@@ -188,13 +188,14 @@ fn odd_cards_are_reported() {
     primary(&["KEY     =1"], &[], &["value-indicator KEY"]);
     primary(&["CONTINUE  'x'"], &[], &["stray-continue CONTINUE"]);
     primary(&["KEY     = 1 2"], &[], &["unreadable-value KEY"]);
-    primary(&["KEY     = 'open"], &["invalid-header KEY"], &[]);
+    primary(&["KEY     = 'open"], &[], &["unclosed-string KEY"]);
+    primary(&["KEY     = 'a\tb'"], &["invalid-header KEY"], &[]);
 }
 
 #[test]
 fn a_header_full_of_mistakes_is_cut_short() {
     let mut cards = with(PRIMARY, &[]);
-    cards.extend((0..2 * FINDINGS_MAX).map(|n| format!("KEY{n:<5}= 'open")));
+    cards.extend((0..2 * FINDINGS_MAX).map(|n| format!("KEY{n:<5}= 'a\tb'")));
     let walk = walk(&cards, &[]);
     assert_eq!(walk.problems.len(), FINDINGS_MAX);
     assert_eq!(walk.warnings.iter().filter(|warning| warning.code == "more-findings").count(), 1);
