@@ -69,6 +69,7 @@ const REASONS: &[(&str, &str)] = &[
     ("column-format", "CFITSIO opens no table with a column it does not know"),
     ("row-width", "CFITSIO opens no table whose columns do not fill its rows"),
     ("invalid-header", "CFITSIO reads control characters and open strings as far as it can"),
+    ("keyword-damaged", "CFITSIO does not see what the keyword was, as we say, and misses what rests on it"),
     ("trailing-data", "an HDU whose first card is damaged is no HDU for us"),
     ("truncated", "a damaged length makes the file too short; CFITSIO looks only at headers"),
     ("keyword-name", "CFITSIO ends a keyword at its first blank; the standard knows no such keyword"),

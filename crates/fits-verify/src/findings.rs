@@ -50,7 +50,7 @@ pub const TABLE: &[Entry] = &[
     rejection(
         "invalid-header",
         "4.1",
-        "a control character in a value, a value that cannot be read in a keyword on which the data rest, or no END within 8 MiB",
+        "a control character in a value, one or a byte beyond ASCII in a keyword, a value that cannot be read in a keyword on which the data rest, or no END within 8 MiB",
     ),
     rejection(
         "keyword-damaged",
@@ -172,7 +172,7 @@ pub const TABLE: &[Entry] = &[
     warning(
         "control-character",
         "4.1.2.3",
-        "a control character in a header, in no value and in no card on which data rest",
+        "a control character in a header, in no keyword, in no value and in no card on which data rest",
     ),
     warning("non-ascii", "4.1.2.3", "a byte beyond ASCII in a header"),
     warning(

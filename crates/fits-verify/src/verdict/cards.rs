@@ -16,6 +16,13 @@ impl Judge<'_> {
                 self.walk.reject(problem);
                 continue;
             }
+            if let Some(byte) = illegal_in_name(self.raw_card(card)) {
+                let what =
+                    format!("has the byte 0x{byte:02x} in its keyword, for which common readers refuse the header");
+                let problem = self.at(card, "invalid-header", what, Remedy::Redeliver).by("4.1.2.1");
+                self.walk.reject(problem);
+                continue;
+            }
             if let Content::Invalid(fault) = &card.content {
                 let problem = self.fault(card, fault);
                 if problem.code == "invalid-header" {
@@ -65,6 +72,12 @@ impl Judge<'_> {
             self.walk.warn(problem);
         }
     }
+}
+
+/// What no keyword may hold, in what readers take for the keyword: all before the first blank or `=`.
+fn illegal_in_name(raw: &[u8; CARD]) -> Option<u8> {
+    let mut name = raw.iter().copied().take_while(|byte| !matches!(byte, b' ' | b'='));
+    name.find(|byte| !(b' '..=b'~').contains(byte))
 }
 
 /// What is odd about the shape of a card.
