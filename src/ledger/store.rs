@@ -1,6 +1,7 @@
 //! The embedded ledger: one SQLite file, one writer that holds its lock, readers beside it.
 
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,9 +90,15 @@ impl Ledger {
         connections: u32,
         owner: &str,
     ) -> Result<Self, Error> {
-        if !path.exists() {
-            let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file (has the daemon ever run?)");
-            return Err(Error::File { path: path.to_owned(), source });
+        if let Err(error) = std::fs::metadata(path) {
+            let words = match error.kind() {
+                ErrorKind::NotFound => "no such file (has the daemon ever run?)".to_owned(),
+                ErrorKind::PermissionDenied => {
+                    format!("{error}; run this as the daemon's user, or as a member of its group")
+                }
+                _ => error.to_string(),
+            };
+            return Err(Error::File { path: path.to_owned(), source: std::io::Error::new(error.kind(), words) });
         }
         let options = options.filename(path).create_if_missing(false).busy_timeout(Duration::from_secs(10));
         let pool = SqlitePoolOptions::new()

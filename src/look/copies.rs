@@ -244,13 +244,12 @@ async fn locks<'r>(
             continue;
         }
         let is_first = first_copy_rules.values().any(|id| *id == rule.id);
-        let ours = rule.account == context.config().rucio.account;
         for lock in locks.into_iter().filter(|lock| wanted.contains(&lock.did)) {
             if lock.state == LockState::Ok {
                 seen.locks.note(&rule.id, is_first, &lock);
             }
             let carrier = carriers.of(&lock.did, &rule.did);
-            let fact = facts_of(&rule, ours, &lock, carrier);
+            let fact = facts_of(&rule, &context.config().rucio.account, &lock, carrier);
             found.entry((lock.did, lock.rse)).or_default().push(fact);
         }
     }
@@ -264,10 +263,10 @@ async fn locks<'r>(
     Ok((found, seen, waiting))
 }
 
-fn facts_of(rule: &Rule, ours: bool, lock: &Lock, carrier: Carrier) -> LockFacts {
+fn facts_of(rule: &Rule, account: &str, lock: &Lock, carrier: Carrier) -> LockFacts {
     LockFacts {
         rule: rule.id.clone(),
-        ours,
+        ours: rule.account == account,
         ok: lock.state == LockState::Ok,
         expires: rule.expires_at.is_some(),
         suspended: rule.state == RuleState::Suspended,
@@ -302,6 +301,38 @@ async fn rule_and_locks(context: &Context, id: String) -> Result<Option<(Rule, V
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_is_told_with_whose_it_is_and_what_may_end_it() {
+        let told = |change: fn(&mut Rule, &mut Lock)| {
+            let did = Did::new("acada", "/f");
+            let mut rule = Rule {
+                id: "1".to_owned(),
+                did: did.clone(),
+                account: "ingest".to_owned(),
+                rse_expression: "OFFSITE".to_owned(),
+                copies: 1,
+                state: RuleState::Ok,
+                expires_at: None,
+                locks_ok: 1,
+                locks_replicating: 0,
+                locks_stuck: 0,
+                error: None,
+                stuck_at: None,
+                source_replica_expression: None,
+                purge_replicas: false,
+            };
+            let mut lock = Lock { did, rse: "STORAGE-2".to_owned(), state: LockState::Ok };
+            change(&mut rule, &mut lock);
+            let facts = facts_of(&rule, "ingest", &lock, Carrier::Stays);
+            (facts.ours, facts.ok, facts.expires, facts.suspended)
+        };
+        assert_eq!(told(|_, _| ()), (true, true, false, false));
+        assert_eq!(told(|rule, _| rule.account = "root".to_owned()), (false, true, false, false));
+        assert_eq!(told(|_, lock| lock.state = LockState::Stuck), (true, false, false, false));
+        assert_eq!(told(|rule, _| rule.expires_at = Some("soon".to_owned())), (true, true, true, false));
+        assert_eq!(told(|rule, _| rule.state = RuleState::Suspended), (true, true, false, true));
+    }
 
     #[test]
     fn an_answer_that_is_missing_makes_a_file_wait_and_hides_no_contradiction() {

@@ -56,10 +56,26 @@ impl Offsite {
     pub(crate) async fn known(context: &Context) -> Result<Self, StageError> {
         let config = context.config();
         let offsite = Self::ask(&context.rucio, &config).await?;
+        if context.memory.data_centres.lacks_some(&offsite.names())
+            && Self::ask(&context.rucio, &config).await?.names() != offsite.names()
+        {
+            let why = format!(
+                "two equal answers from Rucio about the RSEs of '{}' and their sites: the first lacked some that it has",
+                config.offsite.expression
+            );
+            return Err(StageError::Wait(why));
+        }
+        context.memory.data_centres.remember(offsite.names());
         match offsite.on_site {
             Some(_) => Ok(offsite),
             None => Err(StageError::Setting(no_site(&config))),
         }
+    }
+
+    /// The RSEs, and each with its site.
+    fn names(&self) -> BTreeSet<String> {
+        let with_site = |(rse, site): (&String, &Option<String>)| Some(format!("{rse} at {}", site.as_ref()?));
+        self.rses().map(str::to_owned).chain(self.sites.iter().filter_map(with_site)).collect()
     }
 
     /// The same, for files whose on-site copy is still to be given up: the on-site RSE must be none of the off-site ones.

@@ -78,6 +78,25 @@ async fn a_user_who_may_not_read_or_write_the_interface_directory_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_state_directory_that_may_not_be_read_is_not_told_as_a_daemon_that_never_ran() {
+    let site = Site::with_defaults().await;
+    let root = site.root();
+    fs::set_permissions(root, fs::Permissions::from_mode(0o755)).unwrap();
+    let daemon = Daemon::start(&site, &[]);
+    daemon.ready(&site).await;
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.ended().await, End::Stopped);
+    fs::set_permissions(site.state(), fs::Permissions::from_mode(0o700)).unwrap();
+    let program = root.join("dl0-ingest");
+    fs::copy(env!("CARGO_BIN_EXE_dl0-ingest"), &program).unwrap();
+    let output = Command::new(&program).args(["status", "--config"]).arg(site.config_file()).uid(NOBODY).output();
+    let said = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(said.contains("Permission denied") && said.contains("as the daemon's user"), "{said}");
+    assert!(!said.contains("ever run"), "{said}");
+    site.rucio.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_daemons_memory_and_state_are_nobody_elses_business() {
     let site = Site::with_defaults().await;
     let root = site.root();

@@ -3,6 +3,7 @@
 mod boosts;
 mod cursor;
 mod denials;
+mod lists;
 mod pacing;
 mod reported;
 
@@ -13,6 +14,7 @@ use crate::ledger::Watched;
 pub(crate) use boosts::Boosts;
 pub(crate) use cursor::Cursor;
 pub(crate) use denials::Denials;
+pub(crate) use lists::LastList;
 pub(crate) use pacing::Pacing;
 pub(crate) use reported::Reported;
 
@@ -30,8 +32,10 @@ pub(crate) struct Memory {
     pub(crate) releases_asked: Pacing,
     /// Doors of storages that lead to another copy's server, as reported.
     pub(crate) doors_reported: Pacing,
-    /// Storages that deny every file.
+    /// What storages are known to have.
     pub(crate) denials: Denials,
+    /// The data centres and their sites.
+    pub(crate) data_centres: LastList,
     /// The settled dataset whose rules were looked at last.
     pub(crate) watched: Cursor<Watched>,
 }
