@@ -111,3 +111,28 @@ async fn a_second_delivery_that_cannot_be_dealt_with_keeps_no_other_waiting() {
     saved_and_released(&site, &row, 1).await;
     daemon.stop().await;
 }
+
+/// Rucio takes the letters of an adler32 as they come, and compares them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_adler32_somebody_registered_in_upper_case_is_the_same_file() {
+    let site = Site::new(DELETION_ON).await;
+    site.rucio.faults().pause(RucioDaemon::Conveyor);
+    let daemon = site.start();
+    let first = site.deliver(NAME, &fixture("SUBARRAY"));
+    let first = site.until_row(&first, |row| row.state == State::Registered && !row.trigger_pending).await;
+    let (content, name) = (fixture("CAL"), lfn("b.fits.fz"));
+    let mut sum = simd_adler32::Adler32::new();
+    sum.write(&content);
+    let dataset = first.dataset_did();
+    let file = serde_json::json!({
+        "scope": dataset.scope, "name": name, "bytes": content.len(), "adler32": format!("{:08X}", sum.finish()),
+    });
+    let attachment = serde_json::json!({
+        "scope": dataset.scope, "name": dataset.name, "rse": "STORAGE-1", "dids": [file],
+    });
+    site.at_rucio().await.attach(&attachment).await;
+    site.deliver("b.fits.fz", &content);
+    let row = site.until_row(&name, |row| matches!(row.state, State::Registered | State::Held)).await;
+    assert_eq!(row.state, State::Registered, "{row:#?}");
+    daemon.stop().await;
+}
