@@ -171,7 +171,7 @@ async fn rows_now(reader: &mut Option<Ledger>, path: &Path) -> Result<Vec<FileRo
         *reader = Ledger::open_read_only(path).await.ok();
     }
     match reader {
-        Some(ledger) => Ok(ledger.list(&Filter::default()).await.unwrap_or_default()),
+        Some(ledger) => Ok(ledger.list(&Filter::default(), 0, i64::MAX).await.unwrap_or_default()),
         None => Ok(Vec::new()),
     }
 }

@@ -36,8 +36,12 @@ pub struct Filter {
     pub state: Option<State>,
     /// Only files on site that an operator's hold keeps there.
     pub held_by_operator: bool,
-    /// At most this many.
-    pub limit: Option<u32>,
+    /// Only files of this dataset, with its scope or without.
+    pub dataset: Option<String>,
+    /// Only files that are rejected or held for this reason.
+    pub reason: Option<String>,
+    /// Only files that have been in their state since then or before.
+    pub since: Option<UnixMillis>,
 }
 
 /// Files whose on-site rule must stand: it has not been ended by us.
@@ -57,15 +61,19 @@ impl Ledger {
         .await
     }
 
-    /// Files in the order of their delivery.
-    pub async fn list(&self, filter: &Filter) -> Result<Vec<FileRow>, Error> {
-        all!(self, &self.reader; "SELECT * FROM files WHERE ($1 IS NULL OR state = $1)
-                AND ($2 = 0 OR (state NOT IN ('released', 'rejected') AND EXISTS (
+    /// Files in the order of their delivery: at most `most` of them, after the row with the key `after`.
+    pub async fn list(&self, filter: &Filter, after: i64, most: i64) -> Result<Vec<FileRow>, Error> {
+        all!(self, &self.reader;
+            "SELECT * FROM files WHERE id > $1 AND ($2 IS NULL OR state = $2)
+                AND ($3 = 0 OR (state NOT IN ('released', 'rejected') AND EXISTS (
                     SELECT 1 FROM holds WHERE kind = 'all' OR (kind = 'file' AND name = files.lfn)
                         OR (kind = 'dataset' AND name = files.scope || ':' || files.dataset))))
-            ORDER BY id LIMIT $3";
-            filter.state.map(State::as_str), i64::from(filter.held_by_operator),
-            filter.limit.map_or(i64::MAX, i64::from))
+                AND ($4 IS NULL OR dataset = $4 OR scope || ':' || dataset = $4)
+                AND ($5 IS NULL OR (reason_code = $5 AND state IN ('rejected', 'held')))
+                AND ($6 IS NULL OR state_since <= $6)
+            ORDER BY id LIMIT $7";
+            after, filter.state.map(State::as_str), i64::from(filter.held_by_operator), &filter.dataset, &filter.reason,
+            filter.since, most)
         .await
     }
 

@@ -81,19 +81,32 @@ async fn people_are_told_where_files_stand() {
     assert_snapshot!(site.told(&["list"]), @"
     code: 0
     --- out
-    STATE  FOR  SIZE  FILE
-    verified  [age]  43 kB  /ctao/acada/dl0/LSTN-01/events/2026/01/01/sound.fits.fz
-    rejected  [age]  20 kB  /ctao/acada/dl0/LSTN-01/events/2026/01/01/bad.fits.fz
-    held  [age]  1 B  /ctao/acada/dl0/LSTN-01/events/2026/01/01/held.fits.fz
+    STATE  FOR  SIZE  REASON  FILE
+    verified  [age]  43 kB  -  /ctao/acada/dl0/LSTN-01/events/2026/01/01/sound.fits.fz
+    rejected  [age]  20 kB  truncated  /ctao/acada/dl0/LSTN-01/events/2026/01/01/bad.fits.fz
+    held  [age]  1 B  other-content  /ctao/acada/dl0/LSTN-01/events/2026/01/01/held.fits.fz
     --- err
     ");
     assert_snapshot!(site.told(&["list", "--state", "held"]), @"
     code: 0
     --- out
-    STATE  FOR  SIZE  FILE
-    held  [age]  1 B  /ctao/acada/dl0/LSTN-01/events/2026/01/01/held.fits.fz
+    STATE  FOR  SIZE  REASON  FILE
+    held  [age]  1 B  other-content  /ctao/acada/dl0/LSTN-01/events/2026/01/01/held.fits.fz
     --- err
     ");
+    for (filter, files) in [
+        (&["--reason", "truncated"][..], 1),
+        (&["--reason", "other-content", "--state", "held"], 1),
+        (&["--dataset", "/ctao/acada/dl0/LSTN-01/events/2026/01/01"], 3),
+        (&["--dataset", "acada:/ctao/acada/dl0/LSTN-01/events/2026/01/01", "--older", "0s"], 3),
+        (&["--dataset", "/ctao/acada/dl0/LSTN-01/events/2026/01/02"], 0),
+        (&["--older", "1000d"], 0),
+    ] {
+        let said = site.told(&[&["list"], filter].concat());
+        let expected =
+            if files == 0 { said.matches("no such file").count() } else { said.matches("/2026/01/01/").count() };
+        assert_eq!(expected, files.max(1), "{filter:?}: {said}");
+    }
     assert_snapshot!(site.told(&["show", SOUND]), @"
     code: 0
     --- out

@@ -148,9 +148,9 @@ async fn holds_are_placed_shown_and_lifted_beside_the_daemon() {
     assert_snapshot!(told(&site, &["list", "--held-by-operator"]), @"
     code: 0
     --- out
-    STATE  FOR  SIZE  FILE
-    verified  [age]  1.0 kB  /ctao/acada/dl0/LSTN-01/events/2026/01/01/waiting.fits.fz
-    held  [age]  1.0 kB  /ctao/acada/dl0/LSTN-01/events/2026/01/01/held.fits.fz
+    STATE  FOR  SIZE  REASON  FILE
+    verified  [age]  1.0 kB  -  /ctao/acada/dl0/LSTN-01/events/2026/01/01/waiting.fits.fz
+    held  [age]  1.0 kB  changed  /ctao/acada/dl0/LSTN-01/events/2026/01/01/held.fits.fz
     --- err
     ");
     assert_snapshot!(told(&site, &[&["release-hold", DATASET, "--all"], &reason[..]].concat()), @"
