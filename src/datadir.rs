@@ -368,7 +368,7 @@ fn rename_new(from: (&OwnedFd, &OsStr), to: (&OwnedFd, &OsStr)) -> rustix::io::R
     }
 }
 
-fn regular(path: &Path, stat: &Stat) -> Result<FileIdentity, Error> {
+pub(crate) fn regular(path: &Path, stat: &Stat) -> Result<FileIdentity, Error> {
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => return Ok(identity(stat)),
         FileType::Symlink => return Err(Error::Symlink { path: path.to_owned() }),

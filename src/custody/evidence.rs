@@ -3,12 +3,10 @@
 //! Facts are what Rucio and the storages said; a proof can only be made from complete facts, evidence only from proofs at
 //! enough distinct sites, and a release order only from fresh evidence on top of an older first look.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use super::copies::Copies;
-use super::site::folded;
+use super::site::distinct;
 use super::time::UnixMillis;
 
 /// What the ledger knows of a file's content since it was verified. Hex, lower case.
@@ -345,11 +343,11 @@ impl Evidence {
                 }
             }
         }
-        let sites: BTreeSet<String> = copies.iter().map(|copy| folded(copy.site())).collect();
-        if sites.len() >= required.get() as usize {
+        let sites = distinct(copies.iter().map(CopyProof::site));
+        if sites >= required.get() as usize {
             return Ok(Self { at, copies, undecided: unknown });
         }
-        let mut reason = format!("{} of {} sites hold a proven copy", sites.len(), required.get());
+        let mut reason = format!("{sites} of {} sites hold a proven copy", required.get());
         if !doubts.is_empty() {
             reason = format!("{reason}; {}", doubts.join("; "));
         }
@@ -382,7 +380,7 @@ impl Evidence {
 
     /// How many sites hold a proven copy.
     pub fn sites(&self) -> usize {
-        self.copies.iter().map(|copy| folded(copy.site())).collect::<BTreeSet<_>>().len()
+        distinct(self.copies.iter().map(CopyProof::site))
     }
 }
 
@@ -407,8 +405,7 @@ pub fn sites_on_record(written: &str) -> u32 {
         Ok(Written::Order { evidence } | Written::Evidence(evidence)) => evidence.copies,
         Err(_) => return 0,
     };
-    let sites: BTreeSet<String> = copies.iter().map(|copy| folded(&copy.site)).collect();
-    u32::try_from(sites.len()).unwrap_or(u32::MAX)
+    u32::try_from(distinct(copies.iter().map(|copy| copy.site.as_str()))).unwrap_or(u32::MAX)
 }
 
 /// The earlier look, as remembered: a time and a list, no proof of anything by itself.

@@ -1,8 +1,15 @@
 //! Sites by what a person reads in their names.
 
+use std::collections::BTreeSet;
+
 /// A site's name as it is compared: two that differ in case or in surrounding blanks are one site.
 pub fn folded(site: &str) -> String {
     site.trim().to_lowercase()
+}
+
+/// How many sites these are.
+pub(super) fn distinct<'a>(sites: impl Iterator<Item = &'a str>) -> usize {
+    sites.map(folded).collect::<BTreeSet<_>>().len()
 }
 
 /// Whether two names that are two sites look like one of them misspelt.

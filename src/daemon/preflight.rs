@@ -32,7 +32,7 @@ pub async fn until_passed(context: &Context) -> Result<(), Vec<Problem>> {
     loop {
         // a login that is refused is waited for like a Rucio that is away: the night is taken in either way
         let found = match context.rucio.authenticate().await {
-            Ok(()) => check(&context.rucio, &context.config()).await,
+            Ok(()) => ask(&context.rucio, &context.config()).await,
             Err(error) => Err(error),
         };
         match found {
@@ -69,14 +69,18 @@ pub async fn until_passed(context: &Context) -> Result<(), Vec<Problem>> {
 
 /// All that is found, or the error that kept us from looking.
 pub async fn check(rucio: &rucio_client::Client, config: &Config) -> Result<Found, rucio_client::Error> {
-    let (mut problems, mut warnings) = (lasting(rucio.authenticate().await.map(|()| Vec::new()))?, Vec::new());
+    let problems = lasting(rucio.authenticate().await.map(|()| Vec::new()))?;
     // without a login there is nothing more to ask
-    if problems.is_empty() {
-        problems.extend(lasting(on_site(rucio, config).await)?);
-        problems.extend(lasting(rights(rucio, config).await)?);
-        problems.extend(lasting(off_site(rucio, config, &mut warnings).await)?);
-    }
-    Ok(Found { problems, warnings })
+    if problems.is_empty() { ask(rucio, config).await } else { Ok(Found { problems, warnings: Vec::new() }) }
+}
+
+/// What there is to ask once Rucio knows us.
+async fn ask(rucio: &rucio_client::Client, config: &Config) -> Result<Found, rucio_client::Error> {
+    let mut found = Found::default();
+    found.problems.extend(lasting(on_site(rucio, config).await)?);
+    found.problems.extend(lasting(rights(rucio, config).await)?);
+    found.problems.extend(lasting(off_site(rucio, config, &mut found.warnings).await)?);
+    Ok(found)
 }
 
 /// An error that waiting does not mend is a problem found.

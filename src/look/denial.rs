@@ -4,7 +4,6 @@
 //! the file is asked for once more: another file, or else the directory in which the file lies.
 
 use crate::engine::Context;
-use crate::storage;
 
 /// Whether the storage has what it is known to have, and not this file.
 pub(super) async fn is_true(context: &Context, rse: &str, pfn: &str) -> bool {
@@ -25,11 +24,7 @@ pub(super) async fn is_true(context: &Context, rse: &str, pfn: &str) -> bool {
 
 /// `None`: it was not said.
 async fn is_there(context: &Context, pfn: &str) -> Option<bool> {
-    match context.storage.is_there(pfn).await {
-        Ok(there) => Some(there),
-        Err(storage::Error::NotFound { .. }) => Some(false),
-        Err(_) => None,
-    }
+    context.storage.is_there(pfn).await.ok()
 }
 
 /// The directory of a physical name, if it has one below the root.

@@ -20,9 +20,8 @@ pub(crate) async fn on_disk(context: &Context, row: &FileRow) -> Result<Option<F
 /// program sets it. Zero when there is nothing, or when the clock was set back since.
 pub(crate) async fn unchanged_for(context: &Context, row: &FileRow) -> Result<Duration, datadir::Error> {
     let (data, path) = (context.data.clone(), PathBuf::from(row.lfn.trim_start_matches('/')));
-    let Some(stat) = blocking(move || data.stat(&path)).await? else { return Ok(Duration::ZERO) };
-    let seconds = u64::try_from(stat.st_ctime).unwrap_or(0);
-    let changed = UNIX_EPOCH + Duration::from_secs(seconds);
+    let Some(changed) = blocking(move || data.changed_ns(&path)).await? else { return Ok(Duration::ZERO) };
+    let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(changed / 1_000_000_000).unwrap_or(0));
     Ok(SystemTime::now().duration_since(changed).unwrap_or_default())
 }
 

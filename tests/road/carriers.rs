@@ -5,8 +5,7 @@ use dl0_ingest::names::Did;
 use rucio_miniature::{Daemon, ReplicaState};
 
 use crate::road::{DELETION_ON, DRY_RUN};
-use crate::testkit::fixture;
-use crate::testkit::in_process::with_first_copy_only;
+use crate::testkit::in_process::{confirmed_in_a_dry_run, with_first_copy_only};
 use crate::testkit::site::Site;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,13 +33,8 @@ async fn a_file_stays_on_site_while_it_or_its_dataset_has_an_end_in_rucio() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_confirmed_file_whose_dataset_gets_an_end_is_neither_released_nor_held() {
     let site = Site::new(DRY_RUN).await;
-    let daemon = site.start();
-    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
-    let dry_run = |row: &dl0_ingest::ledger::FileRow| {
-        row.state == State::Confirmed && row.waits_for.as_deref().is_some_and(|why| why.contains("dry run"))
-    };
-    let row = site.until_row(&lfn, dry_run).await;
-    daemon.stop().await;
+    let row = confirmed_in_a_dry_run(&site, "a.fits.fz").await;
+    let lfn = row.lfn.clone();
     site.rucio.give_end(&row.dataset_did(), Some(3600.0));
     site.end_with(DELETION_ON);
     let daemon = site.start();

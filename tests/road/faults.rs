@@ -11,6 +11,7 @@ use rand::RngExt as _;
 use rucio_miniature::{Answer, Daemon, Endpoint, Event, ReplicaState};
 
 use crate::road::DELETION_ON;
+use crate::road::orders::confirmed;
 use crate::testkit::fixture;
 use crate::testkit::in_process::{InProcess, with_first_copy_only};
 use crate::testkit::site::Site;
@@ -335,16 +336,12 @@ async fn a_copy_that_is_lost_after_the_proof_keeps_the_on_site_copy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_of_data_centres_that_is_short_once_holds_nothing() {
     let site = Site::new(DELETION_ON).await;
-    let switch = site.kill_switch();
-    fs::write(&switch, "until it is proven").unwrap();
-    let daemon = site.start();
-    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
-    site.until_row(&lfn, |row| row.waits_for.as_ref().is_some_and(|why| why.contains("until it is proven"))).await;
+    let (daemon, row) = confirmed(&site).await;
     let asked = || site.rucio.requests()[&Endpoint::Rses];
     let before = asked();
     site.rucio.faults().answer(Endpoint::Rses, 1, &Answer::Fewer);
-    fs::remove_file(&switch).unwrap();
-    site.until_state(&lfn, State::Released).await;
+    fs::remove_file(site.kill_switch()).unwrap();
+    site.until_state(&row.lfn, State::Released).await;
     // the short answer was asked again about, and then the file was looked at anew
     assert!(asked() >= before + 3);
     assert!(site.operator().await.breaker().await.unwrap().is_none());
@@ -354,21 +351,17 @@ async fn a_list_of_data_centres_that_is_short_once_holds_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_released_while_the_on_site_rse_does_not_say_its_site() {
     let site = Site::new(DELETION_ON).await;
-    let switch = site.kill_switch();
-    fs::write(&switch, "until it is proven").unwrap();
-    let daemon = site.start();
-    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
-    site.until_row(&lfn, |row| row.waits_for.as_ref().is_some_and(|why| why.contains("until it is proven"))).await;
+    let (daemon, row) = confirmed(&site).await;
     site.rucio.set_attribute("STORAGE-1", "site", None);
     let asked = || site.rucio.requests()[&Endpoint::RseAttributes];
     let before = asked();
-    fs::remove_file(&switch).unwrap();
+    fs::remove_file(site.kill_switch()).unwrap();
     // several looks
     site.until("the sites to be asked for", || async { asked() > before + 4 }).await;
-    let row = site.row(&lfn).await.unwrap();
+    let row = site.row(&row.lfn).await.unwrap();
     assert_eq!(row.state, State::Confirmed, "{row:#?}");
     site.rucio.set_attribute("STORAGE-1", "site", Some("LAPALMA"));
-    site.until_state(&lfn, State::Released).await;
+    site.until_state(&row.lfn, State::Released).await;
     daemon.stop().await;
 }
 

@@ -24,7 +24,7 @@ fn seldom_listed() -> String {
 }
 
 /// A file that is proven and kept by the kill switch, which is to be removed.
-async fn confirmed(site: &Site) -> (InProcess, FileRow) {
+pub(crate) async fn confirmed(site: &Site) -> (InProcess, FileRow) {
     fs::write(site.kill_switch(), "until it is proven").unwrap();
     let daemon = site.start();
     let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));

@@ -121,16 +121,7 @@ async fn a_file_whose_adler32_somebody_registered_in_upper_case_is_the_same_file
     let first = site.deliver(NAME, &fixture("SUBARRAY"));
     let first = site.until_row(&first, |row| row.state == State::Registered && !row.trigger_pending).await;
     let (content, name) = (fixture("CAL"), lfn("b.fits.fz"));
-    let mut sum = simd_adler32::Adler32::new();
-    sum.write(&content);
-    let dataset = first.dataset_did();
-    let file = serde_json::json!({
-        "scope": dataset.scope, "name": name, "bytes": content.len(), "adler32": format!("{:08X}", sum.finish()),
-    });
-    let attachment = serde_json::json!({
-        "scope": dataset.scope, "name": dataset.name, "rse": "STORAGE-1", "dids": [file],
-    });
-    site.at_rucio().await.attach(&attachment).await;
+    site.register_by_hand_as(&first.dataset_did(), &name, &content, |adler32| format!("{adler32:08X}")).await;
     site.deliver("b.fits.fz", &content);
     let row = site.until_row(&name, |row| matches!(row.state, State::Registered | State::Held)).await;
     assert_eq!(row.state, State::Registered, "{row:#?}");

@@ -4,28 +4,15 @@ use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 
 use dl0_ingest::custody::State;
-use dl0_ingest::ledger::FileRow;
 
 use crate::road::{DELETION_ON, DRY_RUN};
-use crate::testkit::fixture;
+use crate::testkit::in_process::confirmed_in_a_dry_run;
 use crate::testkit::site::Site;
-
-/// A confirmed file, which a dry run would release.
-async fn confirmed(site: &Site) -> String {
-    let daemon = site.start();
-    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
-    let dry_run = |row: &FileRow| {
-        row.state == State::Confirmed && row.waits_for.as_deref().is_some_and(|why| why.contains("dry run"))
-    };
-    site.until_row(&lfn, dry_run).await;
-    daemon.stop().await;
-    lfn
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_overwritten_in_place_under_their_old_time_stamp_are_not_released_away() {
     let site = Site::new(DRY_RUN).await;
-    let lfn = confirmed(&site).await;
+    let lfn = confirmed_in_a_dry_run(&site, "a.fits.fz").await.lfn;
     let path = site.path("a.fits.fz");
     let modified = fs::metadata(&path).unwrap().modified().unwrap();
     let mut file = OpenOptions::new().write(true).open(&path).unwrap();
@@ -45,7 +32,7 @@ async fn bytes_overwritten_in_place_under_their_old_time_stamp_are_not_released_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_was_only_touched_is_read_again_once_and_released() {
     let site = Site::new(DRY_RUN).await;
-    let lfn = confirmed(&site).await;
+    let lfn = confirmed_in_a_dry_run(&site, "a.fits.fz").await.lfn;
     let path = site.path("a.fits.fz");
     // as backups do
     fs::hard_link(&path, site.root().join("linked")).unwrap();

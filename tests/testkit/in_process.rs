@@ -77,3 +77,15 @@ pub(crate) async fn with_first_copy_only_by(daemon: InProcess, site: &Site, name
     let row = site.until_row(&lfn, |row| row.state == State::Replicated && row.waits_for.is_some()).await;
     (daemon, row)
 }
+
+/// A confirmed file, which a dry run would release; the daemon has ended.
+pub(crate) async fn confirmed_in_a_dry_run(site: &Site, name: &str) -> FileRow {
+    let daemon = site.start();
+    let lfn = site.deliver(name, &fixture("SUBARRAY"));
+    let dry_run = |row: &FileRow| {
+        row.state == State::Confirmed && row.waits_for.as_deref().is_some_and(|why| why.contains("dry run"))
+    };
+    let row = site.until_row(&lfn, dry_run).await;
+    daemon.stop().await;
+    row
+}

@@ -46,9 +46,20 @@ impl Site {
 
     /// Somebody has a file in Rucio's catalogue that is not delivered yet, on site and without metadata. Its dataset exists.
     pub(crate) async fn register_by_hand(&self, dataset: &Did, name: &str, content: &[u8]) {
+        self.register_by_hand_as(dataset, name, content, |adler32| format!("{adler32:08x}")).await;
+    }
+
+    /// The same, with the adler32 in letters of theirs.
+    pub(crate) async fn register_by_hand_as(
+        &self,
+        dataset: &Did,
+        name: &str,
+        content: &[u8],
+        written: impl Fn(u32) -> String,
+    ) {
         let mut sum = simd_adler32::Adler32::new();
         sum.write(content);
-        let adler32 = format!("{:08x}", sum.finish());
+        let adler32 = written(sum.finish());
         let file = json!({ "scope": dataset.scope, "name": name, "bytes": content.len(), "adler32": adler32 });
         let (scope, name) = (&dataset.scope, &dataset.name);
         let attachment = json!({ "scope": scope, "name": name, "rse": "STORAGE-1", "dids": [file] });

@@ -88,7 +88,11 @@ async fn still_as_verified(context: &Context, rows: Vec<FileRow>) -> Result<Vec<
     let looked: Vec<(FileRow, Result<_, datadir::Error>)> = blocking(move || {
         let look = |row: FileRow| {
             let path = std::path::Path::new(row.lfn.trim_start_matches('/'));
-            let found = data.identity(path).and_then(|found| Ok(found.zip(data.changed_ns(path)?)));
+            // both from one look
+            let found = data.stat(path).and_then(|stat| {
+                let both = |stat| Ok((datadir::regular(path, &stat)?, datadir::changed_ns(&stat)));
+                stat.map(both).transpose()
+            });
             (row, found)
         };
         rows.into_iter().map(look).collect()
