@@ -18,7 +18,7 @@ WITH_FEATURES = --workspace --features '$(FEATURES)'
 # `cargo nextest run` has none of them.
 EVERYTHING = $(WITH_FEATURES) --lib --bins --test '*'
 
-.PHONY: help demo release test test-quick test-binaries campaign campaign-report soak check licences advisories \
+.PHONY: help demo glibc release test test-quick test-binaries campaign campaign-report soak check licences advisories \
   bench bench-road audit-memory fuzz nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
 
 help:                      ## list the targets
@@ -27,6 +27,13 @@ help:                      ## list the targets
 demo:                      ## the whole road in one process, with a Rucio in miniature
 	cargo run --features '$(FEATURES)' -- demo
 
+# The development build stands for the release, which CI has no time for: it is not optimised, so it has every call that is
+# written down. `make release` looks at the program itself.
+glibc:                     ## does what is built here start on AlmaLinux 9?
+	cargo build --features '$(FEATURES)' --bin dl0-ingest
+	.ci/glibc $(TARGET)/debug/dl0-ingest
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+
 # Stripped, with the symbols beside it, where debuggers and backtraces find them. No release build can be made to die.
 release:                   ## the program for packages, in target/release: CFITSIO in it, symbols in dl0-ingest.debug
 	cargo build --release --locked --no-default-features --features cfitsio --bin dl0-ingest
@@ -34,8 +41,9 @@ release:                   ## the program for packages, in target/release: CFITS
 	objcopy --only-keep-debug $(RELEASE) $(RELEASE).debug
 	objcopy --strip-all --add-gnu-debuglink=$(RELEASE).debug $(RELEASE) $(RELEASE).stripped
 	mv $(RELEASE).stripped $(RELEASE)
+	.ci/glibc $(RELEASE)
 	@ls -l $(RELEASE) $(RELEASE).debug
-RELEASE = $(or $(CARGO_TARGET_DIR),target)/release/dl0-ingest
+RELEASE = $(TARGET)/release/dl0-ingest
 
 check:                     ## format, lints, documentation
 	cargo fmt --all --check

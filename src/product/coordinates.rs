@@ -20,8 +20,14 @@ pub(super) fn hour_angle(zenith: f64, azimuth: f64, latitude: f64) -> HourAngle 
     let pole = cos_z * sin_l + sin_z * cos_a * cos_l;
     HourAngle {
         hour_angle: (-east).atan2(meridian).to_degrees(),
-        declination: pole.atan2(meridian.hypot(east)).to_degrees(),
+        declination: pole.atan2(across(meridian, east)).to_degrees(),
     }
+}
+
+/// The length of two sides of a right angle, within a unit sphere. `f64::hypot` wants glibc 2.35 where the program runs, and
+/// AlmaLinux 9 has 2.34.
+fn across(x: f64, y: f64) -> f64 {
+    (x * x + y * y).sqrt()
 }
 
 impl HourAngle {
@@ -31,7 +37,7 @@ impl HourAngle {
         let (sin_2, cos_2) = other.declination.to_radians().sin_cos();
         let (sin_h, cos_h) = (other.hour_angle - self.hour_angle).to_radians().sin_cos();
         // stable for small and for large angles
-        let across = (cos_2 * sin_h).hypot(cos_1 * sin_2 - sin_1 * cos_2 * cos_h);
+        let across = across(cos_2 * sin_h, cos_1 * sin_2 - sin_1 * cos_2 * cos_h);
         across.atan2(sin_1 * sin_2 + cos_1 * cos_2 * cos_h).to_degrees()
     }
 }
