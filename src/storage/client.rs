@@ -246,8 +246,8 @@ impl Client {
     fn no_answer(&self, url: &Url, error: reqwest::Error) -> Error {
         let url = shown(url);
         let error = error.without_url();
-        if let Some(reason) = trust::fault(&error) {
-            return Error::Tls { url, reason };
+        if let Some(fault) = trust::fault(&error) {
+            return Error::Tls { url, reason: fault.told("the RSE's protocols in Rucio", "offsite.ca_file") };
         }
         let reason = if error.is_timeout() && !error.is_connect() { self.silence() } else { trust::root_cause(&error) };
         Error::Transient { url, status: None, reason }

@@ -28,7 +28,7 @@ pub enum Error {
         status: u16,
     },
     /// The storage's certificate is not trusted, or it speaks no TLS.
-    #[error("{url} cannot be trusted: {reason} (offsite.ca_file)")]
+    #[error("{url} cannot be trusted: {reason}")]
     Tls {
         /// What was asked for.
         url: String,

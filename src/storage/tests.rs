@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::time::Duration;
 
+use http_script::rcgen::date_time_ymd;
 use http_script::{MockServer, Reply, Seen, TestCa, queue};
 
 use super::*;
@@ -280,6 +281,18 @@ async fn davs_is_https_and_the_ca_decides() {
     let found = with_ca(Some(right.path().to_owned())).examine(&pfn, ALL).await.unwrap();
     assert_eq!(found.bytes, 1_000_000);
     assert_eq!(server.seen()[0].target, "//dir/f.fits");
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_not_blamed_on_the_ca_file() {
+    let ca = TestCa::new();
+    let expired = ca.server_with("127.0.0.1", |certificate| certificate.not_after = date_time_ymd(2020, 1, 1));
+    let server = MockServer::start_tls(expired, queue([])).await;
+    let mut ca_file = tempfile::NamedTempFile::new().unwrap();
+    ca_file.write_all(ca.pem.as_bytes()).unwrap();
+    let error = with_ca(Some(ca_file.path().to_owned())).examine(server.url.as_str(), ALL).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("must be renewed") && !text.contains("ca_file"), "{text}");
 }
 
 #[tokio::test]

@@ -8,11 +8,14 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use url::Url;
+
+pub use rcgen;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -232,10 +235,16 @@ impl Default for TestCa {
 }
 
 impl TestCa {
-    /// A new one, unlike all others.
+    /// A new one: its name is that of all others, its key is its own.
     pub fn new() -> Self {
+        Self::named("Test CA")
+    }
+
+    /// A new one with a name.
+    pub fn named(name: &str) -> Self {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut parameters = rcgen::CertificateParams::default();
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let pem = parameters.self_signed(&key).unwrap().pem();
         Self { pem, issuer: rcgen::Issuer::new(parameters, key) }
@@ -243,18 +252,27 @@ impl TestCa {
 
     /// The TLS side of a server with a certificate of this CA for `name`.
     pub fn server(&self, name: &str) -> rustls::ServerConfig {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
-        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-            )
-            .unwrap()
+        self.server_with(name, |_| {})
     }
+
+    /// The same, with a certificate that is changed before it is signed.
+    pub fn server_with(&self, name: &str, change: impl FnOnce(&mut rcgen::CertificateParams)) -> rustls::ServerConfig {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        change(&mut parameters);
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
+        tls_server(certificate.der().clone(), &PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+    }
+}
+
+/// The TLS side of a server with this certificate, whether or not it is one that anybody would accept.
+pub fn tls_server(certificate: CertificateDer<'static>, key: &PrivateKeyDer<'_>) -> rustls::ServerConfig {
+    let key = rustls::crypto::ring::sign::any_supported_type(key).unwrap();
+    let pair = rustls::sign::SingleCertAndKey::from(rustls::sign::CertifiedKey::new(vec![certificate], key));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(pair))
 }

@@ -140,7 +140,7 @@ impl Transport {
         let (rucio, names) = (&self.base, &self.names);
         let error = error.without_url();
         if let Some(fault) = trust::fault(&error) {
-            let message = format!("Rucio at {rucio} cannot be trusted: {fault} ({}, {})", names.url, names.ca_file);
+            let message = format!("Rucio at {rucio} cannot be trusted: {}", fault.told(names.url, names.ca_file));
             return Error::new(Kind::Tls, Outlook::Never, message).with_source(error);
         }
         let reason = root_cause(&error);

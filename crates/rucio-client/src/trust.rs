@@ -9,8 +9,12 @@ use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore};
 use url::{Host, Url};
+
+mod fault;
+
+pub use fault::{Fault, Remedy};
 
 /// Why no trust could be set up.
 #[derive(Debug, thiserror::Error)]
@@ -98,17 +102,17 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// What is wrong with the peer's TLS and what to do, if TLS is the reason for `error` at all.
+/// What is wrong with the peer's TLS, if TLS is the reason for `error` at all.
 ///
 /// HTTP libraries wrap the reason several layers deep, partly inside `io::Error`, which hides its payload from
 /// `source()`; so the chain is walked by hand.
-pub fn fault(error: &(dyn StdError + 'static)) -> Option<String> {
+pub fn fault(error: &(dyn StdError + 'static)) -> Option<Fault> {
     let mut next = Some(error);
     while let Some(current) = next {
         let payload = current.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         let found = current.downcast_ref::<rustls::Error>().or_else(|| payload.and_then(|p| p.downcast_ref()));
         if let Some(reason) = found {
-            return Some(describe(reason));
+            return Some(Fault::new(reason));
         }
         next = match payload {
             Some(payload) => Some(payload),
@@ -125,21 +129,4 @@ pub fn root_cause(error: &(dyn StdError + 'static)) -> String {
         cause = below;
     }
     cause.to_string()
-}
-
-fn describe(reason: &rustls::Error) -> String {
-    let remedy = match reason {
-        rustls::Error::InvalidCertificate(
-            CertificateError::UnknownIssuer | CertificateError::BadSignature | CertificateError::Other(_),
-        ) => "check that ca_file is the CA that signed the server's certificate",
-        rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-            "the server's certificate must be renewed (or this machine's clock is wrong)"
-        }
-        rustls::Error::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => "check that the host name in the URL is the one in the server's certificate",
-        rustls::Error::InvalidMessage(_) => "check that the URL's port speaks TLS; for plain HTTP write http://",
-        _ => "check ca_file, and the server's TLS settings",
-    };
-    format!("{reason}; {remedy}")
 }

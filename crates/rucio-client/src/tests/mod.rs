@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod calls;
+mod certificates;
 mod login;
 mod outage;
 mod repetition;
