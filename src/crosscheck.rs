@@ -1,18 +1,25 @@
 //! A second opinion: CFITSIO, the reader most software uses, goes over the same file and must see the same HDUs.
 //!
-//! Only `verify --cross-check` and the tests call it; the daemon does not. CFITSIO interprets file names (`a.fits[1]`,
+//! Only `verify --cross-check` and the tests call it; the daemon does not. There are valid files that kill CFITSIO, so
+//! `verify` asks for it [`apart`], in a process of its own. CFITSIO interprets file names (`a.fits[1]`,
 //! `ftp://…`, filters, compressed relatives of a name), so it never sees one from outside: it opens the file descriptor
 //! under `/proc/self/fd`. Of its functions only those are used that a safe interface has: opening, moving from HDU to HDU
 //! and reading keywords. Its checksum functions are not among them, and it cannot read the columns of ZFITS at all.
+
+pub mod apart;
 
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
+use std::process::ExitStatus;
+use std::time::Duration;
 
 use fitsio::FitsFile;
+use fitsio::errors::{Error as FitsioError, FitsError};
 use fitsio::hdu::{FitsHdu, HduInfo};
+use serde::{Deserialize, Serialize};
 
 use fits_verify::{Hdu, Header, Value, Walk, Walker};
 
@@ -28,8 +35,15 @@ const INTEGERS: &[&str] = &[
 const TEXTS: &[&str] =
     &["XTENSION", "EXTNAME", "CHECKSUM", "DATASUM", "CTAOMETA", "DATALEVL", "DATATYPE", "CREATED", "DATAID", "TITLE"];
 
+/// Address space of the process that is asked, in bytes. Of a DL0 file only headers are kept; a gzip file is unpacked into
+/// memory.
+const MEMORY: u64 = 512 << 20;
+/// What CFITSIO says when it cannot open a file, or has no memory for what is in a compressed one (`FILE_NOT_OPENED`,
+/// `MEMORY_ALLOCATION` of its `fitsio.h`).
+const NOT_OPENED: [i32; 2] = [104, 113];
+
 /// One thing about which CFITSIO and we do not agree.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disagreement {
     /// The HDU, counted from 0, if it is about one.
     pub hdu: Option<usize>,
@@ -50,19 +64,57 @@ impl fmt::Display for Disagreement {
     }
 }
 
-/// Walks a file once more and compares the HDUs and their keywords with what CFITSIO makes of them.
+/// Why there is no second opinion. Says nothing about whether the file is sound.
+#[derive(Debug, thiserror::Error)]
+pub enum NoOpinion {
+    /// We cannot read the file.
+    #[error("the file cannot be read once more: {0}")]
+    Unreadable(#[from] io::Error),
+    /// CFITSIO cannot open it, which is also what it says when its memory is not enough.
+    #[error("CFITSIO cannot open the file within {} MiB of memory (its status {status})", MEMORY >> 20)]
+    NotOpened {
+        /// CFITSIO's number for it.
+        status: i32,
+    },
+    /// There is no process of its own for it, or none that can be heard.
+    #[error("CFITSIO cannot be asked in a process of its own: {0}")]
+    NotAsked(io::Error),
+    /// The process has died.
+    #[error("CFITSIO died of signal {signal} over this file")]
+    Died {
+        /// Its number.
+        signal: i32,
+    },
+    /// The process was ended, for it took too long.
+    #[error("CFITSIO was not done with this file within {} s", patience.as_secs())]
+    TooSlow {
+        /// How long it had.
+        patience: Duration,
+    },
+    /// The process gave no answer that makes sense.
+    #[error("CFITSIO's process gave no answer ({status})")]
+    NoAnswer {
+        /// How it ended.
+        status: ExitStatus,
+    },
+}
+
+/// Walks a file once more and compares the HDUs and their keywords with what CFITSIO makes of them, in this very process.
 ///
 /// A file that neither of the two can read is agreed upon. The position of `file` is neither used nor changed.
 ///
 /// # Errors
-/// Whatever reading the file gives.
-pub fn cross_check(file: &File) -> io::Result<Vec<Disagreement>> {
+/// Whatever reading the file gives, and that CFITSIO cannot open it at all.
+pub fn cross_check(file: &File) -> Result<Vec<Disagreement>, NoOpinion> {
     let walk = walk(file)?;
     let mut found = Vec::new();
     let descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
     let opened = FitsFile::open(&descriptor).and_then(|mut fits| fits.num_hdus().map(|hdus| (fits, hdus)));
     let (mut fits, hdus) = match opened {
         Ok(opened) => opened,
+        Err(FitsioError::Fits(FitsError { status, .. })) if NOT_OPENED.contains(&status) => {
+            return Err(NoOpinion::NotOpened { status });
+        }
         Err(error) => {
             if !walk.hdus.is_empty() {
                 found.push(number_of_hdus(&walk, format!("none ({error})")));

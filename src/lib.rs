@@ -8,7 +8,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 mod crash;
-#[cfg(feature = "cfitsio")]
+#[cfg(feature = "cfitsio-system")]
 pub mod crosscheck;
 pub mod custody;
 pub mod daemon;

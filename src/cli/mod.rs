@@ -28,6 +28,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
+#[cfg(feature = "cfitsio-system")]
+use crate::crosscheck;
 use crate::printable::Printable;
 use exit::Failure;
 
@@ -74,6 +76,10 @@ enum Command {
     Rebuild(rebuild::Arguments),
     /// Read files as the daemon would and say whether they are sound
     Verify(verify::Arguments),
+    /// Let CFITSIO read the file that is the standard input; `verify --cross-check` asks it in a process of its own
+    #[cfg(feature = "cfitsio-system")]
+    #[command(hide = true, name = crosscheck::apart::SUBCOMMAND)]
+    SecondOpinion,
     /// Play the whole road with a miniature Rucio and a few files; needs nothing else
     Demo(demo::Arguments),
 }
@@ -96,6 +102,8 @@ pub fn main() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments, &config, out),
         Command::Rebuild(arguments) => rebuild::run(&arguments, &config, out),
         Command::Verify(arguments) => verify::run(&arguments, out),
+        #[cfg(feature = "cfitsio-system")]
+        Command::SecondOpinion => crosscheck::apart::answer().map(|()| exit::Exit::Good).map_err(Failure::from),
         Command::Demo(arguments) => demo::run(&arguments, out),
     };
     let result = result.and_then(|exit| out.flush().map(|()| exit).map_err(Failure::from));

@@ -20,7 +20,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::paths::Item;
-use self::read::{CROSS_CHECK, Unread};
+use self::read::{CROSS_CHECK, NOT_CROSS_CHECKED, Unread};
 use self::summary::Summary;
 use super::exit::{Exit, Failure, complain};
 use crate::fixity::{Depth, Options, Report};
@@ -69,7 +69,7 @@ const NO_CFITSIO: &str = "--cross-check needs CFITSIO, which this build was made
                           'cargo build --features cfitsio' makes";
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, Failure> {
-    if arguments.cross_check && !cfg!(feature = "cfitsio") {
+    if arguments.cross_check && !cfg!(feature = "cfitsio-system") {
         return Err(Failure::usage(NO_CFITSIO));
     }
     let started = Instant::now();
@@ -110,15 +110,17 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, Fa
         if arguments.json { summary.line(out)? } else { summary.block(out)? }
     }
     let bad = summary.rejected > 0 || summary.has_warning(CROSS_CHECK);
-    Ok(match (bad, summary.unread) {
+    let undone = summary.unread > 0 || summary.has_warning(NOT_CROSS_CHECKED);
+    Ok(match (bad, undone) {
         (true, _) => Exit::Bad,
-        (false, 1..) => Exit::Environment,
-        (false, 0) => Exit::Good,
+        (false, true) => Exit::Environment,
+        (false, false) => Exit::Good,
     })
 }
 
-fn disagrees(report: &Report) -> bool {
-    report.warnings.iter().any(|warning| warning.code == CROSS_CHECK)
+/// Whether the second opinion was the same, if there was to be one.
+fn agreed(report: &Report) -> bool {
+    !report.warnings.iter().any(|warning| [CROSS_CHECK, NOT_CROSS_CHECKED].contains(&warning.code))
 }
 
 enum Event<'i> {
@@ -180,7 +182,7 @@ impl Printer<'_> {
         bar.suspend(|| {
             match outcome {
                 Ok(report) if arguments.json => report::line(path, report, out)?,
-                Ok(report) if arguments.summary && report.accepted() && !disagrees(report) => {}
+                Ok(report) if arguments.summary && report.accepted() && agreed(report) => {}
                 Ok(report) => report::block(path, report, out)?,
                 Err(error) => {
                     complain(&format_args!("{}: {}", one_line(&path.to_string_lossy()), error.message));

@@ -3,6 +3,8 @@
 mod audit_log;
 mod audit_memory;
 mod config;
+#[cfg(feature = "cfitsio-system")]
+mod cross_check;
 mod demo;
 mod ledger;
 mod operator;

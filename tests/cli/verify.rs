@@ -269,7 +269,7 @@ fn a_summary_leaves_out_what_is_sound_and_counts() {
 }
 
 #[test]
-#[cfg(not(feature = "cfitsio"))]
+#[cfg(not(feature = "cfitsio-system"))]
 fn a_build_without_cfitsio_says_so_when_a_second_opinion_is_asked_for() {
     let said = say(&["verify", "--cross-check", sound_file().to_str().unwrap()]);
     assert_eq!((said.code, said.out.as_str()), (2, ""));
@@ -277,7 +277,7 @@ fn a_build_without_cfitsio_says_so_when_a_second_opinion_is_asked_for() {
 }
 
 #[test]
-#[cfg(feature = "cfitsio")]
+#[cfg(feature = "cfitsio-system")]
 fn a_second_opinion_is_asked_for_and_told() {
     let sound = sound_file();
     let said = say(&["verify", "--json", "--cross-check", "--depth", "decode", sound.to_str().unwrap()]);

@@ -63,7 +63,7 @@ fn every_damage_gets_its_verdict() {
 }
 
 #[test]
-#[cfg(feature = "cfitsio")]
+#[cfg(feature = "cfitsio-system")]
 fn cfitsio_sees_the_same_hdus() {
     // it unpacks a file that is compressed as a whole
     const DIFFERENT: &[&str] = &["30_gzip_content"];

@@ -11,6 +11,8 @@ use crate::fixity::{Finding, Options, Report, examine};
 
 /// Code of the warnings in which CFITSIO and we disagree.
 pub(super) const CROSS_CHECK: &str = "cross-check";
+/// Code of the warning that CFITSIO could not be asked.
+pub(super) const NOT_CROSS_CHECKED: &str = "not-cross-checked";
 
 /// Why a file could not be read to its end, as itself. Says nothing about whether it is sound.
 #[derive(Clone, Debug)]
@@ -26,7 +28,7 @@ pub(super) fn read(path: &Path, options: &Options, cross: bool) -> Result<Report
     let before = file.metadata().map_err(unreadable)?;
     let mut report = examine(&file, options).map_err(unreadable)?;
     if cross {
-        report.warnings.extend(second_opinion(&file).map_err(unreadable)?);
+        report.warnings.extend(second_opinion(&file));
     }
     let after = file.metadata().map_err(unreadable)?;
     let identity = |stat: &std::fs::Metadata| (stat.len(), stat.mtime(), stat.mtime_nsec());
@@ -37,17 +39,19 @@ pub(super) fn read(path: &Path, options: &Options, cross: bool) -> Result<Report
     Ok(report)
 }
 
-/// What CFITSIO sees otherwise.
-#[cfg(feature = "cfitsio")]
-fn second_opinion(file: &File) -> io::Result<impl Iterator<Item = Finding>> {
-    let disagreements = crate::crosscheck::cross_check(file)?.into_iter();
-    Ok(disagreements.map(|found| Finding { code: CROSS_CHECK, message: found.to_string() }))
+/// What CFITSIO sees otherwise, or why it was of no use.
+#[cfg(feature = "cfitsio-system")]
+fn second_opinion(file: &File) -> Vec<Finding> {
+    match crate::crosscheck::apart::opinion(file) {
+        Ok(found) => found.iter().map(|found| Finding { code: CROSS_CHECK, message: found.to_string() }).collect(),
+        Err(why) => vec![Finding { code: NOT_CROSS_CHECKED, message: why.to_string() }],
+    }
 }
 
 /// Whoever asks for it is told before that this build has none.
-#[cfg(not(feature = "cfitsio"))]
-fn second_opinion(_: &File) -> io::Result<std::iter::Empty<Finding>> {
-    Err(io::ErrorKind::Unsupported.into())
+#[cfg(not(feature = "cfitsio-system"))]
+fn second_opinion(_: &File) -> Vec<Finding> {
+    Vec::new()
 }
 
 /// Opens a regular file. Symlinks are followed; a FIFO or device is refused without waiting for it or waking it up.
