@@ -12,6 +12,9 @@ pub enum HoldCode {
     Evidence,
     /// An invariant would have been broken.
     Invariant,
+    /// Rucio has another kind of DID under a name that it needs: a dataset where its directory must be a container, or the
+    /// other way round.
+    NameTaken,
     /// The rule that protects the on-site copy is not on record.
     NoRule,
     /// Other content was delivered, or is registered, under its name.
@@ -52,7 +55,7 @@ impl HoldCode {
             | Self::UnknownToRucio
             | Self::Unprotected
             | Self::Vanished => true,
-            Self::OtherContent | Self::RefusedByRucio | Self::ReplicaState => false,
+            Self::NameTaken | Self::OtherContent | Self::RefusedByRucio | Self::ReplicaState => false,
         }
     }
 }

@@ -22,6 +22,11 @@ impl<T> Halves<T> {
         }
     }
 
+    /// What is left of this part is tried once more.
+    pub(crate) fn again(&mut self, rest: Vec<T>) {
+        self.0.push(rest);
+    }
+
     /// This part failed: its halves are next. One that stands alone cannot be split, and is left out.
     pub(crate) fn split(&mut self, mut part: Vec<T>) {
         if part.len() > 1 {

@@ -2,6 +2,7 @@
 mod audit;
 mod brakes;
 mod carriers;
+mod collections;
 mod depth;
 mod ended_rules;
 mod faults;

@@ -54,8 +54,9 @@ pub use observer::{ChangeHook, Observer};
 pub use retry::Retry;
 pub use settings::{SettingNames, Settings};
 pub use types::{
-    Analysis, Attachment, Child, CollectionKind, DidEnd, DidInfo, DidKind, Grouping, LIST_MAX, Lock, LockState,
-    NewCollection, NewRule, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleId, RuleState, StuckTransfer,
+    Analysis, Attachment, Child, CollectionKind, DidEnd, DidInfo, DidKind, DidStatus, Grouping, LIST_MAX, Lock,
+    LockState, NewCollection, NewRule, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleId, RuleState,
+    StuckTransfer,
 };
 
 #[cfg(test)]

@@ -77,6 +77,6 @@ impl Request {
 
     /// Whether it may change something in Rucio. Questions that are long are asked by POST.
     pub(crate) fn changes(&self) -> bool {
-        self.method != Method::GET && !matches!(self.endpoint, "replicas" | "metadata" | "did_ends")
+        self.method != Method::GET && !matches!(self.endpoint, "replicas" | "metadata" | "did_ends" | "did_statuses")
     }
 }

@@ -117,6 +117,17 @@ pub struct DidInfo {
     pub open: Option<bool>,
 }
 
+/// What a DID is, as the columns of Rucio's table have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct DidStatus {
+    /// File, dataset or container.
+    #[serde(rename = "did_type")]
+    pub kind: DidKind,
+    /// Whether a collection still takes children; none for a file.
+    #[serde(rename = "is_open", deserialize_with = "present")]
+    pub open: Option<bool>,
+}
+
 /// When a DID goes, as Rucio writes it (`Sun, 22 Nov 2026 12:00:13 UTC`); none: never.
 pub type DidEnd = Option<String>;
 

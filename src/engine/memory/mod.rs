@@ -36,6 +36,8 @@ pub(crate) struct Memory {
     pub(crate) denials: Denials,
     /// The data centres and their sites.
     pub(crate) data_centres: LastList,
+    /// Held by the batch that makes datasets and containers: the next one mostly needs the same, and finds them made.
+    pub(crate) making_collections: tokio::sync::Mutex<()>,
     /// The settled dataset whose rules were looked at last.
     pub(crate) watched: Cursor<Watched>,
 }

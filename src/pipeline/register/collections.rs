@@ -1,82 +1,126 @@
-//! Datasets and containers: made and attached once, then remembered.
+//! Datasets and containers: asked for, made and attached for all files of a batch at once, then remembered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::names_taken::{Statuses, chain, fresh, taken};
+use crate::custody::HoldCode;
 use crate::engine::{Context, StageError};
 use crate::ledger::FileRow;
-use crate::names::{Did, Lfn};
+use crate::names::Did;
 use rucio_client::{Attachment, Child, CollectionKind, Kind, NewCollection};
 
 /// Collections made in one call; Rucio refuses lists beyond 1000.
 const CHUNK: usize = 500;
+/// How often it is asked what is there when somebody makes the same collections meanwhile.
+const LOOKS: usize = 3;
 
-/// The collections of a file: its containers from the top down, then its dataset.
-pub(super) fn of(name: &Lfn) -> Vec<Did> {
-    let mut chain = name.containers();
-    chain.push(name.dataset());
-    chain
+/// Files with the collections that each needs, from the top down.
+type Chained = Vec<(FileRow, Vec<(Did, CollectionKind)>)>;
+
+/// What `ensure` leaves.
+pub(super) struct Ensured {
+    /// The files that have all their collections.
+    pub(super) rows: Vec<FileRow>,
+    /// Datasets that had not been known.
+    pub(super) new_datasets: Vec<Did>,
 }
 
-/// Makes what is missing for these files, and returns the datasets that had not been known.
-pub(super) async fn ensure(context: &Context, rows: &[FileRow]) -> Result<Vec<Did>, StageError> {
-    let mut chains = BTreeSet::new();
+/// Makes what is missing for these files. One whose name cannot be had is held, and nothing is made for it.
+pub(super) async fn ensure(context: &Context, rows: Vec<FileRow>) -> Result<Ensured, StageError> {
+    let _turn = context.memory.making_collections.lock().await;
+    let mut chained = Chained::with_capacity(rows.len());
     for row in rows {
-        chains.insert(of(&row.name()?));
+        let chain = chain(&row.name()?);
+        chained.push((row, chain));
     }
-    let wanted: BTreeSet<Did> = chains.iter().flatten().cloned().collect();
-    let unknown: BTreeSet<Did> = context.ledger.unknown_collections(&wanted).await?.into_iter().collect();
+    let unknown = context.ledger.unknown_collections(&names(&chained, |_| true)).await?;
+    let unknown: BTreeSet<Did> = unknown.into_iter().collect();
     if unknown.is_empty() {
-        return Ok(Vec::new());
+        let rows = chained.into_iter().map(|(row, _)| row).collect();
+        return Ok(Ensured { rows, new_datasets: Vec::new() });
     }
-    let datasets: BTreeSet<&Did> = chains.iter().filter_map(|chain| chain.last()).collect();
-    let new: Vec<NewCollection> = unknown
-        .iter()
-        .map(|did| NewCollection {
-            did: did.clone(),
-            kind: if datasets.contains(did) { CollectionKind::Dataset } else { CollectionKind::Container },
-        })
-        .collect();
-    for chunk in new.chunks(CHUNK) {
-        create(context, chunk).await?;
-    }
-    attach(context, &chains, &unknown).await?;
-    let new_datasets = unknown.iter().filter(|did| datasets.contains(did)).cloned().collect();
-    context.ledger.collections_known(&unknown.into_iter().collect::<Vec<_>>()).await?;
-    Ok(new_datasets)
+    let chained = make(context, chained, &unknown).await?;
+    attach(context, &chained, &unknown).await?;
+    let made: BTreeSet<Did> = names(&chained, |did| unknown.contains(did));
+    context.ledger.collections_known(&made.into_iter().collect::<Vec<_>>()).await?;
+    let datasets = chained.iter().filter_map(|(_, chain)| chain.last()).map(|(dataset, _)| dataset);
+    let new_datasets: BTreeSet<&Did> = datasets.filter(|dataset| unknown.contains(dataset)).collect();
+    let new_datasets = new_datasets.into_iter().cloned().collect();
+    Ok(Ensured { rows: chained.into_iter().map(|(row, _)| row).collect(), new_datasets })
 }
 
-/// All in one call; Rucio refuses that whole if one exists, and then each is tried by itself.
-async fn create(context: &Context, new: &[NewCollection]) -> Result<(), StageError> {
-    match context.rucio.add_collections(new).await {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == Kind::AlreadyExists => {}
-        Err(error) => return Err(error.into()),
+fn names(chained: &Chained, wanted: impl Fn(&Did) -> bool) -> BTreeSet<Did> {
+    chained.iter().flat_map(|(_, chain)| chain).map(|(did, _)| did).filter(|did| wanted(did)).cloned().collect()
+}
+
+/// Asks what Rucio has of the collections of files that need an unknown one, and makes the others. Returns the files that
+/// have theirs.
+async fn make(context: &Context, chained: Chained, unknown: &BTreeSet<Did>) -> Result<Chained, StageError> {
+    let needs = |chain: &[(Did, CollectionKind)]| chain.iter().any(|(did, _)| unknown.contains(did));
+    let (needing, mut ready): (Chained, Chained) = chained.into_iter().partition(|(_, chain)| needs(chain));
+    let asked: Vec<Did> = names(&needing, |_| true).into_iter().collect();
+    for _ in 0..LOOKS {
+        let mut there = context.rucio.did_statuses(&asked).await?;
+        let mut missing = BTreeMap::new();
+        let mut refused = Vec::new();
+        for (row, chain) in &needing {
+            if let Some(why) = taken(&row.name()?, &there) {
+                refused.push((row, why));
+                continue;
+            }
+            for (did, kind) in chain {
+                if !there.contains_key(did) {
+                    // for the files that follow, it is there: the first of two that exclude each other has the name
+                    there.insert(did.clone(), fresh(*kind));
+                    missing.insert(did.clone(), *kind);
+                }
+            }
+        }
+        if !create(context, missing).await? {
+            continue;
+        }
+        // not before what they exclude is there
+        for (row, why) in &refused {
+            context.hold(row, HoldCode::NameTaken, why).await?;
+        }
+        let held: BTreeSet<i64> = refused.iter().map(|(row, _)| row.id).collect();
+        ready.extend(needing.into_iter().filter(|(row, _)| !held.contains(&row.id)));
+        return Ok(ready);
     }
-    for collection in new {
-        match context.rucio.add_collections(std::slice::from_ref(collection)).await {
+    let why = "Rucio says that a dataset or container exists, and does not list it; it is asked again";
+    Err(StageError::Wait(why.to_owned()))
+}
+
+/// `false`: somebody has made one of them since it was asked what is there.
+async fn create(context: &Context, missing: BTreeMap<Did, CollectionKind>) -> Result<bool, StageError> {
+    let new: Vec<NewCollection> = missing.into_iter().map(|(did, kind)| NewCollection { did, kind }).collect();
+    for chunk in new.chunks(CHUNK) {
+        match context.rucio.add_collections(chunk).await {
             Ok(()) => {}
-            Err(error) if error.kind() == Kind::AlreadyExists => {}
+            Err(error) if error.kind() == Kind::AlreadyExists => return Ok(false),
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    Ok(true)
 }
 
-async fn attach(context: &Context, chains: &BTreeSet<Vec<Did>>, unknown: &BTreeSet<Did>) -> Result<(), StageError> {
-    let mut children: BTreeMap<Did, BTreeSet<Did>> = BTreeMap::new();
-    for pair in chains.iter().flat_map(|chain| chain.windows(2)) {
-        if let [parent, child] = pair
+async fn attach(context: &Context, chained: &Chained, unknown: &BTreeSet<Did>) -> Result<(), StageError> {
+    // datasets and containers of one container in attachments of their own: Rucio takes no mixture in one
+    let mut children: BTreeMap<(&Did, bool), BTreeSet<&Did>> = BTreeMap::new();
+    for pair in chained.iter().flat_map(|(_, chain)| chain.windows(2)) {
+        if let [(parent, _), (child, kind)] = pair
             && unknown.contains(child)
         {
-            children.entry(parent.clone()).or_default().insert(child.clone());
+            children.entry((parent, *kind == CollectionKind::Dataset)).or_default().insert(child);
         }
-    }
-    if children.is_empty() {
-        return Ok(());
     }
     let attachments: Vec<Attachment> = children
         .into_iter()
-        .map(|(parent, dids)| Attachment { parent, rse: None, children: dids.into_iter().map(child).collect() })
+        .map(|((parent, _), dids)| Attachment {
+            parent: parent.clone(),
+            rse: None,
+            children: dids.into_iter().cloned().map(child).collect(),
+        })
         .collect();
     match context.rucio.attach(&attachments).await {
         Ok(()) => return Ok(()),
@@ -99,4 +143,34 @@ async fn attach(context: &Context, chains: &BTreeSet<Vec<Did>>, unknown: &BTreeS
 
 fn child(did: Did) -> Child {
     Child { did, bytes: None, adler32: None, meta: serde_json::Map::new() }
+}
+
+/// Rucio refused to register these files: looks at what it has under their names. Those that it cannot have are held; the
+/// others are returned. If it does not have a collection any more, that is forgotten, and an error says so.
+pub(super) async fn without_taken(
+    context: &Context,
+    rows: Vec<FileRow>,
+    refusal: &rucio_client::Error,
+) -> Result<Vec<FileRow>, StageError> {
+    let mut collections = BTreeSet::new();
+    let mut asked = BTreeSet::new();
+    for row in &rows {
+        collections.extend(chain(&row.name()?).into_iter().map(|(did, _)| did));
+        asked.insert(row.did());
+    }
+    asked.extend(collections.iter().cloned());
+    let there: Statuses = context.rucio.did_statuses(&asked.into_iter().collect::<Vec<_>>()).await?;
+    let gone: BTreeSet<Did> = collections.into_iter().filter(|did| !there.contains_key(did)).collect();
+    if !gone.is_empty() {
+        context.ledger.collections_unknown(&gone).await?;
+        return Err(StageError::Wait(format!("{refusal}; its collections are made again")));
+    }
+    let mut left = Vec::with_capacity(rows.len());
+    for row in rows {
+        match taken(&row.name()?, &there) {
+            Some(why) => context.hold(&row, HoldCode::NameTaken, &why).await?,
+            None => left.push(row),
+        }
+    }
+    Ok(left)
 }

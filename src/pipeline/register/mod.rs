@@ -2,6 +2,7 @@
 //! triggers go.
 
 mod collections;
+mod names_taken;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::engine::{Context, Halves, STILL_WRITING, Stage, StageError, after_fai
 use crate::ledger::{FileRow, Postpone, Registration};
 use crate::names::Did;
 use crate::rules::{first_copy, on_site};
+use collections::Ensured;
 use rucio_client::{Adler32, Attachment, Child, Kind, NotAdler32, ReplicaListing, ReplicaQuery, ReplicaState};
 
 /// Registers files.
@@ -48,7 +50,7 @@ impl Stage for Register {
         if rows.is_empty() {
             return Ok(());
         }
-        let new_datasets = collections::ensure(context, &rows).await?;
+        let Ensured { rows, new_datasets } = collections::ensure(context, rows).await?;
         first_copy::order_early(context, &new_datasets).await;
         let rows = attach(context, rows, &old).await?;
         complete_metadata(context, rows.iter().filter(|row| old.contains_key(&row.did()))).await?;
@@ -187,32 +189,49 @@ async fn attach(context: &Context, rows: Vec<FileRow>, old: &Old) -> Result<Vec<
     while let Some(mut batch) = parts.next() {
         match context.rucio.attach(&attachments(context, &batch, old)?).await {
             Ok(()) => attached.append(&mut batch),
-            Err(error) if error.kind() == Kind::NotFound => {
-                // somebody deleted a collection that we remember: make it again at the next attempt
-                let forgotten: BTreeSet<Did> =
-                    batch.iter().filter_map(|row| row.name().ok()).flat_map(|name| collections::of(&name)).collect();
-                context.ledger.collections_unknown(&forgotten).await?;
-                return Err(StageError::Wait(format!("{error}; its collections are made again")));
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Unsupported) => {
+                let tried = batch.len();
+                let left = collections::without_taken(context, batch, &error).await?;
+                match error.kind() {
+                    _ if left.len() < tried => parts.again(left),
+                    Kind::Unsupported => refused(context, &mut parts, left, error).await?,
+                    // it has them all and says that it lacks one
+                    _ => return Err(StageError::Wait(error.to_string())),
+                }
             }
             Err(error) if !concerns_a_file(error.kind()) => return Err(error.into()),
-            Err(_) if batch.len() > 1 => parts.split(batch),
             // servers before 38 refuse what is attached already, whatever they are asked to ignore
-            Err(error) if error.kind() == Kind::AlreadyExists && is_attached(context, &batch).await? => {
+            Err(error)
+                if error.kind() == Kind::AlreadyExists && batch.len() == 1 && is_attached(context, &batch).await? =>
+            {
                 attached.append(&mut batch);
             }
-            Err(error) => {
-                if let Err(violation) = failure_is_met_rightly(error.is_transient(), AfterFailure::GivenUp) {
-                    context.trip(batch.first().map(|row| row.lfn.as_str()), &violation).await?;
-                    return Err(error.into());
-                }
-                for row in &batch {
-                    context.hold(row, HoldCode::RefusedByRucio, &error.to_string()).await?;
-                }
-            }
+            Err(error) => refused(context, &mut parts, batch, error).await?,
         }
     }
     attached.sort_by_key(|row| row.id);
     Ok(attached)
+}
+
+/// Rucio refuses these files for good: halves are tried, and the one that stands alone is held.
+async fn refused(
+    context: &Context,
+    parts: &mut Halves<FileRow>,
+    batch: Vec<FileRow>,
+    error: rucio_client::Error,
+) -> Result<(), StageError> {
+    if batch.len() > 1 {
+        parts.split(batch);
+        return Ok(());
+    }
+    if let Err(violation) = failure_is_met_rightly(error.is_transient(), AfterFailure::GivenUp) {
+        context.trip(batch.first().map(|row| row.lfn.as_str()), &violation).await?;
+        return Err(error.into());
+    }
+    for row in &batch {
+        context.hold(row, HoldCode::RefusedByRucio, &error.to_string()).await?;
+    }
+    Ok(())
 }
 
 /// Whether all these files are in their datasets, with an on-site replica.

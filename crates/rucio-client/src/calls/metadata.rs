@@ -15,7 +15,7 @@ use crate::did::several;
 use crate::errors::{Error, Kind};
 use crate::request::{Request, path};
 use crate::retry::Repeat;
-use crate::types::{DidEnd, LIST_MAX, present};
+use crate::types::{DidEnd, DidStatus, LIST_MAX, present};
 
 /// DIDs asked about one by one at a time; the client's own bound on requests holds besides.
 const AT_ONCE: usize = 8;
@@ -28,6 +28,14 @@ struct Listed {
     did: Did,
     #[serde(flatten)]
     meta: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Standing {
+    #[serde(flatten)]
+    did: Did,
+    #[serde(flatten)]
+    status: DidStatus,
 }
 
 #[derive(Deserialize)]
@@ -49,6 +57,20 @@ impl Client {
                 .json(&json!({ "dids": chunk, "plugin": "DID_COLUMN" }));
             let Lines(listed): Lines<Ending> = self.call(Repeat::Safe, request).await?;
             found.extend(listed.into_iter().map(|listed| (listed.did, listed.expired_at)));
+        }
+        Ok(found)
+    }
+
+    /// Which of these DIDs Rucio has, any number, and what they are (`POST /dids/bulkmeta`, plugin `DID_COLUMN`). One that it
+    /// does not know is missing from the answer.
+    pub async fn did_statuses(&self, dids: &[Did]) -> Result<BTreeMap<Did, DidStatus>, Error> {
+        let mut found = BTreeMap::new();
+        for chunk in dids.chunks(LIST_MAX) {
+            let what = format!("show what is {}", several(chunk));
+            let request = Request::new("did_statuses", what, Method::POST, "/dids/bulkmeta")
+                .json(&json!({ "dids": chunk, "plugin": "DID_COLUMN" }));
+            let Lines(listed): Lines<Standing> = self.call(Repeat::Safe, request).await?;
+            found.extend(listed.into_iter().map(|listed| (listed.did, listed.status)));
         }
         Ok(found)
     }

@@ -23,6 +23,10 @@ macro_rules! behaviours {
                 names_of_collections_are_not_validated
                 an_unknown_scope_is_500_and_a_foreign_one_401
                 a_container_holds_collections_of_one_kind
+                a_name_is_a_dataset_or_a_container_and_stays_that
+                a_container_takes_no_file_and_registers_none
+                a_container_takes_datasets_and_containers_in_attachments_of_their_own
+                what_dids_are_and_whether_they_are_open_is_read_in_bulk
                 content_lists_what_is_directly_inside
                 a_closed_dataset_takes_nothing_more
                 what_is_no_json_is_400

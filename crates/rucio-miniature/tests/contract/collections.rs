@@ -61,6 +61,60 @@ pub(crate) async fn a_container_holds_collections_of_one_kind(stack: &Stack) {
     attach(&file.name, &[&file.name]).await.refused(409, "UnsupportedOperation");
 }
 
+pub(crate) async fn a_name_is_a_dataset_or_a_container_and_stays_that(stack: &Stack) {
+    let kinds = ["DATASET", "CONTAINER"];
+    for (is, other) in [(kinds[0], kinds[1]), (kinds[1], kinds[0])] {
+        let name = stack.collection(is).await;
+        let again = json!([new(&name, other)]);
+        stack.ingest.post("/dids", &again).await.refused(409, "DataIdentifierAlreadyExists");
+        assert_eq!(stack.get_did(&name).await.expect(200).json()["type"], is);
+    }
+}
+
+pub(crate) async fn a_container_takes_no_file_and_registers_none(stack: &Stack) {
+    let container = stack.collection("CONTAINER").await;
+    let (_, [known]) = stack.registered().await;
+    let file = stack.write_file(&container, "a.fits");
+    let attach = async |child| {
+        let body = attachment(&container, Some("STORAGE-1"), &[child]);
+        stack.ingest.post("/dids/attachments", &body).await
+    };
+    attach(file.child()).await.refused(404, "DataIdentifierNotFound");
+    stack.get_did(&file.name).await.refused(404, "DataIdentifierNotFound");
+    attach(known.child()).await.refused(409, "UnsupportedOperation");
+}
+
+pub(crate) async fn a_container_takes_datasets_and_containers_in_attachments_of_their_own(stack: &Stack) {
+    let outer = stack.collection("CONTAINER").await;
+    let children = [stack.collection("CONTAINER").await, stack.dataset().await];
+    let attachments: Vec<Value> =
+        children.iter().map(|child| attachment(&outer, None, &[did(child)])["attachments"][0].clone()).collect();
+    let body = json!({"ignore_duplicate": true, "attachments": attachments});
+    stack.ingest.post("/dids/attachments", &body).await.expect(201);
+    let inside = stack.ingest.get(&format!("{}/dids", did_path(&outer))).await.expect(200).lines();
+    assert_eq!(inside.len(), 2);
+}
+
+pub(crate) async fn what_dids_are_and_whether_they_are_open_is_read_in_bulk(stack: &Stack) {
+    let (dataset, [file]) = stack.registered().await;
+    let (container, closed) = (stack.collection("CONTAINER").await, stack.dataset().await);
+    stack.ingest.put(&format!("{}/status", did_path(&closed)), &json!({"open": false})).await.expect(200);
+    let dids: Vec<Value> = [&dataset, &file.name, &container, &closed, &fresh_name()].map(|name| did(name)).into();
+    let body = json!({"dids": dids, "plugin": "DID_COLUMN"});
+    let found = stack.ingest.post("/dids/bulkmeta", &body).await.expect(200).lines();
+    let mut told: Vec<_> = found.iter().map(|line| [&line["name"], &line["did_type"], &line["is_open"]]).collect();
+    told.sort_by_key(|line| line[0].to_string());
+    let open = |name: &str, kind: &str, open: bool| [json!(name), json!(kind), json!(open)];
+    let mut expected = [
+        open(&dataset, "DATASET", true),
+        open(&container, "CONTAINER", true),
+        open(&closed, "DATASET", false),
+        [json!(file.name), json!("FILE"), told.iter().find(|line| line[1] == "FILE").unwrap()[2].clone()],
+    ];
+    expected.sort_by_key(|line| line[0].to_string());
+    assert_eq!(told, expected.each_ref().map(<[_; 3]>::each_ref));
+}
+
 pub(crate) async fn content_lists_what_is_directly_inside(stack: &Stack) {
     let (dataset, [file]) = stack.registered().await;
     let container = stack.collection("CONTAINER").await;
