@@ -24,7 +24,19 @@ pub(crate) async fn measure(stack: &Stack, arguments: &Arguments) {
     let night = Night::new(stack);
     let metadata = night.metadata();
     let before = bare(stack, arguments, &metadata).await;
-    let rate = backlog(stack, arguments).await;
+    let flat = Layout {
+        files: arguments.files,
+        datasets: arguments.datasets,
+        lfn: |night, dataset, number| night.lfn(dataset, number),
+    };
+    let rate = backlog(stack, arguments, &flat).await;
+    // what a few nights of three telescopes look like: most requests are about datasets and containers
+    backlog(
+        stack,
+        arguments,
+        &Layout { files: 1500, datasets: 30, lfn: |night, dataset, number| night.lfn_in_tree(dataset, number) },
+    )
+    .await;
     let after = bare(stack, arguments, &metadata).await;
     let what = "files/s of a bare client that makes only the same two calls, before and after";
     row("", what, format!("{before:.0}, {after:.0}"));
@@ -34,12 +46,19 @@ pub(crate) async fn measure(stack: &Stack, arguments: &Arguments) {
     }
 }
 
+/// How a backlog lies on disk.
+struct Layout {
+    files: usize,
+    datasets: usize,
+    lfn: fn(&Night<'_>, usize, usize) -> String,
+}
+
 /// The daemon and a backlog: files/s.
-async fn backlog(stack: &Stack, arguments: &Arguments) -> f64 {
-    let files = arguments.files;
+async fn backlog(stack: &Stack, arguments: &Arguments, layout: &Layout) -> f64 {
+    let files = layout.files;
     let night = Night::new(stack);
     for number in 0..files {
-        let lfn = night.lfn(number % arguments.datasets, number);
+        let lfn = (layout.lfn)(&night, number % layout.datasets, number);
         night.write(&lfn);
         night.trigger(&lfn);
     }
@@ -77,7 +96,7 @@ async fn backlog(stack: &Stack, arguments: &Arguments) -> f64 {
     ledger.close().await;
     daemon.stop();
 
-    let what = format!("{files} of {} bytes in {} datasets", night.bytes(), arguments.datasets);
+    let what = format!("{files} of {} bytes in {} datasets", night.bytes(), layout.datasets);
     row("registration", "backlog", what);
     let background = if arguments.rucio_daemons { "at work on the same cores" } else { "at rest" };
     row("", "Rucio's daemons", background);

@@ -73,6 +73,13 @@ impl<'a> Night<'a> {
         format!("/ctao/acada/dl0/{}/events/{dataset:03}/SUB001_CHUNK{number:05}.fits.fz", self.instrument)
     }
 
+    /// The same in ACADA's tree: ten days of each telescope, with a container for each step of the way.
+    pub(crate) fn lfn_in_tree(&self, dataset: usize, number: usize) -> String {
+        let (telescope, day) = (dataset / 10, dataset % 10 + 1);
+        let directory = format!("{}/LSTN-{telescope:02}/events/2026/01/{day:02}", self.instrument);
+        format!("/ctao/acada/dl0/{directory}/SUB001_CHUNK{number:05}.fits.fz")
+    }
+
     /// Writes a sound DL0 file, without its trigger. Every file has the same content: what counts is its name.
     pub(crate) fn write(&self, lfn: &str) {
         let path = self.path(lfn);

@@ -8,7 +8,7 @@ mod braking;
 mod context;
 mod error;
 pub(crate) mod job;
-mod memory;
+pub(crate) mod memory;
 mod replica_list;
 pub(crate) mod set_aside;
 mod stage;

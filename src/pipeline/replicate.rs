@@ -27,13 +27,18 @@ impl Stage for Replicate {
 
     async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
         let mut troubles = BTreeMap::new();
-        for (dataset, oldest) in datasets(&rows) {
+        let datasets = datasets(&rows);
+        first_copy::order_missing(context, datasets.keys()).await?;
+        for (dataset, oldest) in datasets {
             if let Some(trouble) = first_copy::ensure(context, &dataset, oldest).await? {
                 troubles.insert(dataset, trouble);
             }
         }
-        let offsite = Offsite::now(context).await?;
-        let copies = copies(context, &offsite, &rows).await?;
+        let lately = match Offsite::lately(context) {
+            Some(lately) => lately,
+            None => Offsite::now(context).await?,
+        };
+        let copies = copies(context, &lately, &rows).await?;
         let mut by_source: BTreeMap<String, Vec<FileRow>> = BTreeMap::new();
         let mut waiting = Vec::new();
         for row in rows {
@@ -47,6 +52,11 @@ impl Stage for Replicate {
             }
         }
         wait_for_copy(context, &waiting, &troubles).await?;
+        if by_source.is_empty() {
+            return Ok(());
+        }
+        // where a copy may go is not for yesterday's answer to say
+        let offsite = Offsite::now(context).await?;
         for (source, rows) in by_source {
             let ordered = further_copies::order(context, &offsite, &source, rows).await?;
             for Ordered { row, source, rule } in &ordered {

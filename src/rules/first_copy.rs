@@ -1,6 +1,7 @@
 //! The first-copy rule of a dataset: permanent, one copy off site, grouping DATASET. Rucio chooses the data centre, and a
 //! night stays together.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::custody::{RuleStanding, UnixMillis};
@@ -22,12 +23,23 @@ const COMMENT: &str = "dl0-ingest: first off-site copy";
 /// attached later it takes up by itself; on a full one it makes a lock and a transfer per file while we wait. A failure
 /// keeps no file from being protected: the rule is placed when the first file asks for its copy.
 pub(crate) async fn order_early(context: &Context, datasets: &[Did]) {
+    if let Err(error) = order_missing(context, datasets.iter()).await {
+        tracing::debug!(datasets = datasets.len(), "first copies are not ordered yet: {error}");
+    }
+}
+
+/// Places the rule on those of these datasets that have none on record, on all in one call.
+pub(crate) async fn order_missing<'d>(
+    context: &Context,
+    datasets: impl Iterator<Item = &'d Did>,
+) -> Result<(), StageError> {
+    let mut without = Vec::new();
     for dataset in datasets {
-        if let Err(error) = ensure(context, dataset, now()).await {
-            tracing::debug!(dataset = dataset.name, "first copies are not ordered yet: {error}");
-            return;
+        if context.ledger.first_copy_rule(dataset).await?.is_none() {
+            without.push(dataset.clone());
         }
     }
+    order_all(context, without).await
 }
 
 /// Sees to it that a dataset has its rule, whose files have waited since `waiting_since` for their first copy. Returns
@@ -66,6 +78,13 @@ pub(crate) async fn mend(context: &Context, dataset: &Did, rule: &str, found: Ru
 
 /// Places the rule.
 pub(crate) async fn order(context: &Context, dataset: &Did) -> Result<(), StageError> {
+    order_all(context, vec![dataset.clone()]).await
+}
+
+async fn order_all(context: &Context, datasets: Vec<Did>) -> Result<(), StageError> {
+    if datasets.is_empty() {
+        return Ok(());
+    }
     leaves_out_the_site(context).await?;
     let config = context.config();
     let wish = RuleWanted {
@@ -74,13 +93,25 @@ pub(crate) async fn order(context: &Context, dataset: &Did) -> Result<(), StageE
         is_it: &|rule: &Rule| was_first_copy_rule(&config, rule),
         ends: &|_, rule: &Rule| !is_first_copy_rule(&config, rule),
     };
-    let placed = place(context, &wish, vec![dataset.clone()]).await?;
-    let Some(id) = placed.into_iter().next().and_then(|(_, placed)| placed.standing()) else {
-        return Err(StageError::Wait(format!(
-            "the rule of dataset {dataset} on '{}' is about to expire; a permanent one is placed when it is gone",
+    let mut missing: BTreeSet<Did> = datasets.iter().cloned().collect();
+    for (dataset, placed) in place(context, &wish, datasets).await? {
+        if let Some(id) = placed.standing() {
+            tracing::info!(
+                dataset = dataset.name,
+                scope = dataset.scope,
+                rule_id = id,
+                "first copies of the dataset ordered"
+            );
+            context.ledger.set_first_copy_rule(&dataset, &id).await?;
+            missing.remove(&dataset);
+        }
+    }
+    match missing.first() {
+        None => Ok(()),
+        Some(dataset) => Err(StageError::Wait(format!(
+            "the rule of dataset {dataset} on '{}' is about to expire, or Rucio gave no good answer about it; a permanent one is \
+             placed when it is gone",
             config.offsite.expression
-        )));
-    };
-    tracing::info!(dataset = dataset.name, scope = dataset.scope, rule_id = id, "first copies of the dataset ordered");
-    Ok(context.ledger.set_first_copy_rule(dataset, &id).await?)
+        ))),
+    }
 }

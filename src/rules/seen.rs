@@ -22,6 +22,17 @@ pub(crate) struct RulesSeen<'r> {
     pub(crate) locks: OkLocks,
 }
 
+impl RulesSeen<'_> {
+    /// Whether rules are to be placed for these files, which depends on where the data centres are.
+    pub(crate) fn asks_for_others(&self) -> bool {
+        let is_near = |row: &&FileRow| {
+            let rule = row.further_copies_rule.as_ref();
+            rule.is_some_and(|rule| self.locks.at_one_site(&self.offsite, &row.did(), rule).is_some())
+        };
+        self.standings.values().any(|standing| standing.is_ending()) || self.files.iter().any(is_near)
+    }
+}
+
 /// Where the first-copy rules and the further-copies rules hold files with an OK lock.
 #[derive(Debug, Default)]
 pub(crate) struct OkLocks {

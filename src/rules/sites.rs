@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Config;
 use crate::custody::{folded, look_alike};
+use crate::engine::memory::DataCentres;
 use crate::engine::{Context, StageError};
+use crate::ledger::now;
 
 /// The RSEs of the off-site expression that are not on the mountain, and the site of each.
 #[derive(Clone, Debug)]
@@ -25,20 +27,23 @@ pub struct Offsite {
 }
 
 impl Offsite {
-    /// Asks Rucio, every time: an expression that matches other RSEs than yesterday must be noticed.
+    /// Asks Rucio.
     pub async fn ask(rucio: &rucio_client::Client, config: &Config) -> Result<Self, rucio_client::Error> {
+        Ok(Self::of(asked(rucio, config).await?, config))
+    }
+
+    fn of(said: DataCentres, config: &Config) -> Self {
         // by what is compared, the way of writing that was met first
         let mut spellings: BTreeMap<String, String> = BTreeMap::new();
         let mut spelling = |site: String| spellings.entry(folded(&site)).or_insert(site).clone();
-        let on_site = site_of(rucio, config, &config.onsite_rse).await?.map(&mut spelling);
+        let on_site = said.on_site.map(&mut spelling);
         let (mut sites, mut written) = (BTreeMap::new(), BTreeMap::new());
         let (mut on_the_mountain, mut matches_on_site) = (BTreeSet::new(), false);
-        for rse in rucio.list_rses(&config.offsite.expression).await? {
+        for (rse, site) in said.rses {
             if rse == config.onsite_rse {
                 matches_on_site = true;
                 continue;
             }
-            let site = site_of(rucio, config, &rse).await?;
             if let Some(site) = &site {
                 written.insert(rse.clone(), site.clone());
             }
@@ -49,16 +54,20 @@ impl Offsite {
         }
         let (expression, distinct_by) = (config.offsite.expression.clone(), config.offsite.distinct_by.clone());
         let on_site_rse = config.onsite_rse.clone();
-        Ok(Self { sites, written, on_site, on_the_mountain, matches_on_site, on_site_rse, expression, distinct_by })
+        Self { sites, written, on_site, on_the_mountain, matches_on_site, on_site_rse, expression, distinct_by }
     }
 
-    /// For what rests on copies being off the mountain: that is known only if the on-site RSE says where it is.
+    /// For what rests on copies being off the mountain: that is known only if the on-site RSE says where it is. Asks Rucio,
+    /// every time: an expression that matches other RSEs than a moment ago must be noticed.
     pub(crate) async fn known(context: &Context) -> Result<Self, StageError> {
         let config = context.config();
-        let offsite = Self::ask(&context.rucio, &config).await?;
-        if context.memory.data_centres.lacks_some(&offsite.names())
-            && Self::ask(&context.rucio, &config).await?.names() != offsite.names()
-        {
+        // whatever goes wrong from here on, what was said before is not used any more
+        context.memory.data_centres_lately.forget();
+        let at = now();
+        let said = asked(&context.rucio, &config).await?;
+        let offsite = Self::of(said.clone(), &config);
+        let shrunk = context.memory.data_centres.lacks_some(&offsite.names());
+        if shrunk && Self::ask(&context.rucio, &config).await?.names() != offsite.names() {
             let why = format!(
                 "two equal answers from Rucio about the RSEs of '{}' and their sites: the first lacked some that it has",
                 config.offsite.expression
@@ -66,10 +75,20 @@ impl Offsite {
             return Err(StageError::Wait(why));
         }
         context.memory.data_centres.remember(offsite.names());
-        match offsite.on_site {
-            Some(_) => Ok(offsite),
-            None => Err(StageError::Setting(no_site(&config))),
+        if offsite.on_site.is_none() {
+            return Err(StageError::Setting(no_site(&config)));
         }
+        if !shrunk && !offsite.matches_on_site {
+            context.memory.data_centres_lately.remember(&config, at, said);
+        }
+        Ok(offsite)
+    }
+
+    /// As Rucio said within the last minute, if it did and nothing speaks against using it: for looks whose outcome gives
+    /// nothing up, and holds nothing that is not looked at afresh.
+    pub(crate) fn lately(context: &Context) -> Option<Self> {
+        let config = context.config();
+        context.memory.data_centres_lately.said(&config).map(|said| Self::of(said, &config))
     }
 
     /// The RSEs, and each with its site.
@@ -195,6 +214,17 @@ pub fn on_site_matched(config: &Config) -> String {
         "offsite.expression '{expression}' also matches the on-site RSE {rse}: the first-copy rule could be satisfied on site, without a \
          copy elsewhere; exclude it, e.g. '{whole}\\{rse}'"
     )
+}
+
+/// What Rucio says of the data centres and of the on-site RSE.
+async fn asked(rucio: &rucio_client::Client, config: &Config) -> Result<DataCentres, rucio_client::Error> {
+    let on_site = site_of(rucio, config, &config.onsite_rse).await?;
+    let mut rses = Vec::new();
+    for rse in rucio.list_rses(&config.offsite.expression).await? {
+        let site = if rse == config.onsite_rse { on_site.clone() } else { site_of(rucio, config, &rse).await? };
+        rses.push((rse, site));
+    }
+    Ok(DataCentres { rses, on_site })
 }
 
 async fn site_of(

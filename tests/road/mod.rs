@@ -11,6 +11,7 @@ mod own_rules;
 mod rebuild;
 mod reconcile;
 mod redelivery;
+mod requests;
 mod rules;
 mod settling;
 mod start;

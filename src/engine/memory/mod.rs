@@ -2,6 +2,7 @@
 
 mod boosts;
 mod cursor;
+mod data_centres;
 mod denials;
 mod lists;
 mod pacing;
@@ -13,6 +14,7 @@ use crate::ledger::Watched;
 
 pub(crate) use boosts::Boosts;
 pub(crate) use cursor::Cursor;
+pub(crate) use data_centres::{DataCentres, Lately};
 pub(crate) use denials::Denials;
 pub(crate) use lists::LastList;
 pub(crate) use pacing::Pacing;
@@ -36,6 +38,8 @@ pub(crate) struct Memory {
     pub(crate) denials: Denials,
     /// The data centres and their sites.
     pub(crate) data_centres: LastList,
+    /// The same, for looks that decide no release.
+    pub(crate) data_centres_lately: Lately,
     /// Held by the batch that makes datasets and containers: the next one mostly needs the same, and finds them made.
     pub(crate) making_collections: tokio::sync::Mutex<()>,
     /// The settled dataset whose rules were looked at last.
