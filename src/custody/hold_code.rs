@@ -8,6 +8,8 @@ use std::fmt;
 pub enum HoldCode {
     /// What lies on site is not the file that was verified.
     Changed,
+    /// Its dataset, or a container above it, is closed in Rucio.
+    ClosedCollection,
     /// A copy contradicts the file, or evidence that was complete is not any more.
     Evidence,
     /// An invariant would have been broken.
@@ -45,6 +47,57 @@ impl HoldCode {
         Self::ALL.iter().copied().find(|code| code.as_str() == name)
     }
 
+    /// What an operator does before the file goes on (`retry`). `docs/operations.md` has the same words.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Changed => {
+                "compare what lies on site with the checksums on record and with the copies; put the verified file back under \
+                 its name, or move the other one away with its trigger"
+            }
+            Self::ClosedCollection => {
+                "reopen what the reason names as closed, if it is to take more files: rucio did update --open SCOPE:NAME"
+            }
+            Self::Evidence => {
+                "look at the copy that the reason names, in Rucio and at its storage; if it is bad, declare it bad in Rucio, so \
+                 that it is made anew"
+            }
+            Self::Invariant => {
+                "keep the log and the ledger and report it: something is recorded otherwise than it can be; let no release go \
+                 on before that is understood"
+            }
+            Self::NameTaken => {
+                "have it written, with its trigger, into a directory that has either files or directories; or end the other \
+                 use of the name in Rucio"
+            }
+            Self::NoRule => {
+                "see whether Rucio has a rule on it at the on-site RSE (rucio rule list); the file is registered once more, which \
+                 brings one"
+            }
+            Self::OtherContent => {
+                "find out which content belongs to the name, the one that lies on site or the one that is registered; deliver \
+                 the other under a name of its own"
+            }
+            Self::RefusedByRucio => {
+                "the reason has Rucio's own words: mend there what it refuses, such as a right, a limit or a name"
+            }
+            Self::ReplicaState => {
+                "find out why Rucio has the replica in that state (rucio replica list file), and make it AVAILABLE there, or \
+                 remove it"
+            }
+            Self::UnknownToRucio => {
+                "find out who removed it from Rucio, and whether its copies are still at the data centres; they are held by \
+                 nothing"
+            }
+            Self::Unprotected => {
+                "save the file outside the data directory first, unless its copies are proven; then find out who ended the rule"
+            }
+            Self::Vanished => {
+                "find out who removed it, and where a copy is left (dl0-ingest audit --copies); put the same file back under its \
+                 name"
+            }
+        }
+    }
+
     /// Whether a file held for this reason stops the releases of all files until an operator has looked.
     pub const fn is_contradiction(self) -> bool {
         match self {
@@ -55,7 +108,11 @@ impl HoldCode {
             | Self::UnknownToRucio
             | Self::Unprotected
             | Self::Vanished => true,
-            Self::NameTaken | Self::OtherContent | Self::RefusedByRucio | Self::ReplicaState => false,
+            Self::ClosedCollection
+            | Self::NameTaken
+            | Self::OtherContent
+            | Self::RefusedByRucio
+            | Self::ReplicaState => false,
         }
     }
 }
@@ -69,6 +126,13 @@ impl fmt::Display for HoldCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_code_has_a_remedy_of_its_own() {
+        let remedies: std::collections::BTreeSet<&str> = HoldCode::ALL.iter().map(|code| code.remedy()).collect();
+        assert_eq!(remedies.len(), HoldCode::ALL.len());
+        assert!(remedies.iter().all(|remedy| remedy.len() > 40));
+    }
 
     #[test]
     fn codes_survive_the_way_through_the_ledger() {

@@ -83,8 +83,19 @@ impl Code {
                 "find out who removed the replica in Rucio; then hold the file with 'dl0-ingest hold' and decide with the disk in view"
             }
             Self::ReplicaState => "see what Rucio knows of this replica, and mend it there",
-            Self::WrongSize | Self::WrongChecksum | Self::WrongContent | Self::Changed => {
-                "hold the file with 'dl0-ingest hold', compare the copies off site with the ledger's checksums, and find out who changed it"
+            Self::WrongSize => {
+                "hold the file with 'dl0-ingest hold', and find out whether it was cut on disk or registered with another size"
+            }
+            Self::WrongChecksum => {
+                "hold the file with 'dl0-ingest hold', and find out who registered other content under its name in Rucio"
+            }
+            Self::WrongContent => {
+                "hold the file with 'dl0-ingest hold', compare the copies off site with the ledger's checksums, and find out what \
+                 wrote over it: it was done without a trace in size and time"
+            }
+            Self::Changed => {
+                "hold the file with 'dl0-ingest hold', and find out who put another one in its place; if ACADA delivered it, make \
+                 its trigger"
             }
             Self::Unreadable => "mend the disk or the permissions, and audit again",
             Self::Unprotected => {
@@ -192,5 +203,16 @@ impl Finding {
             "remedy": self.remedy(),
             "repair": self.repair,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_has_a_remedy_of_its_own() {
+        let remedies: std::collections::BTreeSet<&str> = Code::ALL.iter().map(|code| code.remedy()).collect();
+        assert_eq!(remedies.len(), Code::ALL.len());
     }
 }

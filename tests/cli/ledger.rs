@@ -149,6 +149,7 @@ async fn people_are_told_where_files_stand() {
       It was rejected at [moment] and waits for nothing. Reason: HDU 3 needs 23200 more bytes; have ACADA deliver the file again
 
     You can
+      ask ACADA whether the writer was stopped; compare the size with what it believes to have written
       look at it: DIR/onsite/ctao/acada/invalid/dl0/LSTN-01/events/2026/01/01/bad.fits.fz (the reason is beside it, in .reason.json)
       check it again: dl0-ingest verify DIR/onsite/ctao/acada/invalid/dl0/LSTN-01/events/2026/01/01/bad.fits.fz
       have it written and delivered anew under the same name; it is then taken up again
@@ -255,6 +256,16 @@ async fn a_file_without_a_record_is_looked_for_on_disk() {
     --- out
     --- err
     dl0-ingest: /ctao/acada/dl0/new.fits: The daemon has no record of it, but it and its trigger are there; a scan comes every 5s.
+    ");
+    assert_snapshot!(site.told(&["why", "/other/acada/dl0/new.fits"]), @"
+    code: 1
+    --- out
+    /other/acada/dl0/new.fits
+      The daemon does not look there: it takes files below DIR/onsite/ctao only.
+
+    You can
+      have it written below the directory of the VO 'ctao', or correct vo in the configuration
+    --- err
     ");
     assert_snapshot!(site.told(&["show", "/ctao/a b"]), @"
     code: 2

@@ -94,3 +94,23 @@ fn without_rucio_or_a_ledger_nothing_is_compared() {
     dl0-ingest: Rucio at http://127.0.0.1:1 cannot be reached: Connection refused (os error 111)
     ");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_lists_the_first_of_each_kind_and_counts_all() {
+    let site = dark().await;
+    for number in 0..24 {
+        std::fs::write(site.data().join(format!("ctao/acada/dl0/{number}.fits")), "dark").unwrap();
+    }
+    let lines = |more: &[&str]| {
+        let said = told(&site, &[&AT_ONCE, more].concat());
+        let listed =
+            said.lines().filter(|line| line.starts_with("dark: ") || line.contains("\"code\":\"dark\"")).count();
+        (listed, said)
+    };
+    let (listed, said) = lines(&[]);
+    assert!(listed == 20 && said.contains("25 findings (dark 25)\nlisted are 20 of each kind at most"), "{said}");
+    assert_eq!(lines(&["--most", "2"]).0, 2);
+    let (listed, said) = lines(&["--most", "25"]);
+    assert!(listed == 25 && !said.contains("listed are"), "{said}");
+    assert_eq!(lines(&["--json", "--most", "2"]).0, 25);
+}

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use dl0_ingest::custody::HoldCode;
 use dl0_ingest::fixity::findings::entries;
 use fits_verify::findings::Severity;
 
@@ -56,6 +57,18 @@ fn the_codes_of_the_audit_are_those_in_the_code() {
     let rows = table.lines().skip(2).take_while(|line| line.starts_with("| `"));
     let told: Vec<&str> = rows.map(|line| line.split('`').nth(1).unwrap()).collect();
     let codes: Vec<&str> = dl0_ingest::reconcile::Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(told, codes);
+}
+
+#[test]
+fn the_reasons_to_hold_a_file_are_those_in_the_code_with_their_remedies() {
+    let page = read("docs/operations.md");
+    let table = page.split("| code | the file is held because | do |").nth(1).unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with("| `"));
+    let told: Vec<(&str, &str)> = rows
+        .map(|line| (line.split('`').nth(1).unwrap(), line.trim_end_matches(" |").rsplit(" | ").next().unwrap()))
+        .collect();
+    let codes: Vec<(&str, &str)> = HoldCode::ALL.iter().map(|code| (code.as_str(), code.remedy())).collect();
     assert_eq!(told, codes);
 }
 

@@ -108,3 +108,47 @@ async fn of_two_new_files_that_exclude_each_other_one_is_registered_and_the_othe
     assert_eq!(in_rucio(&site, "/x").await.is_some(), !dataset_stands, "{:?}", held.reason);
     daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_a_closed_dataset_says_how_to_reopen_it_and_goes_on_when_it_is_open() {
+    let site = Site::new("").await;
+    let daemon = site.start();
+    let first = deliver(&site, "/A");
+    registered(&site, &first).await;
+    site.rucio.set_open(&first.dataset(), false);
+    let late = deliver(&site, "/B");
+    let row = site.until_row(&late.lfn(), |row| row.state == State::Held || row.attempts > 0).await;
+    assert_eq!(
+        (row.state, row.reason_code.as_deref()),
+        (State::Held, Some("closed-collection")),
+        "{:?}",
+        row.waits_for
+    );
+    let why = site.say(&["why", &late.lfn()]).out;
+    assert!(why.contains("as closed") && why.contains("rucio did update --open SCOPE:NAME"), "{why}");
+    site.rucio.set_open(&first.dataset(), true);
+    assert_eq!(site.say(&["retry", "--reason", "reopened", &late.lfn()]).code, 0);
+    registered(&site, &late).await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_a_scope_that_rucio_lacks_say_so_and_keep_no_others_waiting() {
+    let site = Site::new("").await;
+    site.rucio.faults().rucio_down(Outage::Refuse);
+    let daemon = site.start();
+    let lacking =
+        ["a", "b"].map(|name| site.deliver_for(&format!("ctao/nowhere/dl0/x/{name}"), fixture("SUBARRAY"), Fate::Kept));
+    let other = deliver(&site, "/A");
+    for delivery in lacking.iter().chain([&other]) {
+        site.until_state(&delivery.lfn(), State::Verified).await;
+    }
+    site.rucio.faults().rucio_up();
+    registered(&site, &other).await;
+    for delivery in &lacking {
+        let row = site.until_row(&delivery.lfn(), |row| row.attempts > 0).await;
+        assert!(row.waits_for.unwrap().contains("rucio scope add nowhere --account ingest"));
+        assert_eq!(row.state, State::Verified);
+    }
+    daemon.stop().await;
+}

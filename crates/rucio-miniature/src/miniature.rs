@@ -155,6 +155,11 @@ impl Miniature {
         self.as_root(|catalog, now| catalog.set_metadata(ROOT, &[(did.clone(), meta)], now));
     }
 
+    /// An operator of Rucio closes a dataset or container, or opens it again.
+    pub fn set_open(&self, did: &Did, open: bool) {
+        self.as_root(|catalog, _| catalog.set_open(ROOT, did, open));
+    }
+
     /// The reaper has taken a replica and not deleted its file yet.
     pub fn condemn(&self, did: &Did, rse: &str) {
         self.shared.change(|catalog, _| catalog.condemn_one(did, rse));

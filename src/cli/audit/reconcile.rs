@@ -37,6 +37,9 @@ pub(super) struct Arguments {
     /// Look a second time, after so long, at what seems wrong
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     settle: Duration,
+    /// In text, list so many findings of each kind at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    most: u64,
     /// Say what could be mended without risk; with --yes, mend it
     #[arg(long)]
     repair: bool,
@@ -96,8 +99,9 @@ struct Printer<'p> {
 
 impl Printer<'_> {
     fn found(&mut self, finding: Finding) {
-        *self.counts.entry(finding.code).or_default() += 1;
-        if self.told.is_ok() {
+        let count = self.counts.entry(finding.code).or_default();
+        *count += 1;
+        if self.told.is_ok() && (self.arguments.json || *count <= self.arguments.most) {
             self.told = self.bar.suspend(|| {
                 if self.arguments.json {
                     writeln!(self.out, "{}", finding.json())?;
@@ -122,7 +126,13 @@ impl Printer<'_> {
             return format!("{all}: disk, ledger and Rucio agree");
         }
         let counts: Vec<String> = self.counts.iter().map(|(code, count)| format!("{code} {count}")).collect();
-        format!("{all}: {findings} findings ({})", counts.join(", "))
+        let most = self.arguments.most;
+        let cut = if self.counts.values().any(|count| *count > most) {
+            format!("\nlisted are {most} of each kind at most; all of them: --json, or --most NUMBER")
+        } else {
+            String::new()
+        };
+        format!("{all}: {findings} findings ({}){cut}", counts.join(", "))
     }
 
     /// The plan, or what became of it. Returns how many findings are mended.

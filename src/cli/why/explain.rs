@@ -6,7 +6,8 @@ use super::explanation::Explanation;
 use crate::cli::ledger::{age, moment};
 use crate::config::{Config, Deletion, Leftover, format_duration};
 use crate::custody::brakes::{Brakes, Hold};
-use crate::custody::{State, UnixMillis, in_millis};
+use crate::custody::{HoldCode, State, UnixMillis, in_millis};
+use crate::fixity;
 use crate::ledger::FileRow;
 use crate::telemetry::human;
 
@@ -183,7 +184,8 @@ fn operator(row: &FileRow, config: &Config, now: UnixMillis) -> Vec<String> {
             vec!["see whether Rucio's judge-cleaner and reaper run for the on-site RSE".to_owned(), show]
         }
         State::Rejected => {
-            let mut lines = Vec::new();
+            let remedy = row.reason_code.as_deref().and_then(fixity::findings::remedy);
+            let mut lines: Vec<String> = remedy.map(str::to_owned).into_iter().collect();
             if let Some(path) = &row.invalid_path {
                 let path = config.data_path.join(path);
                 lines.push(format!("look at it: {} (the reason is beside it, in .reason.json)", path.display()));
@@ -192,17 +194,29 @@ fn operator(row: &FileRow, config: &Config, now: UnixMillis) -> Vec<String> {
             lines.push("have it written and delivered anew under the same name; it is then taken up again".to_owned());
             lines
         }
-        State::Held => vec![
-            "find out which side is right; the history says what contradicts what".to_owned(),
-            show,
-            format!(
-                "put it back on its road, everything to be proven anew: dl0-ingest retry --reason TEXT {}",
-                row.lfn
-            ),
-        ],
+        State::Held => held(row, show),
         State::Released => vec![format!("see the evidence it was released on: dl0-ingest show --json {}", row.lfn)],
         State::Registered | State::Replicated | State::Confirmed | State::Releasing => vec![show],
     }
+}
+
+/// What mends the reason, and then the way back.
+fn held(row: &FileRow, show: String) -> Vec<String> {
+    // a code of another version has no remedy here
+    let code = row.hold_code();
+    let remedy = code.map_or("find out which side is right; the history says what contradicts what", HoldCode::remedy);
+    let mut lines = vec![remedy.to_owned(), show];
+    lines.push(format!(
+        "put it back on its road, everything to be proven anew: dl0-ingest retry --reason TEXT {}",
+        row.lfn
+    ));
+    if code.is_some_and(HoldCode::is_contradiction) {
+        lines.push(
+            "let other files be released again, when it is understood: dl0-ingest breaker reset --reason TEXT"
+                .to_owned(),
+        );
+    }
+    lines
 }
 
 #[cfg(test)]

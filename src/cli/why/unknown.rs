@@ -16,6 +16,7 @@ pub(in crate::cli) async fn unknown(reader: &Reader, lfn: &Lfn) -> Result<Explan
     let relative = format!("{}{TRIGGER_SUFFIX}", lfn.relative().display());
     let wrong = wrong.into_iter().find(|wrong| wrong.path == relative);
     let seen = Seen {
+        elsewhere: lfn.relative().iter().next().is_none_or(|first| first.to_str() != Some(reader.config.vo.as_str())),
         file: file.symlink_metadata().is_ok(),
         trigger: trigger.symlink_metadata().is_ok(),
         complaint: wrong.map(|wrong| wrong.message),
@@ -25,6 +26,8 @@ pub(in crate::cli) async fn unknown(reader: &Reader, lfn: &Lfn) -> Result<Explan
 }
 
 struct Seen {
+    /// It belongs to another VO.
+    elsewhere: bool,
     file: bool,
     trigger: bool,
     /// Why its trigger could not be taken.
@@ -35,6 +38,16 @@ impl Seen {
     fn words(self, trigger: &str, config: &crate::config::Config) -> (String, Vec<String>) {
         let interval = format_duration(config.intake.scan_interval);
         match self {
+            Self { elsewhere: true, .. } => (
+                format!(
+                    "The daemon does not look there: it takes files below {} only.",
+                    config.data_path.join(&config.vo).display()
+                ),
+                vec![format!(
+                    "have it written below the directory of the VO '{}', or correct vo in the configuration",
+                    config.vo
+                )],
+            ),
             Self { complaint: Some(complaint), .. } => (
                 format!("The daemon has no record of it, because its trigger cannot be taken: {complaint}"),
                 vec!["correct the trigger; it is looked at again as soon as it changes".to_owned()],

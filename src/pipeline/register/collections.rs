@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::names_taken::{Statuses, chain, fresh, taken};
-use crate::custody::HoldCode;
-use crate::engine::{Context, StageError};
-use crate::ledger::FileRow;
+use super::obstacles::{Statuses, chain, fresh, obstacle};
+use crate::engine::{Context, StageError, after_failures};
+use crate::ledger::{FileRow, Postpone};
 use crate::names::Did;
 use rucio_client::{Attachment, Child, CollectionKind, Kind, NewCollection};
 
@@ -13,6 +12,18 @@ use rucio_client::{Attachment, Child, CollectionKind, Kind, NewCollection};
 const CHUNK: usize = 500;
 /// How often it is asked what is there when somebody makes the same collections meanwhile.
 const LOOKS: usize = 3;
+
+/// What is reported of a scope.
+const NO_SCOPE: &str = "no such scope";
+
+/// What became of making collections.
+enum Made {
+    All,
+    /// Somebody has made one of them since it was asked what is there.
+    Overtaken,
+    /// Rucio has no such scope.
+    NoScope(String),
+}
 
 /// Files with the collections that each needs, from the top down.
 type Chained = Vec<(FileRow, Vec<(Did, CollectionKind)>)>;
@@ -57,15 +68,16 @@ fn names(chained: &Chained, wanted: impl Fn(&Did) -> bool) -> BTreeSet<Did> {
 /// have theirs.
 async fn make(context: &Context, chained: Chained, unknown: &BTreeSet<Did>) -> Result<Chained, StageError> {
     let needs = |chain: &[(Did, CollectionKind)]| chain.iter().any(|(did, _)| unknown.contains(did));
-    let (needing, mut ready): (Chained, Chained) = chained.into_iter().partition(|(_, chain)| needs(chain));
+    let (mut needing, mut ready): (Chained, Chained) = chained.into_iter().partition(|(_, chain)| needs(chain));
     let asked: Vec<Did> = names(&needing, |_| true).into_iter().collect();
-    for _ in 0..LOOKS {
+    let mut looks = 0;
+    while looks < LOOKS {
         let mut there = context.rucio.did_statuses(&asked).await?;
         let mut missing = BTreeMap::new();
         let mut refused = Vec::new();
         for (row, chain) in &needing {
-            if let Some(why) = taken(&row.name()?, &there) {
-                refused.push((row, why));
+            if let Some((code, why)) = obstacle(&row.name()?, &there) {
+                refused.push((row, code, why));
                 continue;
             }
             for (did, kind) in chain {
@@ -76,14 +88,26 @@ async fn make(context: &Context, chained: Chained, unknown: &BTreeSet<Did>) -> R
                 }
             }
         }
-        if !create(context, missing).await? {
-            continue;
+        match create(context, missing).await? {
+            Made::All => {}
+            Made::Overtaken => {
+                looks += 1;
+                continue;
+            }
+            Made::NoScope(scope) => {
+                let (lacking, others): (Chained, Chained) =
+                    needing.into_iter().partition(|(row, _)| row.scope == scope);
+                looks += usize::from(lacking.is_empty());
+                wait_for_scope(context, lacking, &scope).await?;
+                needing = others;
+                continue;
+            }
         }
         // not before what they exclude is there
-        for (row, why) in &refused {
-            context.hold(row, HoldCode::NameTaken, why).await?;
+        for (row, code, why) in &refused {
+            context.hold(row, *code, why).await?;
         }
-        let held: BTreeSet<i64> = refused.iter().map(|(row, _)| row.id).collect();
+        let held: BTreeSet<i64> = refused.iter().map(|(row, ..)| row.id).collect();
         ready.extend(needing.into_iter().filter(|(row, _)| !held.contains(&row.id)));
         return Ok(ready);
     }
@@ -91,17 +115,45 @@ async fn make(context: &Context, chained: Chained, unknown: &BTreeSet<Did>) -> R
     Err(StageError::Wait(why.to_owned()))
 }
 
-/// `false`: somebody has made one of them since it was asked what is there.
-async fn create(context: &Context, missing: BTreeMap<Did, CollectionKind>) -> Result<bool, StageError> {
+/// Scope by scope, so that one that Rucio does not have is known.
+async fn create(context: &Context, missing: BTreeMap<Did, CollectionKind>) -> Result<Made, StageError> {
     let new: Vec<NewCollection> = missing.into_iter().map(|(did, kind)| NewCollection { did, kind }).collect();
-    for chunk in new.chunks(CHUNK) {
-        match context.rucio.add_collections(chunk).await {
-            Ok(()) => {}
-            Err(error) if error.kind() == Kind::AlreadyExists => return Ok(false),
-            Err(error) => return Err(error.into()),
+    for of_scope in new.chunk_by(|one, next| one.did.scope == next.did.scope) {
+        for chunk in of_scope.chunks(CHUNK) {
+            match context.rucio.add_collections(chunk).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == Kind::AlreadyExists => return Ok(Made::Overtaken),
+                Err(error) if error.class() == Some("ScopeNotFound") => {
+                    let scope = chunk.first().map(|new| new.did.scope.clone());
+                    return Ok(Made::NoScope(scope.unwrap_or_default()));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if let Some(new) = of_scope.first() {
+            context.memory.reported.is_over(&new.did.scope, NO_SCOPE);
         }
     }
-    Ok(true)
+    Ok(Made::All)
+}
+
+/// Files of a scope that Rucio does not have: somebody may make it, and the others need not wait for that.
+async fn wait_for_scope(context: &Context, lacking: Chained, scope: &str) -> Result<(), StageError> {
+    let config = context.config();
+    let waits_for = format!(
+        "the scope '{scope}', which Rucio does not have; if the path is right, have it made: rucio scope add {scope} --account {}",
+        config.rucio.account
+    );
+    if context.memory.reported.is_news(scope, NO_SCOPE) {
+        tracing::error!(scope, files = lacking.len(), "files cannot be registered and wait for {waits_for}");
+    }
+    let put_off = |(row, _): (FileRow, _)| Postpone {
+        id: row.id,
+        delay: after_failures(&config.retry, row.attempts),
+        waits_for: waits_for.clone(),
+        failed: true,
+    };
+    Ok(context.ledger.postpone(&lacking.into_iter().map(put_off).collect::<Vec<_>>()).await?)
 }
 
 async fn attach(context: &Context, chained: &Chained, unknown: &BTreeSet<Did>) -> Result<(), StageError> {
@@ -147,7 +199,7 @@ fn child(did: Did) -> Child {
 
 /// Rucio refused to register these files: looks at what it has under their names. Those that it cannot have are held; the
 /// others are returned. If it does not have a collection any more, that is forgotten, and an error says so.
-pub(super) async fn without_taken(
+pub(super) async fn without_obstacles(
     context: &Context,
     rows: Vec<FileRow>,
     refusal: &rucio_client::Error,
@@ -167,8 +219,8 @@ pub(super) async fn without_taken(
     }
     let mut left = Vec::with_capacity(rows.len());
     for row in rows {
-        match taken(&row.name()?, &there) {
-            Some(why) => context.hold(&row, HoldCode::NameTaken, &why).await?,
+        match obstacle(&row.name()?, &there) {
+            Some((code, why)) => context.hold(&row, code, &why).await?,
             None => left.push(row),
         }
     }

@@ -2,7 +2,7 @@
 //! triggers go.
 
 mod collections;
-mod names_taken;
+mod obstacles;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -191,7 +191,7 @@ async fn attach(context: &Context, rows: Vec<FileRow>, old: &Old) -> Result<Vec<
             Ok(()) => attached.append(&mut batch),
             Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Unsupported) => {
                 let tried = batch.len();
-                let left = collections::without_taken(context, batch, &error).await?;
+                let left = collections::without_obstacles(context, batch, &error).await?;
                 match error.kind() {
                     _ if left.len() < tried => parts.again(left),
                     Kind::Unsupported => refused(context, &mut parts, left, error).await?,

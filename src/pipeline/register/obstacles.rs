@@ -1,8 +1,9 @@
-//! What Rucio has under the names that a file needs. A directory is a dataset for the files in it and a container for the
-//! directories in it, and Rucio knows a name once: it cannot be both.
+//! What Rucio has under the names that a file needs, and whether it lets the file have them. A directory is a dataset for the
+//! files in it and a container for the directories in it, and Rucio knows a name once: it cannot be both.
 
 use std::collections::BTreeMap;
 
+use crate::custody::HoldCode;
 use crate::names::{Did, Lfn};
 use rucio_client::{CollectionKind, DidKind, DidStatus};
 
@@ -24,8 +25,27 @@ pub(super) const fn fresh(kind: CollectionKind) -> DidStatus {
     DidStatus { kind, open: Some(true) }
 }
 
-/// Why a file cannot be registered under its name, in words.
-pub(super) fn taken(name: &Lfn, found: &Statuses) -> Option<String> {
+/// Why a file cannot be registered under its name.
+pub(super) fn obstacle(name: &Lfn, found: &Statuses) -> Option<(HoldCode, String)> {
+    let taken = taken(name, found).map(|why| (HoldCode::NameTaken, why));
+    taken.or_else(|| closed(name, found).map(|why| (HoldCode::ClosedCollection, why)))
+}
+
+/// What is closed and would have to take something.
+fn closed(name: &Lfn, found: &Statuses) -> Option<String> {
+    let chain = chain(name);
+    let is_closed = |did: &Did| found.get(did).is_some_and(|status| status.open == Some(false));
+    if let Some((dataset, _)) = chain.last().filter(|(dataset, _)| is_closed(dataset)) {
+        return Some(format!("Rucio has the dataset {dataset} as closed: it takes no more files"));
+    }
+    let pairs = chain.windows(2).filter_map(|pair| Some((&pair.first()?.0, &pair.get(1)?.0)));
+    let mut growing = pairs.filter(|(parent, child)| is_closed(parent) && !found.contains_key(child));
+    let (container, child) = growing.next()?;
+    Some(format!("Rucio has the container {container} as closed: it does not take {}, which is new", child.name))
+}
+
+/// What stands under its names and is of another kind, in words.
+fn taken(name: &Lfn, found: &Statuses) -> Option<String> {
     let kind = |did: &Did| found.get(did).map(|status| status.kind);
     for (did, needed) in chain(name) {
         let path = &did.name;
@@ -73,5 +93,20 @@ mod tests {
         }
         assert_eq!(found("/ctao/acada/dl0/30/x", DidKind::Container), None);
         assert_eq!(taken(&name, &Statuses::new()), None);
+    }
+
+    #[test]
+    fn what_is_closed_is_in_the_way_only_of_what_it_would_have_to_take() {
+        let name = Lfn::try_from("/ctao/acada/dl0/30/A").unwrap();
+        let status = |open| DidStatus { open: Some(open), ..fresh(CollectionKind::Container) };
+        let (container, dataset) = (Did::new("acada", "/ctao/acada/dl0"), name.dataset());
+        let of_dataset = |open| DidStatus { kind: DidKind::Dataset, ..status(open) };
+        let both =
+            |outer, inner| BTreeMap::from([(container.clone(), status(outer)), (dataset.clone(), of_dataset(inner))]);
+        let code = |found: &Statuses| obstacle(&name, found).map(|(code, _)| code);
+        assert_eq!(code(&both(true, true)), None);
+        assert_eq!(code(&both(true, false)), Some(HoldCode::ClosedCollection));
+        assert_eq!(code(&both(false, true)), None, "the dataset is in it");
+        assert_eq!(code(&BTreeMap::from([(container.clone(), status(false))])), Some(HoldCode::ClosedCollection));
     }
 }
