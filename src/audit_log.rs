@@ -54,6 +54,16 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// In words that anybody may read: no paths.
+    pub fn in_brief(&self) -> String {
+        match self {
+            Self::Io { source, .. } => source.to_string(),
+            Self::Broken { why, .. } => why.clone(),
+        }
+    }
+}
+
 /// The log of one daemon, which alone writes it.
 #[derive(Debug)]
 pub struct AuditLog {

@@ -3,6 +3,8 @@
 mod book_keeping;
 mod login;
 pub mod preflight;
+mod progress;
+mod rucio_settings;
 mod signals;
 
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use self::login::PasswordFile;
 use crate::audit_log::AuditLog;
 use crate::config::{self, Config};
 use crate::custody::State;
-use crate::datadir::DataDir;
+use crate::datadir::{self, DataDir};
 use crate::engine::{self, Context, Parts};
 use crate::ledger::Ledger;
 use crate::pipeline::confirm::Confirm;
@@ -27,6 +29,7 @@ use crate::pipeline::release::{Departure, Release};
 use crate::pipeline::replicate::Replicate;
 use crate::pipeline::verify::Verify;
 use crate::pipeline::{intake, protection, redelivery, settle};
+use crate::telemetry::health::Need;
 use crate::telemetry::{self, Health, Metrics};
 use crate::{crash, ledger, storage};
 
@@ -50,7 +53,10 @@ pub enum Error {
     Ledger(#[from] ledger::Error),
     /// The interface directory cannot be used.
     #[error("data directory: {0}")]
-    Data(#[from] crate::datadir::Error),
+    Data(#[from] datadir::Error),
+    /// Another ledger's daemon works on the interface directory.
+    #[error(transparent)]
+    Taken(#[from] datadir::LockError),
     /// No password.
     #[error(transparent)]
     Password(#[from] config::PasswordError),
@@ -146,12 +152,14 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     let hangup = signals::catch_hangups().map_err(Error::Signals)?;
     let shutdown = stop.child_token();
     let metrics = Arc::new(Metrics::new());
-    let health = Arc::new(Health::new(&["data directory", "ledger", "rucio"]));
+    let health = Arc::new(Health::new(&[Need::DataDirectory, Need::Ledger, Need::Rucio]));
     std::fs::create_dir_all(&config.state_dir)
         .map_err(|source| Error::StateDir { path: config.state_dir.clone(), source })?;
     let data = DataDir::new(&config.data_path, &config.vo);
     data.check()?;
     let ledger = Ledger::open(&config.ledger_path()).await?;
+    let ledger_id = ledger.id().await?;
+    let _lock = lock(&data, &ledger_id)?;
     let audit = AuditLog::new(&config.state_dir);
     let (rucio, storage) = clients(&config, &metrics)?;
     metrics.deletion_mode(config.release.deletion.as_str());
@@ -180,18 +188,15 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
         tracing::error!("{error}");
     }
     signals::listen(&context, hangup, settings, reload).map_err(Error::Signals)?;
-    let intake_context = context.clone();
-    let intake = tokio::task::spawn_blocking(move || intake::run(&intake_context));
+    let intake = spawn_intake(context.clone());
     let mut tasks = spawn_stages(&context);
-    if let Some(listener) = listener {
-        tasks.spawn(serve(listener, context.clone()));
-    }
-
+    spawn_tellers(&mut tasks, &context, ledger_id, listener);
     let checked = tokio::select! {
-        checked = checks(&context) => checked,
-        () = shutdown.cancelled() => Ok(()),
+        checked = checks(&context) => checked.map(Some),
+        () = shutdown.cancelled() => Ok(None),
     };
-    if checked.is_ok() && !shutdown.is_cancelled() {
+    if let Ok(Some(found)) = &checked {
+        tasks.spawn(rucio_settings::run(context.clone(), found.clone()));
         // the receivers live in the context
         let _ = gate.send(true);
         tracing::info!("ready");
@@ -205,7 +210,34 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     // closing folds the write-ahead log in; a ledger whose disk hangs must not keep us
     let _ = tokio::time::timeout(LEDGER_CLOSE, ledger.close()).await;
     tracing::info!("stopped");
-    checked.map_err(Error::Preflight)
+    checked.map(drop).map_err(Error::Preflight)
+}
+
+fn spawn_intake(context: Context) -> JoinHandle<()> {
+    tokio::task::spawn_blocking(move || intake::run(&context))
+}
+
+/// What counts and looks for others to see, and the endpoint where they do.
+fn spawn_tellers(tasks: &mut JoinSet<()>, context: &Context, ledger_id: String, listener: Option<TcpListener>) {
+    let (counted, counted_seen) = watch::channel(Arc::default());
+    tasks.spawn(book_keeping::run(context.clone(), ledger_id, counted));
+    if let Some(listener) = listener {
+        let (metrics, health) = (Arc::clone(&context.metrics), Arc::clone(&context.health));
+        let end = context.shutdown.clone().cancelled_owned();
+        tasks.spawn(telemetry::http::serve(listener, metrics, health, counted_seen, end));
+    }
+}
+
+/// Keeps other ledgers' daemons away; `None` where the file system cannot.
+pub fn lock(data: &DataDir, ledger: &str) -> Result<Option<datadir::Lock>, datadir::LockError> {
+    match data.lock_for(ledger) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(impossible @ datadir::LockError::Impossible { .. }) => {
+            tracing::warn!("{impossible}");
+            Ok(None)
+        }
+        Err(taken) => Err(taken),
+    }
 }
 
 /// The stages and the jobs beside them. The intake has a thread of its own.
@@ -221,18 +253,7 @@ fn spawn_stages(context: &Context) -> JoinSet<()> {
     tasks.spawn(settle::run(context.clone()));
     tasks.spawn(protection::run(context.clone()));
     tasks.spawn(engine::watch_brakes(context.clone()));
-    tasks.spawn(book_keeping::run(context.clone()));
     tasks
-}
-
-/// Metrics, health and the page, until shutdown.
-async fn serve(listener: TcpListener, context: Context) {
-    let (metrics, health) = (Arc::clone(&context.metrics), Arc::clone(&context.health));
-    let end = context.shutdown.clone();
-    let status = move || book_keeping::page(context.clone());
-    if let Err(error) = telemetry::http::serve(listener, metrics, health, status, end.cancelled_owned()).await {
-        tracing::error!(%error, "the HTTP endpoint failed; metrics and health are not served any more");
-    }
 }
 
 /// Lets work under way come to its end, for at most `time`.
@@ -251,7 +272,7 @@ async fn drain(mut tasks: JoinSet<()>, intake: JoinHandle<()>, time: Duration) {
 
 /// The checks that need Rucio. When they take long, a service manager must not take us for one that cannot start:
 /// files are taken in and verified, which is what we can do.
-async fn checks(context: &Context) -> Result<(), Vec<preflight::Problem>> {
+async fn checks(context: &Context) -> Result<preflight::Found, Vec<preflight::Problem>> {
     let checks = preflight::until_passed(context);
     tokio::pin!(checks);
     if let Ok(checked) = tokio::time::timeout(WITHOUT_RUCIO, &mut checks).await {

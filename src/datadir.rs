@@ -18,6 +18,9 @@ use crate::crash;
 use crate::custody::FileIdentity;
 use crate::names::TRIGGER_SUFFIX;
 
+mod lock;
+pub use lock::{Lock, LockError};
+
 /// What can go wrong with the interface directory.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

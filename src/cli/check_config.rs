@@ -14,7 +14,8 @@ use crate::telemetry::Metrics;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Also ask Rucio: the login, the account's rights, the on-site RSE and the sites of the off-site expression
+    /// Also ask Rucio: the login, the account's rights, the on-site RSE, the sites and RSEs of the off-site expression,
+    /// and the scopes of the directories that are there
     #[arg(long)]
     online: bool,
     /// One JSON object instead of text
@@ -83,7 +84,8 @@ impl Findings {
     fn report(&self, path: &Path) -> serde_json::Value {
         let online = self.online.as_ref().map(|online| match online {
             Online::Answered(found) => {
-                json!({ "answered": true, "problems": found.problems, "warnings": found.warnings })
+                let warnings: Vec<String> = found.all_warnings().collect();
+                json!({ "answered": true, "problems": found.problems, "warnings": warnings })
             }
             Online::Silent(error) => json!({ "answered": false, "problems": [error], "warnings": [] }),
         });
@@ -105,11 +107,17 @@ impl Findings {
         match &self.online {
             None => {}
             Some(Online::Silent(error)) => writeln!(out, "Rucio cannot be asked: {error}")?,
-            Some(Online::Answered(Found { problems, warnings })) => {
-                let verdict =
-                    if problems.is_empty() { "is as the daemon needs it" } else { "is not as the daemon needs it:" };
+            Some(Online::Answered(found)) => {
+                let warnings: Vec<String> = found.all_warnings().collect();
+                let verdict = match (found.problems.is_empty(), warnings.is_empty()) {
+                    (false, _) => "is not as the daemon needs it:",
+                    (true, false) => "lets the daemon start, and should be mended:",
+                    (true, true) => {
+                        "is as the daemon needs it, as far as it was looked at: login, rights, RSEs, sites, scopes"
+                    }
+                };
                 writeln!(out, "Rucio {verdict}")?;
-                for problem in problems {
+                for problem in &found.problems {
                     writeln!(out, "  {problem}")?;
                 }
                 for warning in warnings {

@@ -12,6 +12,7 @@ use super::operator::who;
 use super::sources::{bar, sources, with};
 use crate::config::Config;
 use crate::custody::State;
+use crate::daemon::lock;
 use crate::ledger::{Ledger, Operator};
 use crate::printable::one_line;
 use crate::reconcile::{Rebuilt, Sources, rebuild};
@@ -50,6 +51,11 @@ pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> 
         if !empty {
             return Err(crate::reconcile::Error::NotEmpty { path }.into());
         }
+        // a daemon with another ledger may be at work on the very files that this one would take over
+        let _lock = match &ledger {
+            Some(ledger) => lock(&sources.data, &ledger.id().await?).map_err(Failure::environment)?,
+            None => None,
+        };
         let sources = match &ledger {
             Some(ledger) if !arguments.dry_run => with(sources, ledger),
             _ => sources,

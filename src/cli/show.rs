@@ -32,6 +32,38 @@ pub(super) fn run(arguments: &OneFile, config: &Path, out: &mut dyn Write) -> Re
     Ok(Exit::Good)
 }
 
+/// Evidence, or the order that rests on it, as people read it; anything else as it is.
+fn in_words(detail: &str) -> String {
+    let Ok(Value::Object(found)) = serde_json::from_str(detail) else { return detail.to_owned() };
+    match (found.get("evidence"), found.get("first_look")) {
+        (Some(evidence), Some(first)) => match (look(evidence), at(first)) {
+            (Some(evidence), Some(first)) => format!("{evidence}; first seen {first}"),
+            _ => detail.to_owned(),
+        },
+        _ => look(&Value::Object(found)).unwrap_or_else(|| detail.to_owned()),
+    }
+}
+
+/// One look: where which copies were proven, and when.
+fn look(look: &Value) -> Option<String> {
+    let copies: Vec<String> = look.get("copies")?.as_array()?.iter().map(copy).collect::<Option<_>>()?;
+    Some(format!("{}; seen {}", copies.join(", "), at(look)?))
+}
+
+fn copy(copy: &Value) -> Option<String> {
+    let text = |key: &str| copy.get(key).and_then(Value::as_str);
+    let digest = copy
+        .get("storage_digest")
+        .and_then(Value::as_array)
+        .and_then(|pair| Some(format!("its storage says {} {}", pair.first()?.as_str()?, pair.get(1)?.as_str()?)));
+    let digest = digest.unwrap_or_else(|| "its storage gave no digest".to_owned());
+    Some(format!("{} ({}, rule {}, {digest})", text("rse")?, text("site")?, text("rule")?))
+}
+
+fn at(look: &Value) -> Option<String> {
+    Some(moment(look.get("at")?.as_i64()?))
+}
+
 fn tell(row: &FileRow, events: &[EventRow], out: &mut dyn Write) -> Result<(), Failure> {
     writeln!(out, "{}", row.lfn)?;
     let mut line = |name: &str, value: &str| writeln!(out, "  {name:<21}{value}");
@@ -71,8 +103,27 @@ fn tell(row: &FileRow, events: &[EventRow], out: &mut dyn Write) -> Result<(), F
         // most moves are named after the state they lead to
         let to = event.to_state.as_ref().filter(|to| **to != event.kind);
         let to = to.map_or_else(String::new, |to| format!(" → {to}"));
-        let detail = event.detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
+        let detail = event.detail.as_ref().map_or_else(String::new, |detail| format!(": {}", in_words(detail)));
         writeln!(out, "  {}  {}{to}{detail}", moment(event.at), event.kind)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_is_told_with_times_that_people_read() {
+        let copy =
+            r#"{"rse":"A","site":"a","rule":"1","bytes":3,"adler32":"00000001","storage_digest":["crc32c","00ff"]}"#;
+        let evidence = format!(r#"{{"at":1767297605000,"copies":[{copy}],"undecided":false}}"#);
+        let said = "A (a, rule 1, its storage says crc32c 00ff); seen 2026-01-01 20:00:05 UTC";
+        assert_eq!(in_words(&evidence), said);
+        let order = format!(r#"{{"first_look":{{"at":1767297600000,"rses":["A"]}},"evidence":{evidence}}}"#);
+        assert_eq!(in_words(&order), format!("{said}; first seen 2026-01-01 20:00:00 UTC"));
+        for other in ["a rule's id", "{}", r#"{"copies":[]}"#] {
+            assert_eq!(in_words(other), other);
+        }
+    }
 }

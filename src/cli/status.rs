@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::breaker;
+use super::daemon_says::{self, Said};
 use super::exit::{Exit, Failure};
 use super::ledger::{Reader, age, iso, moment, read, size};
 use super::table::table;
@@ -31,7 +32,7 @@ pub(super) struct Arguments {
 const MOST_TOLD: usize = 10;
 
 pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let (reader, summary, triggers, stops, unsettled) = read(config, |reader| async {
+    let (reader, summary, triggers, stops, unsettled, daemon) = read(config, |reader| async {
         let summary = reader.ledger.summary().await?;
         let triggers = reader.ledger.wrong_triggers().await?;
         let stops = Stops {
@@ -40,12 +41,13 @@ pub(super) fn run(arguments: &Arguments, config: &Path, out: &mut dyn Write) -> 
             holds: reader.ledger.holds().await?,
         };
         let unsettled = reader.ledger.unsettled_datasets().await?;
-        Ok((reader, summary, triggers, stops, unsettled))
+        let daemon = Daemon::ask(&reader).await?;
+        Ok((reader, summary, triggers, stops, unsettled, daemon))
     })?;
     if arguments.json {
-        writeln!(out, "{}", report(&reader, &summary, &triggers, &stops, &unsettled))?;
+        writeln!(out, "{}", report(&reader, &summary, &triggers, &stops, &unsettled, &daemon))?;
     } else {
-        tell(&reader, &summary, &stops, out)?;
+        tell(&reader, &summary, &stops, &daemon, out)?;
         tell_triggers(&triggers, out)?;
         tell_unsettled(&unsettled, out)?;
     }
@@ -59,12 +61,72 @@ struct Stops {
     holds: Vec<Hold>,
 }
 
+/// Whether a daemon works with this ledger, and what it says of itself.
+struct Daemon {
+    /// The id of this ledger.
+    ledger: String,
+    runs: Option<bool>,
+    says: Said,
+}
+
+impl Daemon {
+    async fn ask(reader: &Reader) -> Result<Self, Failure> {
+        let ledger = reader.ledger.id().await?;
+        let runs = daemon_runs(reader.ledger.path());
+        // whoever else may listen there is none of ours
+        let says = if runs == Some(false) { Said::NotAsked } else { daemon_says::ask(&reader.config).await };
+        Ok(Self { ledger, runs, says })
+    }
+
+    fn report(&self) -> serde_json::Value {
+        match &self.says {
+            Said::Status(status) => json!(status),
+            Said::NotAsked => serde_json::Value::Null,
+            Said::Silent(why) => json!({ "silent": why }),
+        }
+    }
+
+    fn tell(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        let runs = match self.runs {
+            Some(true) => "running",
+            Some(false) => "not running",
+            None => "unknown whether it runs",
+        };
+        match &self.says {
+            Said::NotAsked if self.runs == Some(false) => writeln!(out, "daemon    {runs}")?,
+            Said::NotAsked => writeln!(out, "daemon    {runs}; how it stands is not known: http.listen is null")?,
+            Said::Status(status) if status.ledger != self.ledger => {
+                writeln!(
+                    out,
+                    "daemon    {runs}; at http.listen another one answers, with the ledger {}",
+                    status.ledger
+                )?;
+            }
+            Said::Silent(why) => writeln!(out, "daemon    {runs}, and does not say how it stands: {why}")?,
+            Said::Status(status) => {
+                let ready = if status.ready { "ready" } else { "NOT READY, files wait:" };
+                writeln!(out, "daemon    {runs}, {ready}")?;
+                for trouble in &status.troubles {
+                    writeln!(out, "          {}: {}", trouble.about, trouble.reason)?;
+                }
+                writeln!(out, "Rucio     {}", status.rucio)?;
+                for (n, notice) in status.notices.iter().enumerate() {
+                    let title = if n == 0 { "notice" } else { "" };
+                    writeln!(out, "{title:<10}{}: {}", notice.about, notice.reason)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 fn report(
     reader: &Reader,
     summary: &[StateSummary],
     triggers: &[WrongTrigger],
     stops: &Stops,
     unsettled: &[(Did, String)],
+    daemon: &Daemon,
 ) -> serde_json::Value {
     let unsettled = unsettled.iter().map(|(dataset, why)| json!({ "dataset": dataset.to_string(), "reason": why }));
     let hold =
@@ -78,7 +140,9 @@ fn report(
         .collect();
     json!({
         "ledger": reader.ledger.path().display().to_string(),
-        "daemon_running": daemon_runs(reader.ledger.path()),
+        "ledger_id": daemon.ledger,
+        "daemon_running": daemon.runs,
+        "daemon": daemon.report(),
         "deletion": reader.config.release.deletion.as_str(),
         "kill_switch": stops.kill_switch,
         "breaker": breaker::report(stops.breaker.as_ref()),
@@ -89,7 +153,13 @@ fn report(
     })
 }
 
-fn tell(reader: &Reader, summary: &[StateSummary], stops: &Stops, out: &mut dyn Write) -> Result<(), Failure> {
+fn tell(
+    reader: &Reader,
+    summary: &[StateSummary],
+    stops: &Stops,
+    daemon: &Daemon,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let now = now();
     let mut rows = Vec::new();
     for state in State::ALL {
@@ -101,12 +171,8 @@ fn tell(reader: &Reader, summary: &[StateSummary], stops: &Stops, out: &mut dyn 
         rows.push(cells);
     }
     writeln!(out, "{}\n", table(["STATE", "FILES", "SIZE", "OLDEST FOR"], &[1, 2, 3], rows))?;
-    let daemon = match daemon_runs(reader.ledger.path()) {
-        Some(true) => "running",
-        Some(false) => "not running",
-        None => "unknown",
-    };
-    writeln!(out, "daemon    {daemon}")?;
+    daemon.tell(out)?;
+    writeln!(out, "ledger    {}", daemon.ledger)?;
     let deletion = match reader.config.release.deletion {
         Deletion::Off => "off, files stay confirmed",
         Deletion::DryRun => "dry-run, the log says what would be deleted",

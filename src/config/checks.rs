@@ -257,6 +257,7 @@ fn check_durations(config: &Config, findings: &mut Findings) {
         ("rucio.timeout", config.rucio.timeout),
         ("rucio.connect_timeout", config.rucio.connect_timeout),
         ("rucio.retry_budget", config.rucio.retry_budget),
+        ("rucio.check_interval", config.rucio.check_interval),
         ("intake.scan_interval", config.intake.scan_interval),
         ("intake.early_after", config.intake.early_after),
         ("register.gather", config.register.gather),

@@ -181,6 +181,7 @@ fn read_rucio(mut section: Section<'_>) -> Option<Rucio> {
     let connect_timeout = section.or("connect_timeout", Rucio::CONNECT_TIMEOUT);
     let max_in_flight = section.or("max_in_flight", Rucio::MAX_IN_FLIGHT);
     let retry_budget = section.or("retry_budget", Rucio::RETRY_BUDGET);
+    let check_interval = section.or("check_interval", Rucio::CHECK_INTERVAL);
     let rule_activity = section.optional("rule_activity");
     section.end();
     Some(Rucio {
@@ -192,6 +193,7 @@ fn read_rucio(mut section: Section<'_>) -> Option<Rucio> {
         connect_timeout,
         max_in_flight,
         retry_budget,
+        check_interval,
         rule_activity,
     })
 }

@@ -110,6 +110,8 @@ pub struct Rucio {
     pub max_in_flight: usize,
     /// Longest time spent on one request with all its repetitions.
     pub retry_budget: Duration,
+    /// Time between two looks at Rucio's settings while the daemon runs.
+    pub check_interval: Duration,
     /// Rucio's transfer activity of our rules; Rucio's default when absent.
     pub rule_activity: Option<String>,
 }
@@ -119,6 +121,7 @@ impl Rucio {
     pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
     pub(super) const MAX_IN_FLIGHT: usize = 8;
     pub(super) const RETRY_BUDGET: Duration = Duration::from_secs(30);
+    pub(super) const CHECK_INTERVAL: Duration = Duration::from_mins(5);
 }
 
 /// How to log in to Rucio.

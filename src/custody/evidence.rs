@@ -179,6 +179,13 @@ pub struct CopyFacts {
 pub enum Doubt {
     /// The copy is not (or no longer) what it must be, as far as those say who must know.
     NotYet(String),
+    /// Everybody answered and nothing contradicts itself, and the copies that are proven are too few.
+    TooFew {
+        /// Where they are.
+        proven: Vec<String>,
+        /// What is missing, for humans.
+        reason: String,
+    },
     /// Somebody who must know could not be asked.
     Unknown(String),
     /// Somebody says that the copy differs from the file.
@@ -189,7 +196,10 @@ impl Doubt {
     /// The reason, for humans.
     pub fn reason(&self) -> &str {
         match self {
-            Self::NotYet(reason) | Self::Unknown(reason) | Self::Contradiction(reason) => reason,
+            Self::NotYet(reason)
+            | Self::TooFew { reason, .. }
+            | Self::Unknown(reason)
+            | Self::Contradiction(reason) => reason,
         }
     }
 }
@@ -351,7 +361,10 @@ impl Evidence {
         if !doubts.is_empty() {
             reason = format!("{reason}; {}", doubts.join("; "));
         }
-        Err(if unknown { Doubt::Unknown(reason) } else { Doubt::NotYet(reason) })
+        if unknown {
+            return Err(Doubt::Unknown(reason));
+        }
+        Err(Doubt::TooFew { proven: copies.into_iter().map(|copy| copy.rse).collect(), reason })
     }
 
     /// When the look was taken.
@@ -419,6 +432,20 @@ pub struct FirstLook {
     /// they were kept.
     #[serde(default)]
     pub copies: Vec<serde_json::Value>,
+}
+
+impl FirstLook {
+    /// What of it still counts: an RSE that is no data centre any more, by somebody's decision, has lost nothing.
+    #[must_use]
+    pub fn among(mut self, is_data_centre: impl Fn(&str) -> bool) -> Self {
+        self.rses.retain(|rse| is_data_centre(rse));
+        self
+    }
+
+    /// Where a copy was proven then and is not among those that are now.
+    pub fn lost(&self, proven: &[String]) -> Option<&str> {
+        self.rses.iter().find(|rse| !proven.contains(rse)).map(String::as_str)
+    }
 }
 
 #[cfg(test)]

@@ -2,23 +2,38 @@
 //!
 //! What waiting may mend (Rucio is down) is waited for; what only a person can mend ends the daemon with plain words.
 
+mod closed;
+mod scopes;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::Config;
 use crate::engine::Context;
-use crate::rules::{Offsite, no_site, on_site_matched};
+use crate::rules::{Offsite, no_site, no_tombstone_delay, on_site_matched};
+use crate::telemetry::health::Need;
 use rucio_client::Kind;
 
 /// Something a person must mend, in words: what, where, and the remedy.
 pub type Problem = String;
 
 /// What the checks have found.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Found {
     /// Without their mending the daemon cannot do its work.
     pub problems: Vec<Problem>,
     /// What should be mended, and keeps nothing from working.
     pub warnings: Vec<Problem>,
+    /// What is closed or out of reach at single RSEs, by name: usually for a while, and files wait for it.
+    pub closed: BTreeMap<String, Vec<Problem>>,
+}
+
+impl Found {
+    /// Everything but the problems, in words.
+    pub fn all_warnings(&self) -> impl Iterator<Item = String> {
+        let closed = self.closed.iter().flat_map(|(rse, all)| all.iter().map(move |what| format!("{rse}: {what}")));
+        self.warnings.iter().cloned().chain(closed)
+    }
 }
 
 /// Between two attempts while Rucio does not answer.
@@ -27,7 +42,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 const LOGIN_AGAIN: Duration = Duration::from_secs(30);
 
 /// Checks until Rucio answers, and knows us. Meanwhile files are taken in and verified.
-pub async fn until_passed(context: &Context) -> Result<(), Vec<Problem>> {
+pub async fn until_passed(context: &Context) -> Result<Found, Vec<Problem>> {
     let mut said = None;
     loop {
         // a login that is refused is waited for like a Rucio that is away: the night is taken in either way
@@ -36,20 +51,20 @@ pub async fn until_passed(context: &Context) -> Result<(), Vec<Problem>> {
             Err(error) => Err(error),
         };
         match found {
-            Ok(Found { problems, warnings }) => {
-                for warning in warnings {
+            Ok(found) => {
+                for warning in found.all_warnings() {
                     tracing::warn!("{warning}");
                 }
-                if problems.is_empty() {
-                    context.health.set_ready("rucio", Ok(()));
+                context.health.set(Need::Rucio, Ok(()));
+                if found.problems.is_empty() {
                     context.metrics.rucio_up(true);
-                    return Ok(());
+                    return Ok(found);
                 }
-                context.health.set_ready("rucio", Err(problems.join("; ")));
-                return Err(problems);
+                context.health.set(Need::RucioSettings, Err(found.problems.join("; ")));
+                return Err(found.problems);
             }
             Err(error) => {
-                context.health.set_ready("rucio", Err(error.to_string()));
+                context.health.set(Need::Rucio, Err(error.to_string()));
                 context.metrics.rucio_up(false);
                 let lasts = !error.is_transient();
                 if said.replace(lasts) != Some(lasts) {
@@ -71,15 +86,17 @@ pub async fn until_passed(context: &Context) -> Result<(), Vec<Problem>> {
 pub async fn check(rucio: &rucio_client::Client, config: &Config) -> Result<Found, rucio_client::Error> {
     let problems = lasting(rucio.authenticate().await.map(|()| Vec::new()))?;
     // without a login there is nothing more to ask
-    if problems.is_empty() { ask(rucio, config).await } else { Ok(Found { problems, warnings: Vec::new() }) }
+    if problems.is_empty() { ask(rucio, config).await } else { Ok(Found { problems, ..Found::default() }) }
 }
 
 /// What there is to ask once Rucio knows us.
-async fn ask(rucio: &rucio_client::Client, config: &Config) -> Result<Found, rucio_client::Error> {
+pub(super) async fn ask(rucio: &rucio_client::Client, config: &Config) -> Result<Found, rucio_client::Error> {
     let mut found = Found::default();
     found.problems.extend(lasting(on_site(rucio, config).await)?);
     found.problems.extend(lasting(rights(rucio, config).await)?);
-    found.problems.extend(lasting(off_site(rucio, config, &mut found.warnings).await)?);
+    let of_data_centres = lasting(off_site(rucio, config, &mut found).await)?;
+    found.problems.extend(of_data_centres);
+    found.warnings.extend(lasting(scopes::missing(rucio, config).await)?);
     Ok(found)
 }
 
@@ -99,14 +116,7 @@ async fn on_site(rucio: &rucio_client::Client, config: &Config) -> Result<Vec<Pr
         }
         answer => answer?,
     };
-    let delay = attributes.get("tombstone_delay").filter(|value| !value.is_null());
-    let problem = |delay| {
-        format!(
-            "the on-site RSE {rse} has the attribute tombstone_delay = {delay}: Rucio would mark every file for \
-             deletion at registration, before any copy exists; remove the attribute"
-        )
-    };
-    Ok(delay.map(problem).into_iter().collect())
+    Ok(no_tombstone_delay(rse, &attributes).err().into_iter().collect())
 }
 
 async fn rights(rucio: &rucio_client::Client, config: &Config) -> Result<Vec<Problem>, rucio_client::Error> {
@@ -128,7 +138,7 @@ async fn rights(rucio: &rucio_client::Client, config: &Config) -> Result<Vec<Pro
 async fn off_site(
     rucio: &rucio_client::Client,
     config: &Config,
-    warnings: &mut Vec<Problem>,
+    found: &mut Found,
 ) -> Result<Vec<Problem>, rucio_client::Error> {
     let (expression, copies) = (&config.offsite.expression, config.offsite.copies.get());
     let offsite = match Offsite::ask(rucio, config).await {
@@ -137,7 +147,8 @@ async fn off_site(
         Err(error) if error.is_transient() && error.kind() != Kind::NoTarget => return Err(error),
         Err(error) => return Ok(vec![format!("offsite.expression '{expression}': {error}")]),
     };
-    warnings.extend(offsite.oddities());
+    found.warnings.extend(offsite.oddities());
+    found.closed = closed::look(rucio, config, &offsite).await?;
     let mut problems = Vec::new();
     if offsite.matches_on_site {
         problems.push(on_site_matched(config));

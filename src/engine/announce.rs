@@ -7,8 +7,9 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::audit_log::{self, AuditLog, Head};
 use crate::custody::FileIdentity;
-use crate::ledger::FileRow;
+use crate::ledger::{FileRow, iso, now};
 use crate::names::Did;
+use crate::telemetry::health::Need;
 
 use super::{Context, StageError, blocking};
 
@@ -64,6 +65,7 @@ async fn write(context: &Context, record: Map<String, Value>, release: Option<&F
         (log, written)
     })
     .await;
+    say_how_it_stands(context, written.as_ref().err());
     match written {
         Ok(head) => Ok(context.ledger.audited(head.seq, &head.hash, release).await?),
         Err(error @ audit_log::Error::Broken { .. }) => {
@@ -85,6 +87,7 @@ pub async fn check(context: &Context) -> Result<(), StageError> {
         (log, checked)
     })
     .await;
+    say_how_it_stands(context, checked.as_ref().err());
     match checked {
         // written before a stop, and not known yet; or the ledger is a new one
         Ok(head) if head.seq > 0 && known.as_ref() != Some(&head) => {
@@ -94,6 +97,16 @@ pub async fn check(context: &Context) -> Result<(), StageError> {
         Err(error @ audit_log::Error::Broken { .. }) => begin_anew(context, log, known, &error).await,
         Err(error) => Err(error.into()),
     }
+}
+
+/// A record that cannot be written keeps all releases from happening, until one can.
+fn say_how_it_stands(context: &Context, error: Option<&audit_log::Error>) {
+    let state = match error {
+        // put away, and a new one begins: the breaker says the rest
+        None | Some(audit_log::Error::Broken { .. }) => Ok(()),
+        Some(error) => Err(format!("could not be written at {}: {}", iso(now()), error.in_brief())),
+    };
+    context.health.set(Need::AuditRecord, state);
 }
 
 async fn begin_anew(

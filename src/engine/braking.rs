@@ -8,14 +8,13 @@ use crate::custody::brakes::{Brake, Brakes, Hold, Limits, Trip};
 use crate::kill_switch;
 use crate::ledger::{FileRow, now};
 use crate::names::Did;
+use crate::telemetry::health::Need;
 
 use super::job::pause;
 use super::{Context, StageError, blocking};
 
 /// Between two looks of the watch.
 const PACE: Duration = Duration::from_secs(1);
-/// The component that is not ready while the breaker is open.
-const COMPONENT: &str = "release breaker";
 
 /// The configured limits of an hour.
 pub(crate) fn limits(config: &Config) -> Limits {
@@ -153,7 +152,7 @@ fn report_breaker(context: &Context, before: Option<&Trip>, open: Option<&Trip>)
     context.metrics.release_breaker(open.is_some());
     // no names and no paths on a page that anybody may read
     let ready = open.map_or(Ok(()), |trip| Err(format!("open ({}), see dl0-ingest breaker", trip.code)));
-    context.health.set_ready(COMPONENT, ready);
+    context.health.set(Need::ReleaseBreaker, ready);
     match open {
         Some(trip) if before != Some(trip) => tracing::error!(
             code = trip.code,

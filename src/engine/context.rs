@@ -233,7 +233,9 @@ impl Context {
         if !self.may_answer_others(&error) {
             return Err(error);
         }
-        tracing::warn!(lfn = row.lfn, "{error}; trying again");
+        if self.memory.troubles.is_first(&format!("a {} file is set back ({})", row.state, error.label()), &row.lfn) {
+            tracing::warn!(lfn = row.lfn, "{error}; trying again");
+        }
         Ok(())
     }
 

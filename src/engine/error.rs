@@ -38,6 +38,19 @@ impl StageError {
         }
     }
 
+    /// What kind of error it is, whatever file it is about: a word for logs.
+    pub(crate) fn label(&self) -> &str {
+        match self {
+            Self::Rucio(error) => error.class().unwrap_or_else(|| error.kind().as_str()),
+            Self::Ledger(_) => "ledger",
+            Self::Audit(_) => "audit record",
+            Self::Data(_) => "data directory",
+            Self::Wait(_) => "wait",
+            Self::Setting(_) => "setting",
+            Self::Defect => "defect",
+        }
+    }
+
     /// Whether Rucio answered badly or too late, and may do better.
     pub(crate) fn is_rucios_moment(&self) -> bool {
         matches!(self, Self::Rucio(error) if error.is_transient())

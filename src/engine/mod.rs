@@ -23,5 +23,6 @@ pub(crate) use braking::{before_going_on, brake_of_dataset, kill_switch, limits,
 pub use context::{Context, Parts};
 pub(crate) use context::{blocking, may_be_acted_upon};
 pub use error::StageError;
+pub use memory::tell_of_more;
 pub(crate) use replica_list::{UNTRUE_LIST, is_known};
 pub use stage::{Stage, run};

@@ -68,13 +68,11 @@ pub async fn run<S: Stage>(stage: S, context: Context) {
         let claim = match context.ledger.claim(S::STATE, most).await {
             Ok(claim) => claim,
             Err(error) => {
-                context.health.set_ready("ledger", Err("cannot be written, see the log".to_owned()));
                 context.memory.reported.job_fails(S::NAME, &error.to_string());
                 pause(&context, POLL).await;
                 continue;
             }
         };
-        context.health.set_ready("ledger", Ok(()));
         context.memory.reported.job_works(S::NAME);
         if claim.rows.is_empty() {
             wait_for_work::<S>(&context, &mut batches).await;
@@ -151,9 +149,12 @@ async fn fail<S: Stage>(context: &Context, claim: &Claim, rows: &[FileRow], erro
         tracing::error!(stage = S::NAME, "{error}");
     }
     let lfn = rows.first().map(|row| row.lfn.as_str());
-    if outage {
-        // the circuit has said it already
-    } else if error.is_transient() {
+    let kind = format!("{} fails ({})", S::NAME, error.label());
+    // the circuit has said the first already, and the log the second
+    if outage || !context.memory.troubles.is_first(&kind, lfn.unwrap_or_default()) {
+        return;
+    }
+    if error.is_transient() {
         tracing::warn!(stage = S::NAME, files = rows.len(), lfn, "{error}; trying again");
     } else {
         tracing::error!(stage = S::NAME, files = rows.len(), lfn, "{error}");

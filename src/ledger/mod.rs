@@ -10,10 +10,12 @@ mod collections;
 mod columns;
 mod deliveries;
 mod error;
+mod identity;
 mod moves;
 mod operators;
 mod queries;
 mod reconciliation;
+mod refused;
 mod releases;
 mod rows;
 mod settling;
@@ -22,11 +24,13 @@ mod stops;
 mod store;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 pub use claims::{Claim, Postpone};
 pub use columns::EndOfRule;
 pub use deliveries::{Delivered, Delivery, Redelivery, WrongTrigger};
 pub use error::Error;
+pub use identity::UNSIGNED;
 pub use moves::{Registration, Sentence, Verified};
 pub use operators::{Operator, Retried, TooLate};
 pub use queries::{Filter, StateSummary};

@@ -1,5 +1,6 @@
 //! The outcomes of the stages. Each is one transaction: the move, what was learnt, and an event that records it.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::{Sqlite, Transaction};
@@ -149,10 +150,13 @@ impl Ledger {
         for file in files {
             if self.step(&mut tx, &file.row, State::Registered, "registered", None).await? {
                 run!(self, &mut *tx;
-                    "UPDATE files SET on_site_rule = $1, further_copies_rule = NULL, first_rse = NULL, first_look = NULL,
+                    "UPDATE files SET on_site_rule = $1,
+                        earlier_further_copies_rule = COALESCE(further_copies_rule, earlier_further_copies_rule),
+                        further_copies_rule = NULL, first_rse = NULL, first_look = NULL,
                         last_evidence = NULL, release_ordered_at = NULL, on_site_rule_end = NULL,
                         replica_gone_at = NULL, next_attempt = $3
-                    WHERE id = $2"; &file.on_site_rule, file.row.id, after(first_look)).await?;
+                    WHERE id = $2"; &file.on_site_rule, file.row.id, after(first_look))
+                .await?;
                 moved.push(file.row.id);
             }
         }
@@ -190,7 +194,10 @@ impl Ledger {
     pub async fn set_further_copies_rule(&self, row: &FileRow, rule: &str, source: &str) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         let done = run!(self, &mut *tx;
-            "UPDATE files SET further_copies_rule = $1, first_rse = $2 WHERE id = $3 AND delivery = $4";
+            "UPDATE files SET further_copies_rule = $1, first_rse = $2,
+                earlier_further_copies_rule = CASE WHEN further_copies_rule = $1 THEN earlier_further_copies_rule
+                    ELSE COALESCE(further_copies_rule, earlier_further_copies_rule) END
+            WHERE id = $3 AND delivery = $4";
             rule, source, row.id, row.delivery)
         .await?;
         if done == 0 {
@@ -282,6 +289,7 @@ impl Ledger {
             return Ok(false);
         }
         self.event(tx, row.id, kind, Some((row.state, to)), detail).await?;
+        self.moves[row.state as usize].fetch_add(1, Ordering::Relaxed);
         Ok(true)
     }
 

@@ -169,7 +169,7 @@ impl Ledger {
         Ok(true)
     }
 
-    async fn act(
+    pub(super) async fn act(
         &self,
         tx: &mut Transaction<'static, Sqlite>,
         operator: &Operator,
@@ -201,7 +201,7 @@ impl Ledger {
 
     /// Makes due what a brake may have kept; a release that is being carried out stays with whoever does it. `state_since` is
     /// a time of the daemon's, whose clock this process may not share.
-    async fn look_again(&self, tx: &mut Transaction<'static, Sqlite>) -> Result<(), Error> {
+    pub(super) async fn look_again(&self, tx: &mut Transaction<'static, Sqlite>) -> Result<(), Error> {
         run!(self, &mut **tx;
             "UPDATE files SET next_attempt = state_since
             WHERE state IN ('confirmed', 'releasing') AND next_attempt > state_since AND being_carried_out = 0")

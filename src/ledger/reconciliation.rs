@@ -83,6 +83,8 @@ pub struct Restored {
     pub on_site_rule: Option<String>,
     /// The rule for the copies after the first, and where the first one is.
     pub further_copies_rule: Option<(String, String)>,
+    /// A rule for further copies that was found, and that the file has not come to yet.
+    pub earlier_further_copies_rule: Option<String>,
     /// Where a rejected file lies, relative to the data root.
     pub invalid_path: Option<String>,
     /// Code and words for why it is held or rejected.
@@ -125,9 +127,10 @@ impl Ledger {
             let id: Option<i64> = first_value!(self, &mut *tx;
                 "INSERT INTO files (lfn, scope, dataset, state, state_since, discovered_at, next_attempt, bytes, mtime_ns,
                     inode, trigger_pending, adler32, crc32c, blake3, md5, metadata, valid_fits_checksum, further_copies_rule,
-                    on_site_rule, first_rse, invalid_path, reason_code, reason, held_from)
+                    on_site_rule, first_rse, invalid_path, reason_code, reason, held_from,
+                    earlier_further_copies_rule)
                 VALUES ($1, $2, $3, $4, $5, $5, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-                    $20, $21, $22)
+                    $20, $21, $22, $23)
                 ON CONFLICT (lfn) DO NOTHING RETURNING id";
                 file.lfn.as_str(), file.lfn.scope(), file.lfn.dataset().name, file.state.as_str(), at,
                 file.identity.bytes.cast_signed(), file.identity.mtime_ns, file.identity.inode.cast_signed(),
@@ -135,7 +138,8 @@ impl Ledger {
                 contents.map(|contents| &contents.crc32c), contents.map(|contents| &contents.blake3),
                 contents.and_then(|contents| contents.md5.as_ref()), &file.metadata, file.valid_fits_checksum,
                 further_copies_rule, &file.on_site_rule, first_rse, &file.invalid_path, code, &reason,
-                (file.state == State::Held).then_some(State::Registered.as_str())).await?;
+                (file.state == State::Held).then_some(State::Registered.as_str()), &file.earlier_further_copies_rule)
+            .await?;
             let Some(id) = id else { continue };
             new += 1;
             run!(self, &mut *tx;

@@ -58,6 +58,8 @@ pub struct FileRow {
     pub further_copies_rule: Option<String>,
     /// A rule for the copies after the first that the settling of its dataset is ending.
     pub further_copies_rule_ending: Option<String>,
+    /// The rule for the copies after the first that an earlier delivery had.
+    pub earlier_further_copies_rule: Option<String>,
     /// The rule that protects the on-site replica.
     pub on_site_rule: Option<String>,
     /// Where the first off-site copy is.

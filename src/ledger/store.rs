@@ -4,8 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -13,9 +13,10 @@ use sqlx::{Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use crate::clock::now;
 use crate::crash;
-use crate::custody::{UnixMillis, in_millis};
+use crate::custody::{State, UnixMillis, in_millis};
 
 use super::error::Error;
+use super::refused::Refused;
 use super::statements::value;
 
 /// A handle on the ledger; cheap to clone.
@@ -26,6 +27,10 @@ pub struct Ledger {
     path: Arc<PathBuf>,
     pub(super) owner: Arc<str>,
     pub(super) claims: Arc<AtomicU64>,
+    /// What the database refused last, until a write has passed.
+    pub(super) trouble: Arc<Mutex<Option<Refused>>>,
+    /// Moves out of each state since the start.
+    pub(super) moves: Arc<[AtomicU64; State::ALL.len()]>,
     _lock: Option<Arc<File>>,
 }
 
@@ -65,8 +70,11 @@ impl Ledger {
             path: Arc::new(path.to_owned()),
             owner: owner.into(),
             claims: Arc::default(),
+            trouble: Arc::default(),
+            moves: Arc::default(),
             _lock: Some(Arc::new(lock)),
         };
+        ledger.identify().await?;
         ledger.drop_claims().await?;
         ledger.take_over_clock().await?;
         Ok(ledger)
@@ -112,6 +120,8 @@ impl Ledger {
             path: Arc::new(path.to_owned()),
             owner: owner.into(),
             claims: Arc::default(),
+            trouble: Arc::default(),
+            moves: Arc::default(),
             _lock: None,
         };
         ledger.check_version().await?;
@@ -139,7 +149,11 @@ impl Ledger {
         self.writer.close().await;
     }
 
+    /// An error of the database; one that says that it cannot be used is remembered.
     pub(super) fn database(&self, source: sqlx::Error) -> Error {
+        if let Some(refused) = Refused::of(&source) {
+            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
+        }
         Error::Database { path: self.path.as_ref().clone(), source }
     }
 

@@ -22,12 +22,16 @@ impl Carriers {
         let ends = context.rucio.did_ends(&Vec::from_iter(dids)).await?;
         for (did, end) in &ends {
             match end {
-                Some(end) if context.memory.reported.is_news(&did.name, "end") => tracing::warn!(
-                    name = did.name,
-                    scope = did.scope,
-                    "Rucio removes {did} with its rules at its end, {end}: files whose copies they hold stay on site; \
-                     take the end away in Rucio ('rucio erase --undo') if it is not meant"
-                ),
+                Some(end) if context.memory.reported.is_news(&did.name, "end") => {
+                    if context.memory.troubles.is_first("Rucio removes what carries our rules", &did.name) {
+                        tracing::warn!(
+                            name = did.name,
+                            scope = did.scope,
+                            "Rucio removes {did} with its rules at its end, {end}: files whose copies they hold stay on \
+                             site; take the end away in Rucio ('rucio erase --undo') if it is not meant"
+                        );
+                    }
+                }
                 Some(_) => {}
                 None => context.memory.reported.is_over(&did.name, "end"),
             }

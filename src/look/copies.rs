@@ -62,10 +62,10 @@ impl Looks<'_> {
                 Err(_) => false,
             },
             Err(Doubt::Unknown(_)) => true,
-            Err(Doubt::NotYet(_)) => row.first_look.is_none(),
+            Err(Doubt::NotYet(_) | Doubt::TooFew { .. }) => row.first_look.is_none(),
             Err(Doubt::Contradiction(_)) => false,
         };
-        rows.iter().zip(&self.copies).all(expected) && !self.rules.asks_for_others()
+        rows.iter().zip(&self.copies).all(expected) && !self.rules.asks_for_others(required)
     }
 }
 
@@ -81,13 +81,14 @@ async fn look<'r>(
         ReplicaQuery { dids: &dids, rse_expression: Some(&with_on_site(&config)), all_states: true, schemes: &SCHEMES };
     let listings: HashMap<Did, ReplicaListing> =
         context.rucio.replicas(&query).await?.into_iter().map(|listing| (listing.did.clone(), listing)).collect();
-    // locks and storages are asked only about files that may have enough copies, or that have waited for them so long
-    // that the copy they have may be bad
-    let overdue: HashSet<Did> = rows.iter().filter(|row| at - row.state_since > OVERDUE_MS).map(FileRow::did).collect();
+    // locks and storages are asked only about files that may have enough copies, that had enough before, or that have waited
+    // for them so long that the copy they have may be bad
+    let is_suspicious = |row: &&FileRow| row.first_look.is_some() || at - row.state_since > OVERDUE_MS;
+    let suspicious: HashSet<Did> = rows.iter().filter(is_suspicious).map(FileRow::did).collect();
     let hopeful: HashMap<&Did, &ReplicaListing> = listings
         .iter()
         .filter(|(did, listing)| {
-            present(listing, &offsite) >= config.offsite.copies.get() as usize || overdue.contains(did)
+            present(listing, &offsite) >= config.offsite.copies.get() as usize || suspicious.contains(did)
         })
         .collect();
     let (locks, rules, mut unanswered) = locks(context, &offsite, rows, &hopeful).await?;
@@ -279,9 +280,7 @@ async fn locks<'r>(
         }
         let is_first = first_copy_rules.values().any(|id| *id == rule.id);
         for lock in locks.into_iter().filter(|lock| wanted.contains(&lock.did)) {
-            if lock.state == LockState::Ok {
-                seen.locks.note(&rule.id, is_first, &lock);
-            }
+            seen.locks.note(&rule.id, is_first, &lock);
             let carrier = carriers.of(&lock.did, &rule.did);
             let fact = facts_of(&rule, &context.config().rucio.account, &lock, carrier);
             found.entry((lock.did, lock.rse)).or_default().push(fact);
@@ -355,6 +354,7 @@ mod tests {
                 stuck_at: None,
                 source_replica_expression: None,
                 purge_replicas: false,
+                meta: None,
             };
             let mut lock = Lock { did, rse: "STORAGE-2".to_owned(), state: LockState::Ok };
             change(&mut rule, &mut lock);

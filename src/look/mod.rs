@@ -6,10 +6,12 @@ mod copies;
 mod denial;
 mod on_site;
 pub(crate) mod read_back;
+mod regressed;
 mod storages;
 
 pub(crate) use copies::{Looks, off_site_copies};
 pub(crate) use on_site::{as_registered, delivered_again, on_disk, on_site, unchanged_for};
+pub(crate) use regressed::{has_regressed, regressed};
 
 /// Protocols that a storage can be asked over.
 const SCHEMES: [&str; 4] = ["davs", "https", "dav", "http"];

@@ -33,6 +33,8 @@ struct Heard {
     pfn: Option<String>,
     from: Source,
     answer: Result<StorageAnswer, String>,
+    /// Whether it answered, or why not, in words that anybody may read; `None`: it was not asked.
+    answers: Option<Result<(), String>>,
 }
 
 /// What the storages are asked about a file.
@@ -59,6 +61,7 @@ pub(super) async fn ask_all(
     wanted: &HashMap<Did, Wanted>,
 ) -> Asked {
     let config = context.config();
+    context.health.data_centres(&offsite.rses().collect());
     let mut questions: BTreeMap<String, Vec<Question>> = BTreeMap::new();
     for listing in listings.values() {
         let Some(wanted) = wanted.get(&listing.did) else { continue };
@@ -118,6 +121,7 @@ async fn ask_one(context: &Context, rse: String, site: Option<String>, questions
         );
     }
     let mut heard = ask_each(context, &rse, site.as_deref(), questions).await;
+    note_whether_it_answers(context, &rse, &heard);
     let known = heard.iter().find(|heard| matches!(heard.answer, Ok(StorageAnswer::Stated { .. })));
     if let Some(pfn) = known.and_then(|heard| heard.pfn.clone()) {
         context.memory.denials.knows(&rse, pfn);
@@ -135,21 +139,34 @@ async fn ask_one(context: &Context, rse: String, site: Option<String>, questions
     heard
 }
 
+/// One answer shows that it is there.
+fn note_whether_it_answers(context: &Context, rse: &str, heard: &[Heard]) {
+    let mut asked = heard.iter().filter_map(|heard| heard.answers.as_ref()).peekable();
+    let Some(first) = asked.peek().map(|first| (*first).clone()) else { return };
+    context.health.storage(rse, if asked.any(Result::is_ok) { Ok(()) } else { first });
+}
+
 async fn ask_each(context: &Context, rse: &str, site: Option<&str>, questions: Vec<Question>) -> Vec<Heard> {
     let (patience, begun) = (&Patience::default(), Instant::now());
     stream::iter(questions.into_iter().map(|Question { did, pfn, wanted }| async move {
         let door = pfn.as_deref().and_then(storage::door);
         let mut from = Source { rse: rse.to_owned(), site: site.map(str::to_owned), door, led_to: None };
+        let mut answers = None;
         let answer = match (pfn.clone(), patience.with(begun.elapsed())) {
-            (None, _) => Ok(StorageAnswer::Silent("its RSE has no protocol davs, https, dav or http".to_owned())),
+            (None, _) => {
+                let why = "its RSE has no protocol davs, https, dav or http".to_owned();
+                answers = Some(Err(why.clone()));
+                Ok(StorageAnswer::Silent(why))
+            }
             (_, Worth::Nothing) => {
                 let why = "it was silent several times in a row, and is asked again later";
                 Ok(StorageAnswer::Silent(why.to_owned()))
             }
             (_, Worth::NoTime) => Err(format!("an answer from the storage of {rse}, which is slow")),
             (Some(pfn), Worth::Asking) => {
-                let Said { answer, led_to, heard } = ask(context, &pfn, wanted.algorithms).await;
+                let Said { answer, led_to, heard, answers: said } = ask(context, &pfn, wanted.algorithms).await;
                 patience.learn(heard);
+                answers = Some(said);
                 from.led_to = led_to;
                 match answer {
                     Ok(first) if first.contradicts(&wanted.contents) => {
@@ -162,7 +179,7 @@ async fn ask_each(context: &Context, rse: &str, site: Option<&str>, questions: V
                 }
             }
         };
-        Heard { did, pfn, from, answer }
+        Heard { did, pfn, from, answer, answers }
     }))
     .buffer_unordered(storage::QUESTIONS)
     .collect()
@@ -238,12 +255,18 @@ struct Said {
     led_to: Option<String>,
     /// Whether anything was said at all, be it a refusal.
     heard: bool,
+    /// Whether it was an answer to the question, or why not, in words that anybody may read.
+    answers: Result<(), String>,
 }
 
 async fn ask(context: &Context, pfn: &str, algorithms: &[Algorithm]) -> Said {
     let started = Instant::now();
     let answer = context.storage.examine(pfn, algorithms).await;
     let mut led_to = None;
+    let answers = match &answer {
+        Ok(_) | Err(storage::Error::NotFound { .. } | storage::Error::Contradictory { .. }) => Ok(()),
+        Err(error) => Err(error.in_brief()),
+    };
     let (outcome, answer, heard) = match answer {
         Ok(found) => {
             led_to = found.led_to;
@@ -257,7 +280,7 @@ async fn ask(context: &Context, pfn: &str, algorithms: &[Algorithm]) -> Said {
         Err(error) => ("silent", Ok(StorageAnswer::Silent(error.to_string())), !error.is_transient()),
     };
     context.metrics.storage_request(outcome, started.elapsed().as_secs_f64());
-    Said { answer, led_to, heard }
+    Said { answer, led_to, heard, answers }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Replicated → Confirmed: evidence for every copy, at two looks at least the hold time apart.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -35,10 +36,11 @@ impl Stage for Confirm {
     async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
         let Looks { copies, rules } = look::off_site_copies(context, &rows).await?;
         rules::mend(context, &rules).await?;
+        let sites = rules.offsite.known_sites();
         let (mut waiting, mut sampled) = (Vec::new(), Vec::new());
         for (row, found) in rows.into_iter().zip(copies) {
             match found {
-                Ok(evidence) if seen(context, &row, &evidence, &mut waiting).await? => {
+                Ok(evidence) if seen(context, &row, &evidence, &sites, &mut waiting).await? => {
                     if read_back::is_wanted(context, &row)? {
                         sampled.push((row, evidence));
                     } else {
@@ -46,7 +48,7 @@ impl Stage for Confirm {
                     }
                 }
                 Ok(_) => {}
-                Err(doubt) => unseen(context, &row, doubt, &mut waiting).await?,
+                Err(doubt) => unseen(context, &row, doubt, &sites, &mut waiting).await?,
             }
         }
         context.ledger.postpone(&waiting).await?;
@@ -82,8 +84,13 @@ async fn read_back_each(context: &Context, mut sampled: Vec<(FileRow, Evidence)>
             Err(Unread { doubt: Doubt::Contradiction(reason), .. }) => {
                 context.hold(&row, HoldCode::Evidence, &reason).await?;
             }
-            Err(Unread { doubt: Doubt::NotYet(reason) | Doubt::Unknown(reason), own, silent: now_silent }) => {
-                if !context.shutdown.is_cancelled() && context.memory.reported.is_news(&row.lfn, UNREAD) {
+            Err(Unread {
+                doubt: Doubt::NotYet(reason) | Doubt::TooFew { reason, .. } | Doubt::Unknown(reason),
+                own,
+                silent: now_silent,
+            }) => {
+                let is_news = !context.shutdown.is_cancelled() && context.memory.reported.is_news(&row.lfn, UNREAD);
+                if is_news && context.memory.troubles.is_first("a copy cannot be read back", &row.lfn) {
                     tracing::warn!(lfn = row.lfn, "the file waits to be confirmed, and is tried again: {reason}");
                 }
                 silent |= now_silent;
@@ -104,10 +111,11 @@ async fn seen(
     context: &Context,
     row: &FileRow,
     evidence: &Evidence,
+    sites: &BTreeMap<String, String>,
     waiting: &mut Vec<Postpone>,
 ) -> Result<bool, StageError> {
     let config = context.config().confirm;
-    let Some(first) = row.first_look()? else {
+    let Some(first) = row.first_look()?.map(|first| first.among(|rse| sites.contains_key(rse))) else {
         context.remember_first_look(row, evidence).await?;
         tracing::info!(lfn = row.lfn, copies = evidence.copies().len(), "off-site copies proven, first look");
         return Ok(false);
@@ -115,7 +123,8 @@ async fn seen(
     match evidence.stands_since(&first, context.config().offsite.copies) {
         Ok(()) => {}
         Err(KeepReason::SeenOnce { .. }) => return context.remember_first_look(row, evidence).await.map(|()| false),
-        Err(reason @ KeepReason::Undecided { .. }) => {
+        // more copies are required than when the look began
+        Err(reason @ (KeepReason::Undecided { .. } | KeepReason::TooFewSites { .. })) => {
             waiting.push(later(context, row, reason.to_string()));
             return Ok(false);
         }
@@ -139,18 +148,24 @@ async fn confirmed(context: &Context, row: &FileRow, evidence: &Evidence) -> Res
     Ok(())
 }
 
-async fn unseen(context: &Context, row: &FileRow, doubt: Doubt, waiting: &mut Vec<Postpone>) -> Result<(), StageError> {
+async fn unseen(
+    context: &Context,
+    row: &FileRow,
+    doubt: Doubt,
+    sites: &BTreeMap<String, String>,
+    waiting: &mut Vec<Postpone>,
+) -> Result<(), StageError> {
     match doubt {
         Doubt::Contradiction(reason) => context.hold(row, HoldCode::Evidence, &reason).await,
-        Doubt::NotYet(reason) if row.first_look.is_some() => {
-            context
-                .hold(row, HoldCode::Evidence, &format!("evidence that was complete is not any more: {reason}"))
-                .await
+        doubt if look::has_regressed(row, &doubt, sites)? => {
+            context.hold(row, HoldCode::Evidence, &look::regressed(&doubt)).await
         }
-        Doubt::NotYet(_) if !context.hold_unless_on_site(row, look::as_registered(context, row).await?).await? => {
+        Doubt::NotYet(_) | Doubt::TooFew { .. }
+            if !context.hold_unless_on_site(row, look::as_registered(context, row).await?).await? =>
+        {
             Ok(())
         }
-        Doubt::NotYet(waits_for) | Doubt::Unknown(waits_for) => {
+        Doubt::NotYet(waits_for) | Doubt::TooFew { reason: waits_for, .. } | Doubt::Unknown(waits_for) => {
             waiting.push(later(context, row, waits_for));
             Ok(())
         }

@@ -108,6 +108,7 @@ async fn settle(context: &Context, row: &FileRow, reading: Reading) -> Result<Op
     match reading {
         Reading::Read(report) => {
             if report.accepted() {
+                tracing::info!(lfn = row.lfn, bytes = row.bytes, "file read and verified");
                 warn(row, &report);
                 return Ok(Some(*report));
             }
@@ -129,7 +130,8 @@ async fn settle(context: &Context, row: &FileRow, reading: Reading) -> Result<Op
 
 /// A file's own trouble: said when it is new, tried again later and later.
 async fn trouble(context: &Context, row: &FileRow, reason: String) -> Result<(), StageError> {
-    if row.waits_for.as_deref() != Some(&reason) {
+    let is_news = row.waits_for.as_deref() != Some(&reason);
+    if is_news && context.memory.troubles.is_first("a file cannot be verified", &row.lfn) {
         tracing::error!(lfn = row.lfn, stage = Verify::NAME, "{reason}; trying again");
     }
     later(context, row, reason).await

@@ -76,14 +76,20 @@ pub async fn rebuild(sources: &Sources, operator: &Operator, mut tell: impl FnMu
             return Err(Error::NotEmpty { path: ledger.path().to_owned() });
         }
         ledger.place_hold(&Target::All, operator).await?;
+        // the ledger that is lost had placed them, or one before it
+        for lost in background.survey.signed().keys() {
+            ledger.take_over(lost, operator).await?;
+        }
     }
     let places = Places::find(sources, &background.survey).await?;
     tell(Rebuilt::Directories((places.data.len() + places.invalid.len()) as u64));
     for (place, &listed) in &places.data {
         let facts = gather::facts(sources, &background, place, listed).await?;
         let lost: Vec<Facts> = facts.into_iter().filter(|facts| facts.row.is_none()).collect();
-        if lost.iter().any(|facts| facts.replica.is_some()) {
-            remember_first_copy_rule(sources, place).await?;
+        if lost.iter().any(|facts| facts.replica.is_some())
+            && let Some(dataset) = gather::dataset_of(place)
+        {
+            first_copy_rule(sources, &dataset).await?;
         }
         for batch in lost.chunks(BATCH) {
             restore(sources, batch, &mut tell).await?;
@@ -294,10 +300,14 @@ impl Custody<'_> {
         let replicated = state == State::Replicated;
         let (further_copies_rule, on_site_rule) =
             (self.rules.further_copies.clone().filter(|_| replicated), self.rules.on_site.clone());
+        // one that it comes to later is ours, whoever has signed it
+        let earlier_further_copies_rule =
+            self.rules.further_copies.clone().map(|(rule, _)| rule).filter(|_| !replicated);
         let row = Restored {
             state,
             contents: Some(read),
             further_copies_rule,
+            earlier_further_copies_rule,
             on_site_rule,
             ..self.row(found, Some(report))
         };
@@ -322,18 +332,25 @@ impl Custody<'_> {
             trigger: self.facts.trigger.is_some(),
             on_site_rule: None,
             further_copies_rule: None,
+            earlier_further_copies_rule: None,
             invalid_path: None,
             reason: None,
         }
     }
 }
 
-/// The first-copy rule of a dataset, as remembered or as Rucio has it.
+/// The first-copy rule of a dataset, as remembered or as Rucio has it, which is remembered then: it is ours, whoever has
+/// signed it.
 async fn first_copy_rule(sources: &Sources, dataset: &Did) -> Result<Option<String>, Error> {
-    match &sources.ledger {
-        Some(ledger) => Ok(ledger.first_copy_rule(dataset).await?),
-        None => find_first_copy_rule(sources, dataset).await,
+    let Some(ledger) = &sources.ledger else { return find_first_copy_rule(sources, dataset).await };
+    if let Some(known) = ledger.first_copy_rule(dataset).await? {
+        return Ok(Some(known));
     }
+    let found = find_first_copy_rule(sources, dataset).await?;
+    if let Some(rule) = &found {
+        ledger.set_first_copy_rule(dataset, rule).await?;
+    }
+    Ok(found)
 }
 
 async fn find_first_copy_rule(sources: &Sources, dataset: &Did) -> Result<Option<String>, Error> {
@@ -342,16 +359,6 @@ async fn find_first_copy_rule(sources: &Sources, dataset: &Did) -> Result<Option
         Err(error) if error.kind() == Kind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-async fn remember_first_copy_rule(sources: &Sources, directory: &Path) -> Result<(), Error> {
-    let (Some(ledger), Some(dataset)) = (&sources.ledger, gather::dataset_of(directory)) else { return Ok(()) };
-    if ledger.first_copy_rule(&dataset).await?.is_none()
-        && let Some(rule) = find_first_copy_rule(sources, &dataset).await?
-    {
-        ledger.set_first_copy_rule(&dataset, &rule).await?;
-    }
-    Ok(())
 }
 
 /// Files that were set aside with a reason, unless their name is in custody again.
@@ -380,6 +387,7 @@ async fn rejected(sources: &Sources, directory: &Path) -> Result<Vec<Restored>, 
             trigger: false,
             on_site_rule: None,
             further_copies_rule: None,
+            earlier_further_copies_rule: None,
             invalid_path: Some(path.to_string_lossy().into_owned()),
             reason: Some((word("code"), word("message"))),
         });

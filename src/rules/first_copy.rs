@@ -1,7 +1,7 @@
 //! The first-copy rule of a dataset: permanent, one copy off site, grouping DATASET. Rucio chooses the data centre, and a
 //! night stays together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::custody::{RuleStanding, UnixMillis};
@@ -11,7 +11,8 @@ use crate::names::Did;
 use rucio_client::{Grouping, Rule};
 
 use super::ours::was_first_copy_rule;
-use super::placing::{RuleWanted, permanent, place};
+use super::placing::{Placed, RuleWanted, permanent, place};
+use super::signature::wait_for_others;
 use super::sites::leaves_out_the_site;
 use super::{is_first_copy_rule, standing, trouble};
 
@@ -87,14 +88,24 @@ async fn order_all(context: &Context, datasets: Vec<Did>) -> Result<(), StageErr
     }
     leaves_out_the_site(context).await?;
     let config = context.config();
+    let mut on_record = BTreeMap::new();
+    for dataset in &datasets {
+        on_record.insert(dataset.clone(), context.ledger.first_copy_rule(dataset).await?);
+    }
     let wish = RuleWanted {
         rule: permanent(&config, COMMENT, 1, config.offsite.expression.clone(), Grouping::Dataset),
         did: |dataset: &Did| dataset.clone(),
         is_it: &|rule: &Rule| was_first_copy_rule(&config, rule),
+        on_record: &|dataset: &Did, rule| on_record.get(dataset).is_some_and(|known| known.as_deref() == Some(rule)),
         ends: &|_, rule: &Rule| !is_first_copy_rule(&config, rule),
     };
     let mut missing: BTreeSet<Did> = datasets.iter().cloned().collect();
+    let mut others = None;
     for (dataset, placed) in place(context, &wish, datasets).await? {
+        if let Placed::Others(rule) = placed {
+            others = Some(rule);
+            continue;
+        }
         if let Some(id) = placed.standing() {
             tracing::info!(
                 dataset = dataset.name,
@@ -105,6 +116,9 @@ async fn order_all(context: &Context, datasets: Vec<Did>) -> Result<(), StageErr
             context.ledger.set_first_copy_rule(&dataset, &id).await?;
             missing.remove(&dataset);
         }
+    }
+    if let Some(rule) = others {
+        return Err(wait_for_others(context, &rule));
     }
     match missing.first() {
         None => Ok(()),

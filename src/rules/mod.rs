@@ -16,14 +16,17 @@ mod ours;
 mod placing;
 mod seen;
 pub(crate) mod settled;
+mod signature;
 mod sites;
 mod standing;
 mod survey;
 mod trouble;
 
 pub(crate) use mend::mend;
+pub use on_site::no_tombstone_delay;
 pub(crate) use ours::{is_first_copy_rule, is_further_copies_rule, is_on_site_rule, is_settled_rule};
 pub(crate) use seen::{OkLocks, RulesSeen};
+pub(crate) use signature::{OwnLedgers, in_the_way};
 pub use sites::{Offsite, no_site, on_site_matched, with_on_site};
 pub(crate) use standing::{find, standing, standing_of, stands};
 pub(crate) use survey::Survey;

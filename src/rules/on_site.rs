@@ -1,14 +1,18 @@
 //! The on-site rule of a file: one copy on the on-site RSE. It keeps Rucio's reaper away until the file is released. Its end
 //! is the release, which the stage of that name asks for.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::custody::{HoldCode, RuleStanding, State};
-use crate::engine::{Context, StageError, UNTRUE_LIST, is_known};
+use crate::engine::{Context, OVERDUE, StageError, UNTRUE_LIST, is_known};
 use crate::ledger::FileRow;
 use rucio_client::{Grouping, ReplicaQuery, ReplicaState, Rule};
 
 use super::placing::{Placed, RuleWanted, permanent, place};
+use super::signature::of_others;
 use super::{find, is_on_site_rule, standing, trouble};
 
 const COMMENT: &str = "dl0-ingest: protects the on-site copy until the off-site copies are proven";
@@ -19,6 +23,23 @@ pub(crate) const RESTORED: &str = "a rule that protects the on-site copy again: 
 /// Rucio's judge-cleaner looks about once a minute.
 pub(crate) const ENDING: Duration = Duration::from_secs(5);
 
+/// No file may be registered while the on-site RSE marks each for deletion at once: the rule that protects it comes after
+/// its replica.
+pub(crate) async fn may_be_registered(context: &Context) -> Result<(), StageError> {
+    let config = context.config();
+    let attributes = context.rucio.rse_attributes(&config.onsite_rse).await?;
+    no_tombstone_delay(&config.onsite_rse, &attributes).map_err(StageError::Setting)
+}
+
+/// What is wrong with the attributes of the on-site RSE, in words.
+pub fn no_tombstone_delay(rse: &str, attributes: &BTreeMap<String, Value>) -> Result<(), String> {
+    let Some(delay) = attributes.get("tombstone_delay").filter(|value| !value.is_null()) else { return Ok(()) };
+    Err(format!(
+        "the on-site RSE {rse} has the attribute tombstone_delay = {delay}: Rucio would mark every file for deletion at \
+         registration, before any copy exists; remove the attribute"
+    ))
+}
+
 /// Places the rule on these files and returns the rule of each; `None` while the rule of an earlier copy ends. A file that is
 /// left out is to be tried again.
 pub(crate) async fn order(context: &Context, rows: Vec<FileRow>) -> Result<Vec<(FileRow, Option<String>)>, StageError> {
@@ -27,6 +48,7 @@ pub(crate) async fn order(context: &Context, rows: Vec<FileRow>) -> Result<Vec<(
         rule: permanent(&config, COMMENT, 1, config.onsite_rse.clone(), Grouping::None),
         did: FileRow::did,
         is_it: &|rule: &Rule| is_on_site_rule(&config, rule),
+        on_record: &|row: &FileRow, rule| row.on_site_rule.as_deref() == Some(rule),
         ends: &|_, rule: &Rule| rule.expires_at.is_some(),
     };
     let (mut ordered, mut removed) = (Vec::new(), Vec::new());
@@ -41,11 +63,14 @@ pub(crate) async fn order(context: &Context, rows: Vec<FileRow>) -> Result<Vec<(
                     ordered.push((row, Some(rule.id)));
                 }
             }
+            // whose on-site copy it is is for people to say
+            Placed::Others(rule) => context.wait(&row, OVERDUE, &of_others(context, &rule)).await?,
             placed => ordered.push((row, placed.standing())),
         }
     }
     let again = place(context, &wish, removed).await?;
-    ordered.extend(again.into_iter().map(|(row, placed)| (row, placed.standing())));
+    let ours = again.into_iter().filter(|(_, placed)| !matches!(placed, Placed::Others(_)));
+    ordered.extend(ours.map(|(row, placed)| (row, placed.standing())));
     Ok(ordered)
 }
 

@@ -7,6 +7,8 @@ use crate::engine::{Context, StageError};
 use crate::names::Did;
 use rucio_client::{Grouping, Kind, NewRule, Rule, RuleId};
 
+use super::signature::{OwnLedgers, signature};
+
 /// Questions under way at once.
 const QUESTIONS: usize = 8;
 
@@ -19,15 +21,17 @@ pub(super) enum Placed {
     Found(Rule),
     /// It was there and is about to end; until it has, Rucio takes no other.
     Ending(Rule),
+    /// One like it is there, and another ledger's.
+    Others(Rule),
 }
 
 impl Placed {
-    /// The rule that holds from now on; `None` while an earlier one ends.
+    /// The rule that holds from now on; `None` while an earlier one ends, or if it is not ours.
     pub(super) fn standing(self) -> Option<RuleId> {
         match self {
             Self::New(id) => Some(id),
             Self::Found(rule) => Some(rule.id),
-            Self::Ending(_) => None,
+            Self::Ending(_) | Self::Others(_) => None,
         }
     }
 }
@@ -49,6 +53,8 @@ pub(super) fn permanent(
         lifetime: None,
         activity: config.rucio.rule_activity.clone(),
         comment: Some(comment.to_owned()),
+        // signed when it is placed
+        meta: None,
     }
 }
 
@@ -60,6 +66,8 @@ pub(super) struct RuleWanted<'w, T> {
     pub(super) did: fn(&T) -> Did,
     /// Whether a rule that Rucio has on it is the one that is wanted.
     pub(super) is_it: &'w (dyn Fn(&Rule) -> bool + Sync),
+    /// Whether the ledger has this rule on record for it.
+    pub(super) on_record: &'w (dyn Fn(&T, &str) -> bool + Sync),
     /// Whether that one is about to end.
     pub(super) ends: &'w (dyn Fn(&T, &Rule) -> bool + Sync),
 }
@@ -77,11 +85,13 @@ pub(super) async fn place<T: Send>(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    match add(context, wish, &wanted).await {
+    let ledger = context.ledger.id().await?;
+    match add(context, wish, &ledger, &wanted).await {
         Ok(ids) => return Ok(wanted.into_iter().zip(ids.into_iter().map(Placed::New)).collect()),
         Err(error) if error.kind() == Kind::DuplicateRule => {}
         Err(error) => return Err(error.into()),
     }
+    let ours = OwnLedgers::of(&context.ledger).await?;
     let (mut placed, mut missing, mut trouble) = (Vec::new(), Vec::new(), None);
     let asked = wanted.into_iter().map(|one| {
         let did = (wish.did)(&one);
@@ -97,13 +107,16 @@ pub(super) async fn place<T: Send>(
             }
         };
         match rules.into_iter().find(|rule| (wish.is_it)(rule)) {
+            Some(rule) if !(ours.have_placed(&rule) || (wish.on_record)(&one, &rule.id)) => {
+                placed.push((one, Placed::Others(rule)));
+            }
             Some(rule) if (wish.ends)(&one, &rule) => placed.push((one, Placed::Ending(rule))),
             Some(rule) => placed.push((one, Placed::Found(rule))),
             None => missing.push(one),
         }
     }
     if !missing.is_empty() {
-        match add(context, wish, &missing).await {
+        match add(context, wish, &ledger, &missing).await {
             Ok(ids) => placed.extend(missing.into_iter().zip(ids.into_iter().map(Placed::New))),
             Err(error) => trouble = Some(error),
         }
@@ -115,7 +128,13 @@ pub(super) async fn place<T: Send>(
     }
 }
 
-async fn add<T>(context: &Context, wish: &RuleWanted<'_, T>, wanted: &[T]) -> Result<Vec<RuleId>, rucio_client::Error> {
+async fn add<T>(
+    context: &Context,
+    wish: &RuleWanted<'_, T>,
+    ledger: &str,
+    wanted: &[T],
+) -> Result<Vec<RuleId>, rucio_client::Error> {
     let dids = wanted.iter().map(wish.did).collect();
-    context.rucio.add_rules(&NewRule { dids, ..wish.rule.clone() }).await
+    let rule = NewRule { dids, meta: Some(signature(ledger)), ..wish.rule.clone() };
+    context.rucio.add_rules(&rule).await
 }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::custody::RuleStanding;
+use crate::custody::{Copies, RuleStanding};
 use crate::ledger::FileRow;
 use crate::names::Did;
-use rucio_client::Lock;
+use rucio_client::{Lock, LockState};
 
 use super::Offsite;
 
@@ -24,32 +24,92 @@ pub(crate) struct RulesSeen<'r> {
 
 impl RulesSeen<'_> {
     /// Whether rules are to be placed for these files, which depends on where the data centres are.
-    pub(crate) fn asks_for_others(&self) -> bool {
-        let is_near = |row: &&FileRow| {
+    pub(crate) fn asks_for_others(&self, required: Copies) -> bool {
+        let is_short = |row: &&FileRow| {
             let rule = row.further_copies_rule.as_ref();
-            rule.is_some_and(|rule| self.locks.at_one_site(&self.offsite, &row.did(), rule).is_some())
+            rule.is_some_and(|rule| {
+                let did = row.did();
+                self.locks.at_one_site(&self.offsite, &did, rule).is_some()
+                    || self.locks.short_of(&self.offsite, &did, rule, required).is_some()
+            })
         };
-        self.standings.values().any(|standing| standing.is_ending()) || self.files.iter().any(is_near)
+        self.standings.values().any(|standing| standing.is_ending()) || self.files.iter().any(is_short)
     }
 }
 
-/// Where the first-copy rules and the further-copies rules hold files with an OK lock.
+/// Where the first-copy rules and the further-copies rules hold files, by OK locks, and by any.
 #[derive(Debug, Default)]
 pub(crate) struct OkLocks {
     /// The RSE of the first copy.
     pub(crate) first: HashMap<Did, String>,
     /// By file and further-copies rule.
     pub(crate) further: HashMap<(Did, String), BTreeSet<String>>,
+    /// The RSE of the first copy, be it there or on its way.
+    first_planned: HashMap<Did, String>,
+    /// By file and further-copies rule, likewise.
+    further_planned: HashMap<(Did, String), BTreeSet<String>>,
+}
+
+/// Copies of a file that no rule asks for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Short {
+    /// The RSE of the first copy.
+    pub(crate) first: String,
+    /// Where the further-copies rule has the others that count, one a site.
+    pub(crate) have: BTreeSet<String>,
+    /// The RSEs are named, since the rule that there is asks for anywhere else already.
+    pub(crate) named: bool,
+}
+
+impl Short {
+    /// No further copy, and no rule for one.
+    pub(crate) fn all(first: &str) -> Self {
+        Self { first: first.to_owned(), have: BTreeSet::new(), named: false }
+    }
 }
 
 impl OkLocks {
-    /// A lock in state OK, of a first-copy rule or of a further-copies rule.
-    pub(crate) fn note(&mut self, rule: &str, is_first: bool, lock: &Lock) {
-        if is_first {
-            self.first.insert(lock.did.clone(), lock.rse.clone());
-        } else {
-            self.further.entry((lock.did.clone(), rule.to_owned())).or_default().insert(lock.rse.clone());
+    /// With OK locks of one file.
+    pub(crate) fn of_one(did: &Did, first: &str, further_copies_rule: &str, further: BTreeSet<String>) -> Self {
+        Self {
+            first: [(did.clone(), first.to_owned())].into(),
+            further: [((did.clone(), further_copies_rule.to_owned()), further)].into(),
+            ..Self::default()
         }
+    }
+
+    /// A lock of a first-copy rule or of a further-copies rule.
+    pub(crate) fn note(&mut self, rule: &str, is_first: bool, lock: &Lock) {
+        let (did, rse) = (&lock.did, &lock.rse);
+        let of_rule = || (did.clone(), rule.to_owned());
+        let ok = lock.state == LockState::Ok;
+        match (is_first, ok) {
+            (true, true) => drop(self.first.insert(did.clone(), rse.clone())),
+            (false, true) => drop(self.further.entry(of_rule()).or_default().insert(rse.clone())),
+            (_, false) => {}
+        }
+        if is_first {
+            self.first_planned.insert(did.clone(), rse.clone());
+        } else {
+            self.further_planned.entry(of_rule()).or_default().insert(rse.clone());
+        }
+    }
+
+    /// Whether the rules ask for fewer copies that count than are required now: more are required than when they were
+    /// placed, or an RSE that they chose is no data centre any more. Without locks of both rules nothing is known.
+    pub(crate) fn short_of(
+        &self,
+        offsite: &Offsite,
+        did: &Did,
+        further_copies_rule: &str,
+        required: Copies,
+    ) -> Option<Short> {
+        let first = self.first_planned.get(did)?;
+        let further = self.further_planned.get(&(did.clone(), further_copies_rule.to_owned()))?;
+        let mut sites: BTreeSet<&str> = offsite.site(first).into_iter().collect();
+        let have = further.iter().filter(|rse| offsite.site(rse).is_some_and(|site| sites.insert(site)));
+        let have: BTreeSet<String> = have.cloned().collect();
+        (sites.len() < required.get() as usize).then(|| Short { first: first.clone(), have, named: true })
     }
 
     /// The RSE of the first copy, if everything that the further-copies rule holds of the file lies at its site too, and

@@ -22,6 +22,8 @@ pub(crate) async fn order(context: &Context, dataset: &Did, planned: &DatasetRul
         rule: permanent(&config, COMMENT, planned.copies, expression.clone(), grouping),
         did: |dataset: &Did| dataset.clone(),
         is_it: &|rule: &Rule| rule.rse_expression == expression,
+        // one that is there already is not taken, whosever it is
+        on_record: &|_, _| false,
         ends: &|_, rule: &Rule| !is_settled_rule(&config, rule),
     };
     let placed = place(context, &wish, vec![dataset.clone()]).await?.into_iter().next();

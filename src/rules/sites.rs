@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Config;
-use crate::custody::{folded, look_alike};
+use crate::custody::{Copies, folded, look_alike};
 use crate::engine::memory::DataCentres;
 use crate::engine::{Context, StageError};
 use crate::ledger::now;
@@ -138,6 +138,46 @@ impl Offsite {
     pub(crate) fn is_elsewhere(&self, first: &str) -> bool {
         let near = self.site(first);
         self.sites.iter().any(|(rse, site)| rse != first && (near.is_none() || site.as_deref() != near))
+    }
+
+    /// How many copies are needed beside the first, which counts unless its RSE is no data centre any more.
+    pub(crate) fn further_copies(&self, first: &str, required: Copies) -> u32 {
+        required.get() - u32::from(self.site(first).is_some())
+    }
+
+    /// Where so many further copies go, each to a site of its own and none to the first one's. Those that are there, at
+    /// `have`, are kept; without any, Rucio has a choice. Of a site with several RSEs `turn` says which one, since Rucio knows
+    /// nothing of sites. `named`: by the names of RSEs in any case, in place of a rule that asks for anywhere else. An error
+    /// says how many sites there are.
+    pub(crate) fn further(
+        &self,
+        first: &str,
+        have: &BTreeSet<String>,
+        named: bool,
+        copies: u32,
+        turn: usize,
+    ) -> Result<String, usize> {
+        if copies == 1 && !named {
+            return Ok(self.elsewhere_than(first));
+        }
+        let mut taken: BTreeSet<&str> = have.iter().filter_map(|rse| self.site(rse)).collect();
+        taken.extend(self.site(first));
+        let mut free: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (rse, site) in self.sites.iter().filter(|(rse, _)| *rse != first) {
+            if let Some(site) = site.as_deref().filter(|site| !taken.contains(site)) {
+                free.entry(site).or_default().push(rse);
+            }
+        }
+        let missing = (copies as usize).saturating_sub(have.len());
+        if free.len() < missing {
+            return Err(self.distinct_sites());
+        }
+        let begin = if free.is_empty() { 0 } else { turn % free.len() };
+        let choice = if have.is_empty() { free.len() } else { missing };
+        let rses =
+            free.values().cycle().skip(begin).take(choice).filter_map(|rses| rses.get(turn % rses.len()).copied());
+        let chosen: BTreeSet<&str> = have.iter().map(String::as_str).chain(rses).collect();
+        Ok(chosen.into_iter().collect::<Vec<_>>().join("|"))
     }
 
     /// Where the copies after the first may go: anywhere off site but at the first one's RSE and site.

@@ -1,9 +1,11 @@
 //! All rules that protect files on site, in one list that may be long.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::names::{Did, Lfn};
 use rucio_client::{Client, Error, ListedRule, RuleState, TakeRules};
+
+use super::signature::signed_by;
 
 /// What is kept of the rules on one RSE: 16 bytes a rule, and the names of the datasets.
 #[derive(Debug, Default)]
@@ -15,6 +17,8 @@ pub(crate) struct Survey {
     /// Of those without an end, the ones that are STUCK or SUSPENDED.
     troubled: Vec<u128>,
     datasets: BTreeSet<Did>,
+    /// How many name each ledger, or none.
+    signed: BTreeMap<String, u64>,
 }
 
 impl TakeRules for Survey {
@@ -25,6 +29,11 @@ impl TakeRules for Survey {
             if matches!(rule.state, RuleState::Stuck | RuleState::Suspended) {
                 self.troubled.push(id);
             }
+        }
+        let by = signed_by(rule.meta.as_ref());
+        match self.signed.get_mut(by) {
+            Some(count) => *count += 1,
+            None => drop(self.signed.insert(by.to_owned(), 1)),
         }
         // a rule on something that cannot be one of our files is not for us
         if let Ok(name) = Lfn::try_from(rule.name.as_str()) {
@@ -57,6 +66,11 @@ impl Survey {
     pub(crate) fn is_sound(&self, rule: &str) -> bool {
         let id = u128::from_str_radix(rule, 16);
         self.stands(rule) == Some(true) && id.is_ok_and(|id| self.troubled.binary_search(&id).is_err())
+    }
+
+    /// The ledgers whose daemons have placed the rules, with the number of theirs.
+    pub(crate) fn signed(&self) -> &BTreeMap<String, u64> {
+        &self.signed
     }
 
     /// The datasets that the files belong to by their names.

@@ -24,6 +24,9 @@ pub(super) fn report(context: &Context, what: &str, rule: &str, name: &str, stan
     };
     if reported.has_changed(rule, standing.as_str()) {
         context.metrics.rule_trouble(standing.as_str());
+        if !context.memory.troubles.is_first(&format!("the rule of {what} {found}"), &format!("rule {rule}")) {
+            return;
+        }
         tracing::warn!(rule_id = rule, name, trouble = standing.as_str(), "the rule of {what} {found}; {then}");
     }
 }
@@ -48,7 +51,8 @@ pub(super) async fn repair(context: &Context, rule: &str, standing: RuleStanding
 
 /// A rule that cannot be mended now is reported once.
 pub(super) fn later(context: &Context, what: &'static str, name: &str, error: &StageError) {
-    if context.memory.reported.is_news(name, what) {
+    let kind = format!("the rule of {what} cannot be mended");
+    if context.memory.reported.is_news(name, what) && context.memory.troubles.is_first(&kind, name) {
         tracing::warn!(name, "the rule of {what} cannot be mended now, trying again: {error}");
     }
 }

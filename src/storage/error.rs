@@ -68,6 +68,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// In words that anybody may read: no URL, and so no name of a file.
+    pub fn in_brief(&self) -> String {
+        match self {
+            Self::NotFound { .. } => "no such file".to_owned(),
+            Self::Refused { status, .. } => format!("it does not let us ask (status {status})"),
+            Self::Unsupported { .. } => "its RSE has no protocol davs, https, dav or http".to_owned(),
+            Self::Transient { reason, .. }
+            | Self::Tls { reason, .. }
+            | Self::Protocol { reason, .. }
+            | Self::Contradictory { reason, .. }
+            | Self::Settings { reason } => reason.clone(),
+        }
+    }
+
     /// Whether the same question may be answered later without anybody changing it.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Transient { .. })

@@ -13,7 +13,7 @@ mod servers;
 pub use client::{Client, Found, QUESTIONS, ReadBack, Settings};
 pub use digest::Algorithm;
 pub use error::Error;
-pub use pfn::{best_url, is_open_to_others};
+pub use pfn::{best_url, can_be_asked, is_open_to_others};
 pub use servers::{Source, door, doors};
 
 #[cfg(test)]

@@ -9,14 +9,23 @@ use rucio_client::trust::is_loopback;
 pub(super) fn http_url(pfn: &str) -> Result<Url, Error> {
     let unsupported = || Error::Unsupported { pfn: pfn.split(['?', '#']).next().unwrap_or_default().to_owned() };
     let (scheme, rest) = pfn.split_once("://").ok_or_else(unsupported)?;
-    let scheme = match scheme {
-        "davs" | "https" => "https",
-        "dav" | "http" => "http",
-        _ => return Err(unsupported()),
-    };
+    let scheme = http_scheme(scheme).ok_or_else(unsupported)?;
     let mut url = Url::parse(&format!("{scheme}://{rest}")).map_err(|_| unsupported())?;
     forget_credentials(&mut url);
     Ok(url)
+}
+
+fn http_scheme(scheme: &str) -> Option<&'static str> {
+    match scheme {
+        "davs" | "https" => Some("https"),
+        "dav" | "http" => Some("http"),
+        _ => None,
+    }
+}
+
+/// Whether files under a scheme can be asked for over HTTP.
+pub fn can_be_asked(scheme: &str) -> bool {
+    http_scheme(scheme).is_some()
 }
 
 /// reqwest would turn them into a header.

@@ -150,6 +150,8 @@ fn filter(level: &str) -> Result<EnvFilter, LogError> {
         lone.parse::<tracing::level_filters::LevelFilter>()
             .map_err(|_| refusal("there is no such level".to_owned()))?;
     }
+    // each statement of the ledger would hide what the daemon itself says
+    let level = if lone.eq_ignore_ascii_case("debug") { "debug,sqlx=info" } else { level };
     EnvFilter::try_new(level).map_err(|error| refusal(error.to_string()))
 }
 
@@ -248,6 +250,12 @@ mod tests {
         assert!(check_level("warn,dl0_ingest::rucio=debug").is_ok());
         assert!(check_level("inof").is_err());
         assert!(check_level("dl0_ingest=loud").is_err());
+    }
+
+    #[test]
+    fn debug_says_what_the_daemon_does_and_not_each_statement() {
+        assert_eq!(filter("debug").unwrap().to_string(), filter("sqlx=info,debug").unwrap().to_string());
+        assert_eq!(filter("trace").unwrap().to_string(), "trace");
     }
 
     #[derive(Clone, Default)]

@@ -1,7 +1,7 @@
 //! The metrics of one daemon, in `OpenMetrics` text.
 //!
 //! Labels take their values from closed sets known at compile time: their type is `&'static str`, so a path or an LFN
-//! cannot become one. Moments are gauges of Unix time, not ages: an age stands still when the daemon does.
+//! cannot become one; the only others are the off-site RSEs, by name. Moments are gauges of Unix time, not ages: an age stands still when the daemon does.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,9 +15,10 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use self::shapes::{
-    Directories, Endpoint, Histograms, Invariant, LATENCY_SECONDS, Mode, Moment, Number, Outcome, REQUEST_SECONDS,
-    Request, SCAN_SECONDS, STAGES, Stage, StageOutcome, StageSeconds, State, Trouble, Verdict,
+    Directories, Endpoint, Histograms, Invariant, LATENCY_SECONDS, Mode, Moment, Needed, Number, Outcome,
+    REQUEST_SECONDS, Request, Rse, SCAN_SECONDS, STAGES, Stage, StageOutcome, StageSeconds, State, Trouble, Verdict,
 };
+use super::health::{Health, Need};
 use super::process::Process;
 
 mod shapes;
@@ -68,6 +69,8 @@ pub struct Metrics {
     release_breaker: Gauge,
     kill_switch: Gauge,
     reload_successful: Gauge,
+    ready: Family<Needed, Gauge>,
+    storage_up: Family<Rse, Gauge>,
 }
 
 impl Default for Metrics {
@@ -176,6 +179,12 @@ impl Metrics {
                 registry,
                 "config_last_reload_successful",
                 "1 if the configuration was fine when last read",
+            ),
+            ready: put(registry, "ready", "1 while something that the daemon needs to do its work is there"),
+            storage_up: put(
+                registry,
+                "storage_up",
+                "1 if the storage of an off-site RSE answered when it was asked last",
             ),
             registry: whole,
         };
@@ -315,6 +324,17 @@ impl Metrics {
     /// Whether the kill switch stops releases.
     pub fn kill_switch(&self, on: bool) {
         self.kill_switch.set(i64::from(on));
+    }
+
+    /// How everything stands that the daemon needs, and each storage.
+    pub fn health(&self, health: &Health) {
+        for need in Need::ALL {
+            self.ready.get_or_create(&Needed { need: need.label() }).set(i64::from(health.is_met(need)));
+        }
+        self.storage_up.clear();
+        for (rse, state) in health.storages() {
+            self.storage_up.get_or_create(&Rse { rse }).set(i64::from(state.is_ok()));
+        }
     }
 
     /// Whether the configuration was fine when it was last read.

@@ -84,6 +84,7 @@ impl Seed {
             lifetime: None,
             activity: None,
             comment: None,
+            meta: None,
         };
         let rules = self.rucio.add_rules(&rule).await.unwrap();
         let mut rows = Vec::with_capacity(names.len());

@@ -13,7 +13,7 @@ fn the_help_names_every_command_and_the_exit_codes() {
     From ACADA's trigger to a freed buffer: verifies, registers, replicates and, once two off-site
     copies are proven, releases the files of the interface directory
 
-    Usage: dl0-ingest [OPTIONS] <COMMAND>
+    Usage: dl0-ingest <COMMAND>
 
     Commands:
       run           Run the daemon until SIGTERM or SIGINT; SIGHUP reads the configuration again
@@ -29,14 +29,14 @@ fn the_help_names_every_command_and_the_exit_codes() {
       breaker       Show or reset the breaker that a contradiction opens and that stops all releases
       audit         Compare disk, ledger and Rucio; prove what was done
       rebuild       Restore custody from Rucio and the disk when the ledger is lost
+      take-over     Answer for the rules of another ledger that is gone for good
       verify        Read files as the daemon would and say whether they are sound
       demo          Play the whole road with a miniature Rucio and a few files; needs nothing else
       help          Print this message or the help of the given subcommand(s)
 
     Options:
-      -c, --config <FILE>  Configuration file [default: /etc/dl0-ingest/dl0-ingest.yaml]
-      -h, --help           Print help
-      -V, --version        Print version
+      -h, --help     Print help
+      -V, --version  Print version
 
     Exit codes: 0 good, 1 found something bad, 2 wrong usage or configuration, 3 environment (Rucio,
     disk).

@@ -72,6 +72,7 @@ async fn people_are_told_where_files_stand() {
     held  1  1 B  [age]
 
     daemon  not running
+    ledger  [id]
     deletion  dry-run, the log says what would be deleted
 
     1 trigger that cannot be taken:
@@ -138,8 +139,8 @@ async fn people_are_told_where_files_stand() {
       It is registered with size, checksum and metadata, and protected; then its trigger goes.
 
     You can
-      see whether the daemon runs and Rucio answers: dl0-ingest status, or its page over HTTP
-      see its history: dl0-ingest show /ctao/acada/dl0/LSTN-01/events/2026/01/01/sound.fits.fz
+      see whether the daemon runs and Rucio answers: dl0-ingest status --config DIR/dl0-ingest.yaml, or its page over HTTP
+      see its history: dl0-ingest show --config DIR/dl0-ingest.yaml /ctao/acada/dl0/LSTN-01/events/2026/01/01/sound.fits.fz
     --- err
     ");
     assert_snapshot!(site.told(&["why", BAD]), @"
@@ -248,7 +249,7 @@ async fn a_file_without_a_record_is_looked_for_on_disk() {
       The daemon has no record of it, but it and its trigger are there; a scan comes every 5s.
 
     You can
-      see whether the daemon runs: dl0-ingest status
+      see whether the daemon runs: dl0-ingest status --config DIR/dl0-ingest.yaml
     --- err
     ");
     assert_snapshot!(site.told(&["show", lfn]), @"

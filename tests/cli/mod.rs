@@ -6,6 +6,7 @@ mod config;
 #[cfg(feature = "cfitsio-system")]
 mod cross_check;
 mod demo;
+mod health;
 mod ledger;
 mod operator;
 mod reconcile;

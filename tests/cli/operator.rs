@@ -65,8 +65,8 @@ async fn the_breaker_is_told_and_reset() {
       reason  a symlink took its place
 
     You can
-      look at the file: dl0-ingest show /ctao/acada/dl0/LSTN-01/events/2026/01/01/held.fits.fz
-      then let releases go on: dl0-ingest breaker reset --reason TEXT
+      look at the file: dl0-ingest show --config DIR/dl0-ingest.yaml /ctao/acada/dl0/LSTN-01/events/2026/01/01/held.fits.fz
+      then let releases go on: dl0-ingest breaker --config DIR/dl0-ingest.yaml reset --reason TEXT
     --- err
     ");
     let json = say(&["breaker", "--json", "--config", site.config.to_str().unwrap()]).json().remove(0);
@@ -122,9 +122,10 @@ async fn holds_are_placed_shown_and_lifted_beside_the_daemon() {
     rejected  1  1.0 kB  [age]
     held  1  1.0 kB  [age]
 
-    daemon  running
+    daemon  running; how it stands is not known: http.listen is null
+    ledger  [id]
     deletion  dry-run, the log says what would be deleted
-    stopped  by the release breaker since [moment], see dl0-ingest breaker: a symlink took its place
+    stopped  by the release breaker since [moment], see dl0-ingest breaker --config DIR/dl0-ingest.yaml: a symlink took its place
     held  dataset acada:/ctao/acada/dl0/LSTN-01/events/2026/01/01 by [user] since [moment]: compared by hand
     held  /ctao/acada/dl0/LSTN-01/events/2026/01/01/waiting.fits.fz by [user] since [moment]: compared by hand
     --- err
@@ -141,8 +142,8 @@ async fn holds_are_placed_shown_and_lifted_beside_the_daemon() {
       It is registered with size, checksum and metadata, and protected; then its trigger goes.
 
     You can
-      see whether the daemon runs and Rucio answers: dl0-ingest status, or its page over HTTP
-      see its history: dl0-ingest show /ctao/acada/dl0/LSTN-01/events/2026/01/01/waiting.fits.fz
+      see whether the daemon runs and Rucio answers: dl0-ingest status --config DIR/dl0-ingest.yaml, or its page over HTTP
+      see its history: dl0-ingest show --config DIR/dl0-ingest.yaml /ctao/acada/dl0/LSTN-01/events/2026/01/01/waiting.fits.fz
     --- err
     ");
     assert_snapshot!(told(&site, &["list", "--held-by-operator"]), @"
@@ -167,7 +168,7 @@ async fn holds_are_placed_shown_and_lifted_beside_the_daemon() {
     code: 1
     --- out
     dataset acada:/ctao/acada/dl0/LSTN-01/events/2026/01/01: the hold is lifted
-    /ctao/acada/dl0/LSTN-01/events/2026/01/01/held.fits.fz: there is no hold on exactly that, see dl0-ingest status
+    /ctao/acada/dl0/LSTN-01/events/2026/01/01/held.fits.fz: there is no hold on exactly that, see dl0-ingest status --config DIR/dl0-ingest.yaml
     --- err
     ");
     // nothing is held if one of the names is wrong
@@ -215,7 +216,7 @@ async fn a_hold_on_a_file_that_is_being_released_does_not_promise_to_be_in_time(
     code: 1
     --- out
     /ctao/acada/dl0/LSTN-01/events/2026/01/01/waiting.fits.fz: held, the on-site copies stay until release-hold
-      perhaps too late for 1 file on the way out just now: dl0-ingest list --state releasing
+      perhaps too late for 1 file on the way out just now: dl0-ingest list --config DIR/dl0-ingest.yaml --state releasing
     --- err
     ");
     ledger.release_ordered(&row().await, EndOfRule::Answered).await.unwrap();
@@ -264,6 +265,6 @@ fn a_ledger_of_another_version_is_not_written_to() {
     code: 3
     --- out
     --- err
-    dl0-ingest: the ledger DIR/state/ledger.db has schema 1, this dl0-ingest needs 11; start the daemon of this version first
+    dl0-ingest: the ledger DIR/state/ledger.db has schema 1, this dl0-ingest needs 12; start the daemon of this version first
     ");
 }

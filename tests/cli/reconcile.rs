@@ -65,7 +65,7 @@ async fn a_rebuild_tells_people_and_programs() {
     code: 1
     --- out
     left out (dark): /ctao/acada/dl0/dark.fits
-      it is on disk, Rucio does not know it, and it has no trigger; see 'dl0-ingest audit'
+      it is on disk, Rucio does not know it, and it has no trigger; see 'dl0-ingest audit --config DIR/dl0-ingest.yaml'
     0 files would be restored, 1 left out
     nothing was written
     --- err

@@ -1,5 +1,4 @@
 //! `run` and `check-config --online` against the embedded Rucio, as a service manager sees them.
-use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -80,9 +79,7 @@ async fn an_open_release_breaker_is_told_in_the_log_the_metrics_and_the_readines
     ledger.trip("evidence", "the copy at STORAGE-2 is gone", Some("/ctao/acada/dl0/a")).await.unwrap();
     ledger.close().await;
     drop(ledger);
-    // a port that was free a moment ago
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    site.change("http: {listen: null}", &format!("http: {{listen: '{address}'}}"));
+    let address = site.listens();
     let daemon = Daemon::start(&site, &[]);
     let line = daemon.until_said(&site, "the release breaker is open").await;
     let (ready, metrics) = (ask(address, "/readyz"), ask(address, "/metrics"));

@@ -176,10 +176,12 @@ fn confirm<const N: usize>(file: &File, row: Row, look: &Look, variant: Variant,
     let evidence = match judged(file, look, variant) {
         Ok(evidence) => evidence,
         Err(Doubt::Contradiction(_)) => return out.fair("a contradiction: held", |file| hold(file, State::Replicated)),
-        Err(Doubt::NotYet(_)) if row.first_look.is_some() => {
+        Err(Doubt::NotYet(_) | Doubt::TooFew { .. }) if row.first_look.is_some() => {
             return out.fair("evidence has regressed: held", |file| hold(file, State::Replicated));
         }
-        Err(Doubt::NotYet(_)) if !can_still_be_copied(file, row) && variant != Variant::OverdueUnasked => {
+        Err(Doubt::NotYet(_) | Doubt::TooFew { .. })
+            if !can_still_be_copied(file, row) && variant != Variant::OverdueUnasked =>
+        {
             return out.fair("the copies are overdue and the file has changed: held", |file| {
                 hold(file, State::Replicated);
             });

@@ -7,6 +7,7 @@ use rucio_miniature::{Daemon as RucioDaemon, Event};
 
 use crate::onsite_faults::{named, site};
 use crate::testkit::checker::ends_well;
+use crate::testkit::command::ask;
 use crate::testkit::deliveries::{Delivery, Fate};
 use crate::testkit::fixture;
 use crate::testkit::mounts::{Disk, Mount};
@@ -82,6 +83,37 @@ async fn a_full_disk_below_the_ledger_stops_the_road_and_loses_nothing() {
     drop(ballast);
     ends_well(&site, daemon).await;
     assert!(watcher.finish() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_face_says_that_the_ledger_cannot_be_written_until_it_can() {
+    let site = site().await;
+    let address = site.listens();
+    let disk = Mount::memory(&site.state(), "32m");
+    let daemon = Daemon::start(&site, &[]);
+    let ready = |said: &str| said.starts_with("HTTP/1.1 200");
+    site.until_answer(address, "/readyz", ready).await;
+    let ballast = disk.fill();
+    for number in 0..60 {
+        good(&site, &format!("full-{number}"));
+    }
+    daemon.until_said(&site, "disk is full; free space on its disk").await;
+    let said = site.until_answer(address, "/readyz", |said| !ready(said)).await;
+    assert!(said.contains("ledger: cannot be written: database or disk is full"), "{said}");
+    // stages that find nothing to do go on finding nothing to do; none of them takes it back
+    for _ in 0..50 {
+        let said = ask(address, "/readyz");
+        assert!(!ready(&said), "{said}");
+        tokio::task::yield_now().await;
+    }
+    let page = ask(address, "/");
+    assert!(page.contains("ledger: cannot be written") && !page.contains("Everything works"), "{page}");
+    let status = site.say(&["status"]);
+    assert!(status.out.contains("ledger: cannot be written"), "{}{}", status.out, status.err);
+    site.until_answer(address, "/metrics", |said| said.contains("dl0_ingest_ready{need=\"ledger\"} 0")).await;
+    drop(ballast);
+    site.until_answer(address, "/readyz", ready).await;
+    ends_well(&site, daemon).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,6 @@
 //! a terminal would obey.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 
 use crate::onsite_faults::{NIGHT, named, site};
@@ -41,9 +40,7 @@ async fn neither_password_nor_token_is_logged_at_the_finest_level() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_learns_a_files_name_from_the_http_endpoints() {
     let site = site().await;
-    // a port that was free a moment ago
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    site.change("http: {listen: null}", &format!("http: {{listen: '{address}'}}"));
+    let address = site.listens();
     fs::write(site.kill_switch(), "so that all stay in custody").unwrap();
     let daemon = Daemon::start(&site, &[]);
     let proven = site.deliver_for(&named("quince"), fixture("CAL"), Fate::Released);
@@ -57,7 +54,7 @@ async fn nobody_learns_a_files_name_from_the_http_endpoints() {
     site.until_trigger_gone(&proven).await;
     let names = ["quince", "medlar", "sorb", "damson", "/ctao", "acada", site.root().to_str().unwrap()];
     daemon.until_said(&site, "file held").await;
-    for path in ["/", "/metrics", "/healthz", "/readyz"] {
+    for path in ["/", "/metrics", "/healthz", "/readyz", "/status"] {
         let answer = tokio::task::spawn_blocking(move || ask(address, path)).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.1 503"), "{path}: {answer}");
         for name in names {

@@ -305,7 +305,7 @@ async fn files_wait_for_transfers_that_neither_end_nor_fail_for_hours() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_is_lost_after_the_proof_keeps_the_on_site_copy() {
     for (known_to_rucio, why) in [
-        (true, "evidence that was complete is not any more: 1 of 2 off-site copies: STORAGE-2 has it"),
+        (true, "evidence that was complete is not any more: 1 of 2 sites hold a proven copy"),
         (false, "Rucio says AVAILABLE at STORAGE-3, the storage has no such file"),
     ] {
         let site = Site::new(DELETION_ON).await;

@@ -254,7 +254,7 @@ async fn an_orphan_that_is_what_rucio_says_is_taken_into_custody_and_goes_its_wh
     for finding in &found {
         assert_eq!(reconcile::repair(&sources, AT_ONCE, finding).await.unwrap(), Repaired::Done, "{finding:?}");
     }
-    let states = [State::Registered, State::Verified];
+    let states = [State::Replicated, State::Verified];
     for ((name, _), state) in contents.iter().zip(states) {
         assert_eq!(site.row(&lfn(name)).await.unwrap().state, state, "{name}");
     }

@@ -74,7 +74,7 @@ async fn copies_that_a_new_rule_for_the_first_ones_leaves_alone_get_another_rule
     let site = Site::new(&quiet_after("400ms")).await;
     let (daemon, names, [a, s]) = settled(&site).await;
     daemon.stop().await;
-    let (mut old, taken) = (a.id, place_of(&site, &s.id).await);
+    let (mut old, taken) = (a.id.clone(), place_of(&site, &s.id).await);
     let anew = NewRule {
         dids: vec![dataset()],
         copies: 1,
@@ -84,6 +84,8 @@ async fn copies_that_a_new_rule_for_the_first_ones_leaves_alone_get_another_rule
         lifetime: None,
         activity: None,
         comment: None,
+        // as the daemon signs it
+        meta: a.meta.clone(),
     };
     while place_of(&site, &old).await != taken {
         removed(&rucio(&site), &old).await;

@@ -54,11 +54,16 @@ pub(crate) fn say(arguments: &[&str]) -> Said {
 
 /// What the daemon's own endpoint answers.
 pub(crate) fn ask(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    try_to_ask(address, path).unwrap()
+}
+
+/// The same, of one that may not listen yet.
+pub(crate) fn try_to_ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// A sound file of the mock.
@@ -99,6 +104,9 @@ impl Offline {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = offline_configuration(directory.path());
+        // whatever listens at the usual port is another daemon
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(&config, text + "http: {listen: null}\n").unwrap();
         Self { directory, config }
     }
 
@@ -107,6 +115,14 @@ impl Offline {
         let said = say(&[arguments, &["--config", self.config.to_str().unwrap()]].concat());
         steady(&said.all(self.directory.path()))
     }
+}
+
+fn is_uuid(word: &str) -> bool {
+    word.len() == 36
+        && word.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
 }
 
 /// `2026-01-01 20:00:00 UTC` becomes `[moment]` and a number of seconds `[age]`; runs of spaces become two.
@@ -121,6 +137,9 @@ pub(crate) fn steady(text: &str) -> String {
             let zone = rest.next().map_or("", String::as_str);
             steady.push_str("[moment]");
             steady.push_str(zone.trim_start_matches("UTC"));
+        } else if is_uuid(word.trim_end()) {
+            steady.push_str("[id]");
+            steady.push_str(&word[36..]);
         } else {
             steady.push_str(word);
         }

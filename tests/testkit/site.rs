@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use dl0_ingest::config::Config;
 use rucio_miniature::{Miniature, Options, Pace};
 
-use super::command::{Said, configuration, say};
+use super::command::{Said, configuration, say, try_to_ask};
 use super::deliveries::Delivery;
 
 /// Directory that the tests deliver into, relative to the data root.
@@ -123,6 +124,25 @@ impl Site {
     /// Lets the configuration of a calm site end otherwise for good.
     pub(crate) fn end_with(&self, extra: &str) {
         self.text.lock().unwrap().replace_range(self.own_end.., extra);
+    }
+
+    /// Has the daemon serve metrics and health, on a port that was free a moment ago.
+    pub(crate) fn listens(&self) -> SocketAddr {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        self.change("http: {listen: null}", &format!("http: {{listen: '{address}'}}"));
+        address
+    }
+
+    /// Waits until the daemon's endpoint answers what is wanted; a daemon looks at itself every two seconds.
+    pub(crate) async fn until_answer(&self, at: SocketAddr, path: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let last = Mutex::new(String::new());
+        self.until(&format!("{path} to say it"), || async {
+            *last.lock().unwrap() = try_to_ask(at, path).unwrap_or_default();
+            let said = last.lock().unwrap();
+            wanted(&said)
+        })
+        .await;
+        last.into_inner().unwrap()
     }
 
     /// Changes the configuration's text for good, which the daemon takes over when it is told to, or started.

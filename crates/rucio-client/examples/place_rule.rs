@@ -32,6 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         lifetime: None,
         activity: None,
         comment: Some("placed by an example of rucio-client".to_owned()),
+        meta: None,
     };
     let ids = match rucio.add_rules(&rule).await {
         Ok(ids) => ids,

@@ -81,8 +81,7 @@ impl Circuit {
     /// The error for a call that is not even tried, while the circuit is open.
     pub(crate) fn refusal(&self) -> Option<Error> {
         let State::Open { since, ref reason, .. } = *self.state.borrow() else { return None };
-        let message =
-            format!("Rucio at {} has been out of reach since {}: {reason}", self.rucio, httpdate::fmt_http_date(since));
+        let message = format!("Rucio at {} has been out of reach since {}: {reason}", self.rucio, moment(since));
         Some(Error::new(Kind::Unreachable, Outlook::Later, message).never_sent())
     }
 
@@ -101,6 +100,12 @@ impl Circuit {
             answers: self.answers.load(Ordering::Relaxed),
         })
     }
+}
+
+/// `2026-01-01 20:00:05 UTC`
+fn moment(time: SystemTime) -> String {
+    jiff::Timestamp::try_from(time)
+        .map_or_else(|_| "long ago".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
 /// Whether `error` may mean that nobody's calls get through.

@@ -55,8 +55,8 @@ pub use retry::Retry;
 pub use settings::{SettingNames, Settings};
 pub use types::{
     Analysis, Attachment, Child, CollectionKind, DidEnd, DidInfo, DidKind, DidStatus, Grouping, LIST_MAX, Lock,
-    LockState, NewCollection, NewRule, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleId, RuleState,
-    StuckTransfer,
+    LockState, NewCollection, NewRule, ReplicaListing, ReplicaQuery, ReplicaState, RseProtocol, RseSettings, Rule,
+    RuleId, RuleState, StuckTransfer,
 };
 
 #[cfg(test)]

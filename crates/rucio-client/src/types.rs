@@ -18,11 +18,46 @@ pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) 
     Option::deserialize(field)
 }
 
+/// JSON that Rucio keeps as text. Without the field the answer cannot be understood.
+pub(crate) fn meta<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Value>, D::Error> {
+    let kept: Option<Value> = present(field)?;
+    Ok(kept.map(|kept| match kept {
+        Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        other => other,
+    }))
+}
+
 /// One attribute of an account.
 #[derive(Deserialize)]
 pub(crate) struct AccountAttribute {
     pub(crate) key: String,
     pub(crate) value: Value,
+}
+
+/// What an RSE may be used for, and how it is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct RseSettings {
+    /// Whether Rucio reads from it: else nothing is copied from there.
+    pub availability_read: bool,
+    /// Whether Rucio writes to it: else nothing is copied to it, and what is to go there waits.
+    pub availability_write: bool,
+    /// Whether Rucio deletes at it.
+    pub availability_delete: bool,
+    /// Each way to reach it.
+    pub protocols: Vec<RseProtocol>,
+}
+
+/// One way to reach an RSE.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct RseProtocol {
+    /// As in the URLs of its files: `davs`, `root`, …
+    pub scheme: String,
+    /// The door.
+    pub hostname: String,
+    /// Its port.
+    pub port: u16,
+    /// Where its files begin.
+    pub prefix: String,
 }
 
 /// The id of a replication rule: 32 hexadecimal digits.
@@ -211,6 +246,8 @@ pub struct NewRule {
     pub activity: Option<String>,
     /// A word to whoever looks at the rule, at most 250 characters.
     pub comment: Option<String>,
+    /// Whatever the application wants to find with the rule, at most 4000 characters as JSON.
+    pub meta: Option<Value>,
 }
 
 /// State of a rule.
@@ -273,6 +310,9 @@ pub struct Rule {
     pub source_replica_expression: Option<String>,
     /// Whether ending the rule deletes the replicas at once.
     pub purge_replicas: bool,
+    /// What was placed with it; text that is no JSON as it is. None: nothing.
+    #[serde(deserialize_with = "meta")]
+    pub meta: Option<Value>,
 }
 
 /// Clocks of this machine and of Rucio differ by less.

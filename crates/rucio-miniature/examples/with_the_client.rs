@@ -34,6 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         lifetime: None,
         activity: None,
         comment: None,
+        meta: None,
     };
     let id = rucio.add_rules(&rule).await?.remove(0);
     let is_there = |event: &Event| matches!(event, Event::Available { did, .. } if *did == file);

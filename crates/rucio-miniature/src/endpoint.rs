@@ -16,6 +16,8 @@ pub enum Endpoint {
     Account,
     /// `GET /accounts/{account}/attr/`
     AccountAttributes,
+    /// `GET /scopes/`
+    Scopes,
     /// `GET /rses/?expression=`
     Rses,
     /// `GET /rses/{rse}`
@@ -84,6 +86,7 @@ impl Route {
             ("GET", ["auth", "userpass"]) => keyed(Endpoint::AuthUserpass, ""),
             ("GET", ["accounts", account]) => keyed(Endpoint::Account, account),
             ("GET", ["accounts", account, "attr"]) => keyed(Endpoint::AccountAttributes, account),
+            ("GET", ["scopes"]) => keyed(Endpoint::Scopes, ""),
             ("GET", ["rses"]) => keyed(Endpoint::Rses, ""),
             ("GET", ["rses", rse]) => keyed(Endpoint::Rse, rse),
             ("GET", ["rses", rse, "attr"]) => keyed(Endpoint::RseAttributes, rse),
@@ -202,7 +205,7 @@ impl Endpoint {
                 (409, &[C::UnsupportedOperation, C::InputValidationError]),
             ],
             Self::DeleteRule => &[(401, &[C::AccessDenied, C::UnsupportedOperation]), (404, &[C::RuleNotFound])],
-            Self::Ping | Self::AuthUserpass | Self::Unknown => &[],
+            Self::Ping | Self::AuthUserpass | Self::Scopes | Self::Unknown => &[],
         };
         // before any view: the token, and the form of the body
         let common: &[(u16, &[Class])] =

@@ -121,6 +121,21 @@ impl Miniature {
         self.shared.change(|catalog, _| catalog.set_attribute(rse, key, value));
     }
 
+    /// Somebody closes an RSE for writing, or opens it again.
+    pub fn close_rse(&self, rse: &str, closed: bool) {
+        self.shared.change(|catalog, _| catalog.close(rse, closed));
+    }
+
+    /// Somebody takes the attribute `admin` from an account, or gives it.
+    pub fn set_admin(&self, account: &str, admin: bool) {
+        self.shared.change(|catalog, _| catalog.set_admin(account, admin));
+    }
+
+    /// What was placed with the rules is gone from all of them.
+    pub fn forget_meta(&self) {
+        self.shared.change(|catalog, _| catalog.rules.values_mut().for_each(|rule| rule.meta = None));
+    }
+
     /// A copy vanishes with its row in the catalogue and its locks, as after a declared loss. With the last copy the
     /// DID goes.
     pub fn lose_copy(&self, did: &Did, rse: &str) -> io::Result<()> {

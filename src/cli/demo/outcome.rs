@@ -6,11 +6,10 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use comfy_table::{ContentArrangement, Table, presets};
-
 use super::delivery::Delivery;
 use super::scene::{SITES, Scene};
 use crate::cli::exit::Failure;
+use crate::cli::table::table;
 use crate::custody::State;
 use crate::ledger::FileRow;
 
@@ -66,17 +65,16 @@ impl<'d> Outcome<'d> {
         };
         let copies = if self.copies.is_empty() { "-".to_owned() } else { self.copies.join(", ") };
         let state = self.state.map_or_else(|| "not recorded".to_owned(), |state| state.to_string());
-        [self.delivery.short_name().to_owned(), state, copies, on_site.to_owned(), self.remark.clone()]
+        let remark = if self.remark.is_empty() { "-".to_owned() } else { self.remark.clone() };
+        [state, copies, on_site.to_owned(), remark, self.delivery.short_name().to_owned()]
     }
 }
 
 /// The table and the verdict.
 pub(super) fn tell(outcomes: &[Outcome<'_>], took: Duration, out: &mut dyn Write) -> Result<(), Failure> {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["file", "state", "identical copies at", "on site", "remark"]);
-    table.add_rows(outcomes.iter().map(Outcome::cells));
-    writeln!(out, "\n{table}\n")?;
+    // the name, which may be long, comes last: a narrow terminal cuts nothing in two
+    let header = ["STATE", "SAME COPIES AT", "ON SITE", "REMARK", "FILE"];
+    writeln!(out, "\n{}\n", table(header, &[], outcomes.iter().map(Outcome::cells)))?;
     for outcome in outcomes {
         if let Some(reason) = &outcome.reason {
             writeln!(out, "{}: {reason}\n", outcome.delivery.short_name())?;

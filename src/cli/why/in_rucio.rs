@@ -163,6 +163,7 @@ mod tests {
             stuck_at: None,
             source_replica_expression: None,
             purge_replicas: false,
+            meta: None,
         }
     }
 

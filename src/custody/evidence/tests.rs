@@ -124,8 +124,12 @@ fn an_md5_is_a_proof_if_it_was_computed_on_site_and_a_contradiction_if_it_differ
 #[test]
 fn two_copies_at_one_site_are_one() {
     assert!(evidence(0, &[("A", "a"), ("B", "b")]).is_ok());
-    assert!(matches!(evidence(0, &[("A", "a"), ("B", "a")]), Err(Doubt::NotYet(_))));
-    assert!(matches!(evidence(0, &[]), Err(Doubt::NotYet(_))));
+    let proven = |judged: Result<Evidence, Doubt>| match judged {
+        Err(Doubt::TooFew { proven, .. }) => proven,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(proven(evidence(0, &[("A", "a"), ("B", "a")])), ["A", "B"]);
+    assert!(proven(evidence(0, &[])).is_empty());
 }
 
 #[test]
@@ -146,4 +150,14 @@ fn one_contradiction_spoils_the_look() {
     bad.storage = StorageAnswer::Missing;
     let judged = vec![prove(&copy("A", "a")), prove(&copy("B", "b")), prove(&bad)];
     assert!(matches!(Evidence::assemble(0, judged, Copies::MIN), Err(Doubt::Contradiction(_))));
+}
+
+#[test]
+fn a_first_look_counts_where_data_centres_are_still() {
+    let first = FirstLook { at: 0, rses: vec!["A".to_owned(), "B".to_owned()], copies: Vec::new() };
+    let proven = ["B".to_owned()];
+    assert_eq!(first.lost(&proven), Some("A"));
+    let decided = first.among(|rse| rse != "A");
+    assert_eq!(decided.lost(&proven), None);
+    assert_eq!(decided.lost(&[]), Some("B"));
 }

@@ -7,6 +7,7 @@ mod denials;
 mod lists;
 mod pacing;
 mod reported;
+mod troubles;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +20,8 @@ pub(crate) use denials::Denials;
 pub(crate) use lists::LastList;
 pub(crate) use pacing::Pacing;
 pub(crate) use reported::Reported;
+pub(crate) use troubles::Troubles;
+pub use troubles::tell_of_more;
 
 /// Entries kept of each kind; beyond that all are forgotten, and some things are reported or asked twice.
 const REMEMBERED: usize = 100_000;
@@ -28,6 +31,8 @@ const REMEMBERED: usize = 100_000;
 pub(crate) struct Memory {
     /// Troubles that the log has.
     pub(crate) reported: Reported,
+    /// Those that many files or rules have at once.
+    pub(crate) troubles: Troubles,
     /// Rules that were boosted.
     pub(crate) boosts: Boosts,
     /// Ordered releases about which Rucio was asked whether they will happen.

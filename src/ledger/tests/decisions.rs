@@ -12,6 +12,9 @@ async fn written_before(path: &std::path::Path, rows: &str) {
         "ALTER TABLE files DROP COLUMN copies_unreadable",
         "ALTER TABLE collections DROP COLUMN unsettled_cause",
         "ALTER TABLE files DROP COLUMN changed_ns",
+        "ALTER TABLE files DROP COLUMN earlier_further_copies_rule",
+        "DROP TABLE identity",
+        "DROP TABLE ledgers_taken_over",
         "DELETE FROM _sqlx_migrations WHERE version >= 10",
     ] {
         sqlx::query(change).execute(&ledger.writer).await.unwrap();

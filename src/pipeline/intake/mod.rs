@@ -18,6 +18,7 @@ use crate::engine::Context;
 use crate::ledger::{Delivered, Delivery, WrongTrigger, now};
 use crate::names::is_invalid;
 use crate::printable::one_line;
+use crate::telemetry::health::Need;
 
 use self::hints::{AFTER_LOSS, Hints};
 use self::judge::{Mistake, Verdict, announced, is_trigger, judge};
@@ -83,6 +84,8 @@ struct Intake<'c> {
     sound: Vec<Sound>,
     /// No trouble was met since the scan began.
     quiet: bool,
+    /// Directories that could not be read since the scan began.
+    unreadable: usize,
 }
 
 impl<'c> Intake<'c> {
@@ -97,6 +100,7 @@ impl<'c> Intake<'c> {
             wrong: HashMap::new(),
             sound: Vec::new(),
             quiet: false,
+            unreadable: 0,
         }
     }
 
@@ -151,14 +155,22 @@ impl<'c> Intake<'c> {
     fn scan(&mut self) {
         let started = Instant::now();
         self.quiet = true;
+        self.unreadable = 0;
         let top = self.context.data.top().to_owned();
         match self.scan_below(&top) {
             Ok(counts) => {
                 self.context.metrics.scan(started.elapsed().as_secs_f64(), counts.read, counts.skipped);
-                self.context.health.set_ready("data directory", Ok(()));
+                let unreadable = match self.unreadable {
+                    0 => Ok(()),
+                    some => Err(format!(
+                        "{} in it cannot be read, see the log",
+                        if some == 1 { "a directory".to_owned() } else { format!("{some} directories") }
+                    )),
+                };
+                self.context.health.set(Need::DataDirectory, unreadable);
             }
             Err(error) => {
-                self.context.health.set_ready("data directory", Err("cannot be read, see the log".to_owned()));
+                self.context.health.set(Need::DataDirectory, Err("cannot be read, see the log".to_owned()));
                 self.report_trouble(&error.to_string());
             }
         }
@@ -318,14 +330,12 @@ impl<'c> Intake<'c> {
             Ok(answers) => answers,
             Err(error) => {
                 self.report_trouble(&error.to_string());
-                self.context.health.set_ready("ledger", Err("cannot be written, see the log".to_owned()));
                 for Sound { trigger, .. } in &batch {
                     self.scanner.forget(trigger.parent().unwrap_or(Path::new("")));
                 }
                 return;
             }
         };
-        self.context.health.set_ready("ledger", Ok(()));
         for (Sound { trigger, delivery, signature, seen }, answer) in batch.into_iter().zip(answers) {
             if let (Some(seen), Delivered::New) = (seen, answer) {
                 self.context.metrics.intake_latency(seen.elapsed().as_secs_f64());
@@ -401,6 +411,7 @@ impl Visitor for Intake<'_> {
     }
 
     fn unreadable(&mut self, directory: &Path, error: &datadir::Error) {
+        self.unreadable += 1;
         self.report_trouble(&format!("{error}; triggers in {} are not seen until this is mended", directory.display()));
     }
 

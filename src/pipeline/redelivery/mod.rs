@@ -52,7 +52,9 @@ async fn compare_due(context: &Context) -> Result<(), StageError> {
             | State::Held => {
                 // one that cannot be dealt with keeps no other waiting
                 if let Err(error) = compare(context, &redelivery).await {
-                    if context.memory.reported.is_news(&redelivery.row.lfn, "second delivery") {
+                    let lfn = &redelivery.row.lfn;
+                    let is_news = context.memory.reported.is_news(lfn, "second delivery");
+                    if is_news && context.memory.troubles.is_first("a second delivery cannot be compared", lfn) {
                         tracing::warn!(
                             lfn = redelivery.row.lfn,
                             "the second delivery waits, and is tried again: {error}"

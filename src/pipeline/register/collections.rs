@@ -204,18 +204,12 @@ pub(super) async fn without_obstacles(
     rows: Vec<FileRow>,
     refusal: &rucio_client::Error,
 ) -> Result<Vec<FileRow>, StageError> {
-    let mut collections = BTreeSet::new();
-    let mut asked = BTreeSet::new();
-    for row in &rows {
-        collections.extend(chain(&row.name()?).into_iter().map(|(did, _)| did));
-        asked.insert(row.did());
-    }
-    asked.extend(collections.iter().cloned());
-    let there: Statuses = context.rucio.did_statuses(&asked.into_iter().collect::<Vec<_>>()).await?;
+    let collections = of(&rows)?;
+    let asked: Vec<Did> = rows.iter().map(FileRow::did).chain(collections.iter().cloned()).collect();
+    let there: Statuses = context.rucio.did_statuses(&asked).await?;
     let gone: BTreeSet<Did> = collections.into_iter().filter(|did| !there.contains_key(did)).collect();
     if !gone.is_empty() {
-        context.ledger.collections_unknown(&gone).await?;
-        return Err(StageError::Wait(format!("{refusal}; its collections are made again")));
+        return Err(forgotten(context, gone, refusal).await?);
     }
     let mut left = Vec::with_capacity(rows.len());
     for row in rows {
@@ -225,4 +219,23 @@ pub(super) async fn without_obstacles(
         }
     }
     Ok(left)
+}
+
+/// The collections of these files.
+pub(super) fn of(rows: &[FileRow]) -> Result<BTreeSet<Did>, StageError> {
+    let mut all = BTreeSet::new();
+    for row in rows {
+        all.extend(chain(&row.name()?).into_iter().map(|(did, _)| did));
+    }
+    Ok(all)
+}
+
+/// Rucio may not have these any more: at the next attempt it is asked for them, and what is missing is made.
+pub(super) async fn forgotten(
+    context: &Context,
+    collections: BTreeSet<Did>,
+    refusal: &rucio_client::Error,
+) -> Result<StageError, StageError> {
+    context.ledger.collections_unknown(&collections).await?;
+    Ok(StageError::Wait(format!("{refusal}; its collections are looked for again")))
 }

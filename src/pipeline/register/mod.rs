@@ -45,6 +45,7 @@ impl Stage for Register {
     }
 
     async fn work(&self, context: &Context, rows: Vec<FileRow>) -> Result<(), StageError> {
+        on_site::may_be_registered(context).await?;
         let rows = still_as_verified(context, rows).await?;
         let (rows, old) = compare_with_rucio(context, rows).await?;
         if rows.is_empty() {
@@ -117,7 +118,8 @@ async fn still_as_verified(context: &Context, rows: Vec<FileRow>) -> Result<Vec<
             Ok(None) => {
                 let delay = after_failures(&context.config().retry, row.attempts);
                 let waits_for = "its data file is gone; it goes on when it comes back".to_owned();
-                if row.waits_for.as_deref() != Some(&waits_for) {
+                let is_news = row.waits_for.as_deref() != Some(&waits_for);
+                if is_news && context.memory.troubles.is_first("the data file is gone", &row.lfn) {
                     tracing::error!(lfn = row.lfn, stage = Register::NAME, "{waits_for}");
                 }
                 context.ledger.postpone(&[Postpone { id: row.id, delay, waits_for, failed: true }]).await?;
@@ -195,8 +197,8 @@ async fn attach(context: &Context, rows: Vec<FileRow>, old: &Old) -> Result<Vec<
                 match error.kind() {
                     _ if left.len() < tried => parts.again(left),
                     Kind::Unsupported => refused(context, &mut parts, left, error).await?,
-                    // it has them all and says that it lacks one
-                    _ => return Err(StageError::Wait(error.to_string())),
+                    // it has them all and says that it lacks one: they are looked for once more
+                    _ => return Err(collections::forgotten(context, collections::of(&left)?, &error).await?),
                 }
             }
             Err(error) if !concerns_a_file(error.kind()) => return Err(error.into()),

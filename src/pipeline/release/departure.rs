@@ -1,6 +1,6 @@
 //! Releasing → Released: watching files go, and looking at the disk itself when Rucio says they have gone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use crate::config::{Deletion, Leftover};
@@ -81,8 +81,9 @@ async fn resume(context: &Context, rows: Vec<FileRow>) -> Result<(), StageError>
     }
     let Looks { copies, rules } = look::off_site_copies(context, &undecided).await?;
     rules::mend(context, &rules).await?;
-    let looked_at = undecided.into_iter().zip(copies).collect();
-    at_once(looked_at, |(row, look)| go_on(context, row, look)).await.map(drop)
+    let sites = &rules.offsite.known_sites();
+    let looked_at = undecided.iter().cloned().zip(copies).collect();
+    at_once(looked_at, |(row, look)| go_on(context, row, look, sites)).await.map(drop)
 }
 
 /// The file, if the end of its on-site rule is still to be asked for. What others did to that rule is no release.
@@ -105,8 +106,13 @@ async fn undecided(context: &Context, row: FileRow) -> Result<Option<FileRow>, S
     Ok(None)
 }
 
-async fn go_on(context: &Context, row: FileRow, look: Result<Evidence, Doubt>) -> Result<(), StageError> {
-    let Some(order) = order(context, &row, look).await? else { return Ok(()) };
+async fn go_on(
+    context: &Context,
+    row: FileRow,
+    look: Result<Evidence, Doubt>,
+    sites: &BTreeMap<String, String>,
+) -> Result<(), StageError> {
+    let Some(order) = order(context, &row, look, sites).await? else { return Ok(()) };
     // right before the effect, the operator may have changed their mind during the look
     if stays(context, &row).await? {
         return Ok(());
@@ -189,9 +195,8 @@ async fn remove_leftover(context: &Context, row: &FileRow) -> Result<(), StageEr
     }
     let Looks { copies, rules } = look::off_site_copies(context, std::slice::from_ref(row)).await?;
     rules::mend(context, &rules).await?;
-    let found = copies.into_iter().next();
-    let Some(order) = order(context, row, found.unwrap_or_else(|| Err(Doubt::Unknown("no look".to_owned())))).await?
-    else {
+    let found = copies.into_iter().next().unwrap_or_else(|| Err(Doubt::Unknown("no look".to_owned())));
+    let Some(order) = order(context, row, found, &rules.offsite.known_sites()).await? else {
         return Ok(());
     };
     if permitted(context, row, &order).await?.is_none() {

@@ -3,6 +3,7 @@
 //! Fresh evidence, the on-site file as verified, a durable intent, only then the end of the on-site rule; afterwards the disk itself
 //! is looked at, because "gone in Rucio" is not "gone from disk". In doubt the file stays.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -68,8 +69,9 @@ impl Stage for Release {
         }
         let Looks { copies, rules } = look::off_site_copies(context, &rows).await?;
         rules::mend(context, &rules).await?;
-        let looked_at = rows.into_iter().zip(copies).collect();
-        at_once(looked_at, |(row, look)| decide(context, row, look, deletion)).await.map(drop)
+        let sites = &rules.offsite.known_sites();
+        let looked_at = rows.iter().cloned().zip(copies).collect();
+        at_once(looked_at, |(row, look)| decide(context, row, look, sites, deletion)).await.map(drop)
     }
 }
 
@@ -78,9 +80,10 @@ async fn decide(
     context: &Context,
     row: FileRow,
     look: Result<Evidence, Doubt>,
+    sites: &BTreeMap<String, String>,
     deletion: Deletion,
 ) -> Result<(), StageError> {
-    let Some(order) = order(context, &row, look).await? else { return Ok(()) };
+    let Some(order) = order(context, &row, look, sites).await? else { return Ok(()) };
     // the operator may have changed their mind during the look
     if context.config().release.deletion != deletion {
         return context.wait(&row, Duration::ZERO, "release.deletion has changed").await;
@@ -118,22 +121,22 @@ async fn order(
     context: &Context,
     row: &FileRow,
     look: Result<Evidence, Doubt>,
+    sites: &BTreeMap<String, String>,
 ) -> Result<Option<ReleaseOrder>, StageError> {
     let config = context.config();
     let evidence = match look {
         Ok(evidence) => evidence,
-        Err(Doubt::Unknown(reason)) => {
-            context.wait_patiently(row, Pace::of_copies(&config), &reason).await?;
-            return Ok(None);
+        Err(doubt)
+            if matches!(doubt, Doubt::NotYet(_) | Doubt::Contradiction(_))
+                || look::has_regressed(row, &doubt, sites)? =>
+        {
+            return context.hold(row, HoldCode::Evidence, &look::regressed(&doubt)).await.map(|()| None);
         }
-        Err(Doubt::NotYet(reason) | Doubt::Contradiction(reason)) => {
-            context
-                .hold(row, HoldCode::Evidence, &format!("evidence that was complete is not any more: {reason}"))
-                .await?;
-            return Ok(None);
+        Err(doubt) => {
+            return context.wait_patiently(row, Pace::of_copies(&config), doubt.reason()).await.map(|()| None);
         }
     };
-    let Some(first_look) = row.first_look()? else {
+    let Some(first_look) = row.first_look()?.map(|first| first.among(|rse| sites.contains_key(rse))) else {
         // void, because it was taken by another clock
         return context.remember_first_look(row, &evidence).await.map(|()| None);
     };
@@ -166,7 +169,7 @@ async fn order(
             context.wait(row, config.confirm.poll, "a fresh look").await?;
             Ok(None)
         }
-        Err(reason @ KeepReason::Undecided { .. }) => {
+        Err(reason @ (KeepReason::Undecided { .. } | KeepReason::TooFewSites { .. })) => {
             context.wait_patiently(row, Pace::of_copies(&config), &reason.to_string()).await?;
             Ok(None)
         }

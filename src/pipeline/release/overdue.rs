@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::custody::in_millis;
 use crate::engine::{Context, Pace, StageError};
 use crate::ledger::{EndOfRule, FileRow, now};
-use crate::rules::{find, is_on_site_rule};
+use crate::rules::{OwnLedgers, find, is_on_site_rule};
 use rucio_client::Rule;
 
 /// How long an order is trusted, and Rucio's answer about its rule.
@@ -47,7 +47,9 @@ pub(super) async fn look_after(context: &Context, row: FileRow) -> Result<(), St
         Ok(Deletes::AfterAnother(rule)) => {
             if context.memory.reported.is_news(&row.lfn, ANOTHER) {
                 context.metrics.rule_trouble("another");
-                tracing::warn!(lfn = row.lfn, "the on-site copy is released and stays: {rule}");
+                if context.memory.troubles.is_first("a released copy stays on site for another rule", &row.lfn) {
+                    tracing::warn!(lfn = row.lfn, "the on-site copy is released and stays: {rule}");
+                }
             }
             context.wait_patiently(&row, pace, &rule).await
         }
@@ -67,11 +69,12 @@ async fn who_deletes(context: &Context, row: &FileRow) -> Result<Deletes, StageE
         None => None,
     };
     // another may have been placed by a request that came late
-    let rule = match on_record {
-        Some(rule) => Some(rule),
-        None => {
-            context.rucio.did_rules(&row.did()).await?.into_iter().find(|rule| is_on_site_rule(&context.config(), rule))
-        }
+    let rule = if on_record.is_some() {
+        on_record
+    } else {
+        let (config, ours) = (context.config(), OwnLedgers::of(&context.ledger).await?);
+        let is_it = |rule: &Rule| is_on_site_rule(&config, rule) && ours.have_placed(rule);
+        context.rucio.did_rules(&row.did()).await?.into_iter().find(is_it)
     };
     match rule {
         Some(rule) => Ok(with(rule)),

@@ -9,7 +9,7 @@ use crate::custody::settling::{Cause, FileInRucio, Unsettled};
 use crate::engine::{Context, StageError, is_known, may_be_acted_upon};
 use crate::ledger::{Resting, now};
 use crate::names::Did;
-use crate::rules::{is_first_copy_rule, is_further_copies_rule, is_settled_rule};
+use crate::rules::{OwnLedgers, is_first_copy_rule, is_further_copies_rule, is_settled_rule};
 use rucio_client::{Kind, Lock, LockState, ReplicaListing, ReplicaQuery, ReplicaState, Rule, RuleState};
 
 /// Requests under way at once; the road has the rest.
@@ -34,8 +34,12 @@ impl DatasetRules {
     ) -> Result<Result<Self, Unsettled>, StageError> {
         let at = now();
         let config = context.config();
-        let rules = match context.rucio.did_rules(dataset).await {
-            Ok(rules) => rules,
+        let (ours, on_record) =
+            (OwnLedgers::of(&context.ledger).await?, context.ledger.first_copy_rule(dataset).await?);
+        let is_ours =
+            |rule: &Rule| ours.have_placed(rule) || [on_record.as_deref(), known].contains(&Some(rule.id.as_str()));
+        let rules: Vec<Rule> = match context.rucio.did_rules(dataset).await {
+            Ok(rules) => rules.into_iter().filter(is_ours).collect(),
             Err(error) if error.kind() == Kind::NotFound => return Ok(Err(Unsettled::unknown_to_rucio())),
             Err(error) => return Err(error.into()),
         };

@@ -152,10 +152,7 @@ async fn misplaced(
     let did = Did::new(dataset.scope.clone(), file.lfn.clone());
     let locks = context.rucio.rule_locks(&file.further_copies_rule).await?;
     let ok = locks.into_iter().filter(|lock| lock.did == did && lock.state == LockState::Ok).map(|lock| lock.rse);
-    let locks = OkLocks {
-        first: [(did.clone(), place.clone())].into(),
-        further: [((did.clone(), file.further_copies_rule.clone()), ok.collect())].into(),
-    };
+    let locks = OkLocks::of_one(&did, place, &file.further_copies_rule, ok.collect());
     Ok(locks.at_one_site(offsite, &did, &file.further_copies_rule).map(str::to_owned))
 }
 

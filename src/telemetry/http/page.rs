@@ -2,14 +2,20 @@
 
 use std::fmt::Write;
 
-use crate::telemetry::health::Complaint;
+use crate::telemetry::health::{Complaint, Verdict};
 use crate::telemetry::human::{age, size};
 
-/// What the page shows beside health.
+/// What the daemon has counted last, for the page.
 #[derive(Clone, Debug, Default)]
 pub struct StatusPage {
+    /// When.
+    pub counted_at: String,
     /// States in the order of the road.
     pub states: Vec<StateRow>,
+    /// The id of the ledger.
+    pub ledger: String,
+    /// `up`, or why not.
+    pub rucio: String,
     /// Further facts, such as the mode of deletion: name and value.
     pub facts: Vec<(&'static str, String)>,
 }
@@ -31,11 +37,7 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;mar
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.25rem .75rem .25rem 0;\
 border-bottom:1px solid #ccc}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.bad{color:#b00020}";
 
-pub(super) fn render(
-    status: &StatusPage,
-    ready: &Result<(), Vec<Complaint>>,
-    live: &Result<(), Vec<Complaint>>,
-) -> String {
+pub(super) fn render(status: &StatusPage, verdict: &Verdict) -> String {
     let mut rows = String::new();
     for row in &status.states {
         let oldest = row.oldest_seconds.map_or_else(|| "–".to_owned(), age);
@@ -49,32 +51,38 @@ pub(super) fn render(
         );
     }
     let mut facts = String::new();
-    for (name, value) in &status.facts {
+    let more = [("Rucio", status.rucio.clone()), ("ledger", status.ledger.clone())];
+    for (name, value) in status.facts.iter().chain(&more) {
         let _ = writeln!(facts, "<tr><th>{}</th><td>{}</td></tr>", escape(name), escape(value));
     }
     format!(
         "<!doctype html>\n<html lang=en><meta charset=utf-8><title>dl0-ingest</title>\n<style>{STYLE}</style>\n\
          <h1>dl0-ingest {version}</h1>\n{health}\
-         <h2>Files</h2>\n<table>\n<tr><th>State</th><th class=n>Files</th><th class=n>Size</th>\
+         <h2>Files</h2>\n<p>As of {counted_at}</p>\n<table>\n<tr><th>State</th><th class=n>Files</th><th class=n>Size</th>\
          <th class=n>Oldest, for</th></tr>\n{rows}</table>\n\
          <h2>Settings</h2>\n<table>\n{facts}</table>\n\
          <p><a href=/metrics>metrics</a> · <a href=/healthz>health</a> · <a href=/readyz>readiness</a></p>\n",
         version = env!("CARGO_PKG_VERSION"),
-        health = health(ready, live),
+        counted_at = escape(&status.counted_at),
+        health = health(verdict),
     )
 }
 
-fn health(ready: &Result<(), Vec<Complaint>>, live: &Result<(), Vec<Complaint>>) -> String {
-    let complaints: Vec<&Complaint> =
-        [live, ready].into_iter().filter_map(|found| found.as_ref().err()).flatten().collect();
-    if complaints.is_empty() {
-        return "<p>Everything works.</p>\n".to_owned();
+fn health(Verdict { troubles, notices }: &Verdict) -> String {
+    let mut text = match troubles.as_slice() {
+        [] => "<p>Everything works.</p>\n".to_owned(),
+        some => format!("<p class=bad>Not everything works; files wait.</p>\n<ul class=bad>\n{}</ul>\n", items(some)),
+    };
+    if !notices.is_empty() {
+        let _ = write!(text, "<p>To be known:</p>\n<ul>\n{}</ul>\n", items(notices));
     }
-    let mut items = String::new();
-    for complaint in complaints {
-        let _ = writeln!(items, "<li>{}: {}</li>", escape(complaint.about), escape(&complaint.reason));
-    }
-    format!("<p class=bad>Not everything works; files wait.</p>\n<ul class=bad>\n{items}</ul>\n")
+    text
+}
+
+fn items(complaints: &[Complaint]) -> String {
+    let item =
+        |complaint: &Complaint| format!("<li>{}: {}</li>\n", escape(&complaint.about), escape(&complaint.reason));
+    complaints.iter().map(item).collect()
 }
 
 fn escape(text: &str) -> String {
@@ -88,8 +96,9 @@ mod tests {
     #[test]
     fn nothing_reaches_the_page_as_markup() {
         let reason = "<script>alert(\"1\")</script> & more".to_owned();
-        let complaint = Complaint { about: "rucio", reason };
-        let page = render(&StatusPage::default(), &Err(vec![complaint]), &Ok(()));
+        let complaint = Complaint { about: "rucio".to_owned(), reason };
+        let page =
+            render(&StatusPage::default(), &Verdict { troubles: vec![complaint.clone()], notices: vec![complaint] });
         assert!(!page.contains("<script>"));
         assert!(page.contains("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt; &amp; more"));
     }

@@ -85,6 +85,17 @@ pub(super) struct Trouble {
     pub(super) trouble: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Needed {
+    pub(super) need: &'static str,
+}
+
+/// One of the off-site RSEs, which are few.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Rse {
+    pub(super) rse: String,
+}
+
 /// One histogram per stage, each with buckets of its own, under one name.
 #[derive(Clone, Debug)]
 pub(super) struct StageSeconds(Vec<(Stage, Histogram)>);

@@ -89,3 +89,18 @@ fn one_mode_of_deletion_is_on_at_a_time() {
     let of = |mode: &str| value(&metrics, &format!("dl0_ingest_deletion_mode{{mode=\"{mode}\"}}"));
     assert_eq!((of("off"), of("dry-run"), of("on")), (Some(0.0), Some(0.0), Some(1.0)));
 }
+
+#[test]
+fn each_need_and_each_storage_is_a_series_of_its_own() {
+    let (metrics, health) = (Metrics::new(), Health::new(&[Need::Ledger]));
+    health.storage("PIC", Ok(()));
+    health.storage("CSCS", Err("timed out".to_owned()));
+    metrics.health(&health);
+    assert_eq!(value(&metrics, "dl0_ingest_ready{need=\"ledger\"}"), Some(0.0));
+    assert_eq!(value(&metrics, "dl0_ingest_ready{need=\"rucio\"}"), Some(1.0));
+    assert_eq!(value(&metrics, "dl0_ingest_storage_up{rse=\"PIC\"}"), Some(1.0));
+    assert_eq!(value(&metrics, "dl0_ingest_storage_up{rse=\"CSCS\"}"), Some(0.0));
+    health.data_centres(&BTreeSet::from(["PIC"]));
+    metrics.health(&health);
+    assert_eq!(value(&metrics, "dl0_ingest_storage_up{rse=\"CSCS\"}"), None);
+}

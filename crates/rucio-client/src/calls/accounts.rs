@@ -1,7 +1,8 @@
 //! What an account may.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use reqwest::Method;
 use serde_json::Value;
 
 use crate::answer::Json;
@@ -18,5 +19,12 @@ impl Client {
         let request = Request::account_attributes("account_attributes", account)?;
         let Json(attributes): Json<Vec<AccountAttribute>> = self.call(Repeat::Safe, request).await?;
         Ok(attributes.into_iter().map(|attribute| (attribute.key, attribute.value)).collect())
+    }
+
+    /// All scopes there are, whosever they are (`GET /scopes/`).
+    pub async fn scopes(&self) -> Result<BTreeSet<String>, Error> {
+        let request = Request::new("scopes", "list the scopes", Method::GET, "/scopes/");
+        let Json(scopes): Json<BTreeSet<String>> = self.call(Repeat::Safe, request).await?;
+        Ok(scopes)
     }
 }

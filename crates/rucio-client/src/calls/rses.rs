@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::errors::{Error, Kind, Outlook};
 use crate::request::{Request, path};
 use crate::retry::Repeat;
+use crate::types::RseSettings;
 
 #[derive(Deserialize)]
 struct Listed {
@@ -48,5 +49,13 @@ impl Client {
             return Err(Error::new(Kind::Protocol, Outlook::Later, message));
         }
         Ok(attributes)
+    }
+
+    /// What an RSE may be used for, and by which protocols (`GET /rses/{rse}`).
+    pub async fn rse_settings(&self, rse: &str) -> Result<RseSettings, Error> {
+        let path = path(&["rses", rse])?;
+        let request = Request::new("rse", format!("show the settings of RSE '{rse}'"), Method::GET, path);
+        let Json(settings): Json<RseSettings> = self.call(Repeat::Safe, request).await?;
+        Ok(settings)
     }
 }

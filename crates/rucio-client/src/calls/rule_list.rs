@@ -2,13 +2,14 @@
 
 use reqwest::Method;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::answer::{Gather, Gathered};
 use crate::client::Client;
 use crate::errors::Error;
 use crate::request::Request;
 use crate::retry::Repeat;
-use crate::types::{RuleId, RuleState, present};
+use crate::types::{RuleId, RuleState, meta, present};
 
 /// What is read of each rule of a long list.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -24,6 +25,9 @@ pub struct ListedRule {
     /// When it ends, as Rucio writes it (`Sun, 22 Nov 2026 12:00:13 UTC`); none: never.
     #[serde(deserialize_with = "present")]
     pub expires_at: Option<String>,
+    /// What was placed with it; text that is no JSON as it is. None: nothing.
+    #[serde(deserialize_with = "meta")]
+    pub meta: Option<Value>,
 }
 
 /// Keeps what matters of a list of rules that is too long to be kept. It begins empty with each attempt at the call.

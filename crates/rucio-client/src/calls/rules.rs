@@ -33,6 +33,7 @@ impl Client {
             ("lifetime", rule.lifetime.map(|seconds| json!(seconds))),
             ("activity", rule.activity.as_ref().map(|text| json!(text))),
             ("comment", rule.comment.as_ref().map(|text| json!(text))),
+            ("meta", rule.meta.clone()),
         ];
         body.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
         let dids = several(&rule.dids);

@@ -283,6 +283,7 @@ async fn rules_are_placed_read_and_ended() {
         "state": "STUCK", "error": "MissingSourceReplica", "rse_expression": "OFFSITE", "copies": 1,
         "expires_at": null, "locks_ok_cnt": 1, "locks_replicating_cnt": 2, "locks_stuck_cnt": 3,
         "source_replica_expression": "STORAGE-2", "purge_replicas": false, "priority": 3,
+        "meta": "{\"signed_by\": \"somebody\"}",
     });
     let lock = json!({ "scope": "acada", "name": "/ctao/acada/dl0/a.fits", "rse_id": "0", "rse": "STORAGE-3",
                        "state": "REPLICATING", "rule_id": "a1" });

@@ -118,6 +118,7 @@ fn one_rule() -> NewRule {
         lifetime: None,
         activity: None,
         comment: None,
+        meta: None,
     }
 }
 

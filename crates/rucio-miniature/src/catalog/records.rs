@@ -163,6 +163,8 @@ pub(crate) struct Rule {
     pub(crate) grouping: Grouping,
     pub(crate) activity: String,
     pub(crate) comment: Option<String>,
+    /// JSON as text.
+    pub(crate) meta: Option<String>,
     pub(crate) priority: u64,
     pub(crate) locked: bool,
     pub(crate) purge_replicas: bool,

@@ -21,6 +21,8 @@ pub(crate) type Place = (Did, String);
 pub(crate) struct Catalog {
     pub(crate) rses: BTreeMap<String, Rse>,
     pub(crate) attributes: Attributes,
+    /// RSEs to which nothing is written.
+    pub(crate) closed: BTreeSet<String>,
     pub(crate) accounts: BTreeMap<String, Account>,
     pub(crate) scopes: BTreeSet<String>,
     pub(crate) dids: BTreeMap<Did, DidRecord>,
@@ -46,6 +48,7 @@ impl Catalog {
         Self {
             rses: BTreeMap::new(),
             attributes: Attributes::new(),
+            closed: BTreeSet::new(),
             accounts: BTreeMap::new(),
             scopes: BTreeSet::new(),
             dids: BTreeMap::new(),
@@ -80,11 +83,27 @@ impl Catalog {
         }
     }
 
+    /// Closes a storage element for writing, or opens it: what is to go there waits in the queue.
+    pub(crate) fn close(&mut self, rse: &str, closed: bool) {
+        if closed {
+            self.closed.insert(rse.to_owned());
+        } else {
+            self.closed.remove(rse);
+        }
+    }
+
     /// Adds an account that owns these scopes.
     pub(crate) fn add_account(&mut self, name: &str, admin: bool, scopes: &[String], now: SystemTime) {
         self.scopes.extend(scopes.iter().cloned());
         let scopes = scopes.iter().cloned().collect();
         self.accounts.insert(name.to_owned(), Account { admin, scopes, created: now });
+    }
+
+    /// Gives an account the attribute `admin`, or takes it away.
+    pub(crate) fn set_admin(&mut self, name: &str, admin: bool) {
+        if let Some(account) = self.accounts.get_mut(name) {
+            account.admin = admin;
+        }
     }
 
     /// Events since the last call, oldest first.

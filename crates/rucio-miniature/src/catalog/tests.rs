@@ -84,6 +84,7 @@ impl World {
             lifetime: None,
             activity: None,
             comment: None,
+            meta: None,
             priority: 3,
             locked: false,
             purge_replicas: false,

@@ -1,5 +1,6 @@
 //! The conveyor's view of the catalogue: what to copy from where, and what became of it.
 
+use std::collections::VecDeque;
 use std::time::SystemTime;
 
 use super::records::{Progress, ReplicaState, Transfer};
@@ -21,15 +22,19 @@ pub(crate) struct Order {
 }
 
 impl Catalog {
-    /// How many transfers wait for the conveyor.
+    /// How many transfers wait for the conveyor, and can go.
     pub(crate) fn queued_transfers(&self) -> usize {
-        self.queue.len()
+        self.queue.iter().filter(|transfer| !self.closed.contains(&transfer.rse)).count()
     }
 
     /// Takes up to `limit` transfers from the queue.
     pub(crate) fn take_transfers(&mut self, limit: usize) -> Vec<Order> {
-        let count = limit.min(self.queue.len());
-        let taken: Vec<Transfer> = self.queue.drain(..count).collect();
+        let (mut taken, mut left) = (Vec::new(), VecDeque::new());
+        for transfer in std::mem::take(&mut self.queue) {
+            let goes = taken.len() < limit && !self.closed.contains(&transfer.rse);
+            if goes { taken.push(transfer) } else { left.push_back(transfer) }
+        }
+        self.queue = left;
         taken.into_iter().filter_map(|transfer| self.order(transfer)).collect()
     }
 

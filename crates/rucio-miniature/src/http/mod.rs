@@ -83,6 +83,7 @@ fn dispatch(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<Reply, Ref
     match call.route.endpoint {
         Endpoint::Account => rses::account(shared, issuer, call),
         Endpoint::AccountAttributes => rses::account_attributes(shared, call),
+        Endpoint::Scopes => Ok(rses::scopes(shared)),
         Endpoint::Rses => rses::list(shared, call),
         Endpoint::Rse => rses::one(shared, call),
         Endpoint::RseAttributes => rses::attributes(shared, call),

@@ -1,6 +1,7 @@
 //! `/rses` and `/accounts`.
 
 use serde_json::{Map, Value, json};
+use url::Url;
 
 use super::answer::Reply;
 use super::call::Call;
@@ -32,11 +33,27 @@ pub(super) fn one(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal> {
     let catalog = shared.catalog();
     let name = &call.route.key;
     let rse = catalog.rse(name)?;
+    let open = !catalog.closed.contains(name);
+    let protocol = Url::parse(&rse.prefix).ok().map(|url| {
+        let domain =
+            json!({"read": 1, "write": 1, "delete": 1, "third_party_copy_read": 1, "third_party_copy_write": 1});
+        json!({
+            "scheme": url.scheme(), "hostname": url.host_str(), "port": url.port(), "prefix": url.path(),
+            "impl": "rucio.rse.protocols.gfal.Default", "domains": {"lan": domain, "wan": domain},
+            "extended_attributes": null,
+        })
+    });
     Ok(Reply::json(&json!({
-        "id": rse.id, "rse": name, "rse_type": "DISK", "deterministic": true, "volatile": false, "availability": 7,
-        "availability_read": true, "availability_write": true, "availability_delete": true, "deleted": false,
-        "staging_area": false, "verify_checksum": true, "protocols": [],
+        "id": rse.id, "rse": name, "rse_type": "DISK", "deterministic": true, "volatile": false,
+        "availability": if open { 7 } else { 5 }, "availability_read": true, "availability_write": open,
+        "availability_delete": true, "deleted": false, "staging_area": false, "verify_checksum": true,
+        "protocols": protocol.into_iter().collect::<Vec<_>>(),
     })))
+}
+
+/// `GET /scopes/`
+pub(super) fn scopes(shared: &Shared) -> Reply {
+    Reply::json(&json!(shared.catalog().scopes))
 }
 
 /// `GET /rses/{rse}/attr/`

@@ -29,6 +29,7 @@ pub(super) fn add(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<Repl
         lifetime: parameters.optional("lifetime")?,
         activity: parameters.optional("activity")?,
         comment: parameters.optional("comment")?,
+        meta: parameters.optional::<Value>("meta")?.map(|meta| meta.to_string()),
         priority: parameters.optional("priority")?.unwrap_or(3),
         locked: parameters.optional("locked")?.unwrap_or(false),
         purge_replicas: parameters.optional("purge_replicas")?.unwrap_or(false),
@@ -60,7 +61,7 @@ fn describe(rule: &Rule) -> Value {
         "activity": rule.activity, "grouping": rule.grouping.name(), "notification": "NO",
         "stuck_at": rule.stuck_at.map(dates::rucio), "purge_replicas": rule.purge_replicas,
         "ignore_availability": false, "ignore_account_limit": false, "priority": rule.priority,
-        "comments": rule.comment, "child_rule_id": null, "eol_at": null, "split_container": false, "meta": null,
+        "comments": rule.comment, "child_rule_id": null, "eol_at": null, "split_container": false, "meta": rule.meta,
         "deleted_at": null, "created_at": dates::rucio(rule.created), "updated_at": dates::rucio(rule.updated),
     })
 }

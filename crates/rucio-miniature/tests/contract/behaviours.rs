@@ -16,6 +16,8 @@ macro_rules! behaviours {
                 an_expression_selects_rses
                 a_wrong_expression_or_an_empty_selection_is_400
                 an_rse_tells_its_attributes
+                an_rse_tells_what_it_may_be_used_for_and_how_it_is_reached
+                all_scopes_are_listed
                 an_unknown_rse_or_account_is_404
             }
             collections {

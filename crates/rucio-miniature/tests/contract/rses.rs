@@ -55,6 +55,25 @@ pub(crate) async fn an_rse_tells_its_attributes(stack: &Stack) {
     );
 }
 
+pub(crate) async fn an_rse_tells_what_it_may_be_used_for_and_how_it_is_reached(stack: &Stack) {
+    let rse = stack.ingest.get("/rses/STORAGE-2").await.expect(200).json();
+    for key in ["availability_read", "availability_write", "availability_delete"] {
+        assert_eq!(rse[key], true, "{key}");
+    }
+    let protocols = rse["protocols"].as_array().unwrap();
+    assert!(!protocols.is_empty(), "{rse}");
+    for protocol in protocols {
+        assert!(protocol["scheme"].is_string() && protocol["hostname"].is_string(), "{protocol}");
+        assert!(protocol["port"].is_u64() && protocol["prefix"].is_string(), "{protocol}");
+    }
+}
+
+pub(crate) async fn all_scopes_are_listed(stack: &Stack) {
+    let scopes = stack.ingest.get("/scopes/").await.expect(200).json();
+    let scopes: Vec<&str> = scopes.as_array().unwrap().iter().map(|scope| scope.as_str().unwrap()).collect();
+    assert!(scopes.contains(&"acada") && scopes.contains(&"root"), "whosever they are: {scopes:?}");
+}
+
 pub(crate) async fn an_unknown_rse_or_account_is_404(stack: &Stack) {
     stack.ingest.get("/rses/NOWHERE").await.refused(404, "RSENotFound");
     stack.ingest.get("/rses/NOWHERE/attr/").await.refused(404, "RSENotFound");

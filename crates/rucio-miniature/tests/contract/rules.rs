@@ -38,7 +38,13 @@ pub(crate) async fn ids_come_in_the_order_of_the_dids_and_locks_at_once(stack: &
 
 pub(crate) async fn a_rule_tells_all_we_read(stack: &Stack) {
     let (_, [file]) = stack.registered().await;
-    let changes = [("comment", json!("why")), ("activity", json!("Express")), ("grouping", json!("NONE"))];
+    let meta = json!({"signed_by": "somebody"});
+    let changes = [
+        ("comment", json!("why")),
+        ("activity", json!("Express")),
+        ("grouping", json!("NONE")),
+        ("meta", meta.clone()),
+    ];
     let id = &place(stack, &[&file.name], ONSITE, &changes).await.expect(201).json()[0];
     let row = stack.rule_row(id.as_str().unwrap()).await;
     for (key, expected) in [
@@ -65,6 +71,9 @@ pub(crate) async fn a_rule_tells_all_we_read(stack: &Stack) {
     ] {
         assert_eq!(row[key], expected, "{key}");
     }
+    // kept as text
+    let kept: serde_json::Value = serde_json::from_str(row["meta"].as_str().unwrap()).unwrap();
+    assert_eq!(kept, meta);
 }
 
 pub(crate) async fn a_duplicate_fails_the_whole_call(stack: &Stack) {

@@ -51,6 +51,7 @@ fn rule(name: &str, expression: &str, source: Option<&str>) -> NewRule {
         lifetime: None,
         activity: None,
         comment: Some("contract".to_owned()),
+        meta: Some(serde_json::json!({"contract": "signed"})),
     }
 }
 

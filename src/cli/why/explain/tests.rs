@@ -40,6 +40,7 @@ fn row(state: State) -> FileRow {
         valid_fits_checksum: None,
         further_copies_rule: None,
         further_copies_rule_ending: None,
+        earlier_further_copies_rule: None,
         on_site_rule: None,
         first_rse: None,
         first_look: None,

@@ -1,0 +1,27 @@
+//! Whether copies that were proven are not any more, or whether more are asked for than there were.
+
+use std::collections::BTreeMap;
+
+use crate::custody::Doubt;
+use crate::ledger::{self, FileRow};
+
+/// Whether a look that found too little of a file found less than the first one did. A data centre that left the expression,
+/// or whose site changed, has lost nothing, nor has a file of which more copies are required than before: that was somebody's
+/// decision, and the file waits for what is missing. `sites`: the site of each data centre now.
+pub(crate) fn has_regressed(
+    row: &FileRow,
+    doubt: &Doubt,
+    sites: &BTreeMap<String, String>,
+) -> Result<bool, ledger::Error> {
+    let Some(first) = row.first_look()? else { return Ok(false) };
+    Ok(match doubt {
+        Doubt::NotYet(_) => true,
+        Doubt::TooFew { proven, .. } => first.among(|rse| sites.contains_key(rse)).lost(proven).is_some(),
+        Doubt::Unknown(_) | Doubt::Contradiction(_) => false,
+    })
+}
+
+/// The same in words.
+pub(crate) fn regressed(doubt: &Doubt) -> String {
+    format!("evidence that was complete is not any more: {}", doubt.reason())
+}
