@@ -73,6 +73,12 @@ fn notice(set_by: i64, now: UnixMillis) {
     );
 }
 
+/// As if somebody had set the system's clock just now.
+#[cfg(test)]
+pub(crate) fn pretend_to_be_set() {
+    LAST_SET.store(now(), Ordering::Release);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

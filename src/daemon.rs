@@ -31,7 +31,7 @@ use crate::pipeline::verify::Verify;
 use crate::pipeline::{intake, protection, redelivery, settle};
 use crate::telemetry::health::Need;
 use crate::telemetry::{self, Health, Metrics};
-use crate::{crash, ledger, storage};
+use crate::{apart, crash, ledger, storage};
 
 pub use signals::Reload;
 
@@ -180,13 +180,7 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
         shutdown: shutdown.clone(),
         gate: gate_seen,
     });
-    // what a dry run has looked at is looked at again, in case this run is none
-    ledger.hasten(State::Confirmed).await?;
-    ledger.hasten(State::Releasing).await?;
-
-    if let Err(error) = engine::check_audit_record(&context).await {
-        tracing::error!("{error}");
-    }
+    take_up(&context).await?;
     signals::listen(&context, hangup, settings, reload).map_err(Error::Signals)?;
     let intake = spawn_intake(context.clone());
     let mut tasks = spawn_stages(&context);
@@ -211,6 +205,20 @@ pub async fn run(config: Config, reload: Option<Reload>, stop: CancellationToken
     let _ = tokio::time::timeout(LEDGER_CLOSE, ledger.close()).await;
     tracing::info!("stopped");
     checked.map(drop).map_err(Error::Preflight)
+}
+
+/// What the last run has left: files that are due now, and what was found out.
+async fn take_up(context: &Context) -> Result<(), ledger::Error> {
+    // what a dry run has looked at is looked at again, in case this run is none
+    context.ledger.hasten(State::Confirmed).await?;
+    context.ledger.hasten(State::Releasing).await?;
+    if let Err(error) = apart::recall(context).await {
+        tracing::error!("{error}");
+    }
+    if let Err(error) = engine::check_audit_record(context).await {
+        tracing::error!("{error}");
+    }
+    Ok(())
 }
 
 fn spawn_intake(context: Context) -> JoinHandle<()> {

@@ -3,6 +3,7 @@
 //! The binary is a thin shell around this library; tests and benchmarks reach the same modules.
 //! `docs/architecture.md` is the map.
 
+mod apart;
 pub mod audit_log;
 pub mod cli;
 mod clock;

@@ -182,7 +182,9 @@ fn check_password(auth: &Auth, findings: &mut Findings) {
     let key = "rucio.auth.userpass.password_file";
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let Some(file) = auth.password_source(credentials.as_deref()) else {
-        let help = format!("name a file, or pass the systemd credential '{CREDENTIAL}' (LoadCredential= in the unit)");
+        let help = format!(
+            "name a file, or write one '{CREDENTIAL}' beside the configuration, of which the unit makes a systemd credential"
+        );
         findings.warning(key, "is not set, and this process was started without a systemd credential", help);
         return;
     };
@@ -195,13 +197,15 @@ fn check_password(auth: &Auth, findings: &mut Findings) {
             findings.error(key, format!("{shown} is empty"), "write the password into it");
         }
         // systemd guards its credentials itself, by the directory
-        Ok(metadata) if password_file.is_some() && metadata.permissions().mode() & 0o007 != 0 => {
+        Ok(metadata)
+            if (password_file.is_some() || credentials.is_none()) && metadata.permissions().mode() & 0o007 != 0 =>
+        {
             let help = format!("run: chmod o= {shown}");
             findings.warning(key, format!("every user of this host has access to {shown}"), help);
         }
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            let help = "see that the user the daemon runs as may read it, or pass it with LoadCredential=";
+            let help = "run this as the daemon's user, as a member of its group, or as root";
             findings.warning(key, format!("this user may not read {shown}"), help);
         }
         Err(error) => {

@@ -52,7 +52,8 @@ impl Config {
         let decoding = Decoding::default();
         let config = read(decoding.root(&document));
         let (mut problems, _) = decoding.finish();
-        let Some(config) = config else { return invalid(problems, Vec::new()) };
+        let Some(mut config) = config else { return invalid(problems, Vec::new()) };
+        config.rucio.auth.look_beside(path);
         let mut warnings = Vec::new();
         // where a wrong value was replaced by the default, a check would speak about what nobody wrote
         let wrong: Vec<String> = problems.iter().map(|problem| problem.key.clone()).collect();
@@ -187,7 +188,7 @@ fn read_rucio(mut section: Section<'_>) -> Option<Rucio> {
     Some(Rucio {
         url: url?,
         account: account?,
-        auth: Auth::Userpass { username: username?, password_file },
+        auth: Auth::Userpass { username: username?, password_file, beside: None },
         ca_file,
         timeout,
         connect_timeout,

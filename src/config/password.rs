@@ -12,8 +12,9 @@ pub const CREDENTIAL: &str = "rucio-password";
 pub enum PasswordError {
     /// Neither a file nor a credential.
     #[error(
-        "there is no password for Rucio: rucio.auth.userpass.password_file is not set and systemd passed no credential \
-         '{CREDENTIAL}'; set the one, or add LoadCredential={CREDENTIAL}:/path to the unit"
+        "there is no password for Rucio: rucio.auth.userpass.password_file is not set, systemd passed no credential \
+         '{CREDENTIAL}', and beside the configuration there is no file of that name; write it there (mode 0640, group of the \
+         daemon's user), or set password_file"
     )]
     Nowhere,
     /// The file cannot be read.
@@ -48,10 +49,19 @@ impl Auth {
         if password.is_empty() { Err(PasswordError::Empty { path }) } else { Ok(password.to_owned()) }
     }
 
-    /// The file the password comes from, given systemd's credentials directory.
+    /// The file the password comes from, given systemd's credentials directory. Who may not read the file beside the
+    /// configuration is told that, rather than that there is none.
     pub(super) fn password_source(&self, credentials: Option<&Path>) -> Option<PathBuf> {
-        let Self::Userpass { password_file, .. } = self;
-        password_file.clone().or_else(|| credentials.map(|directory| directory.join(CREDENTIAL)))
+        let Self::Userpass { password_file, beside, .. } = self;
+        let of_systemd = || credentials.map(|directory| directory.join(CREDENTIAL));
+        let of_a_shell = || beside.clone().filter(|file| file.symlink_metadata().is_ok());
+        password_file.clone().or_else(of_systemd).or_else(of_a_shell)
+    }
+
+    /// Remembers where a configuration file lies.
+    pub(super) fn look_beside(&mut self, config: &Path) {
+        let Self::Userpass { beside, .. } = self;
+        *beside = config.parent().map(|directory| directory.join(CREDENTIAL));
     }
 }
 
@@ -61,7 +71,7 @@ mod tests {
     use super::*;
 
     fn auth(file: Option<PathBuf>) -> Auth {
-        Auth::Userpass { username: "ingest".to_owned(), password_file: file }
+        Auth::Userpass { username: "ingest".to_owned(), password_file: file, beside: None }
     }
 
     #[test]
@@ -82,5 +92,18 @@ mod tests {
         assert_eq!(auth(None).password_source(None), None);
         assert_eq!(auth(None).password_source(Some(credentials)), Some(credentials.join(CREDENTIAL)));
         assert_eq!(auth(Some("/etc/p".into())).password_source(Some(credentials)), Some("/etc/p".into()));
+    }
+
+    #[test]
+    fn a_shell_finds_the_file_that_the_unit_makes_the_credential_of() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut auth = auth(None);
+        auth.look_beside(&directory.path().join("dl0-ingest.yaml"));
+        assert_eq!(auth.password_source(None), None, "there is none");
+        let file = directory.path().join(CREDENTIAL);
+        std::fs::write(&file, "secret\n").unwrap();
+        assert_eq!(auth.password_source(None), Some(file));
+        let credentials = Path::new("/run/credentials/x");
+        assert_eq!(auth.password_source(Some(credentials)), Some(credentials.join(CREDENTIAL)));
     }
 }

@@ -123,7 +123,7 @@ fn the_documentation_has_every_key() {
 fn the_least_configuration_is_enough() {
     let config = parse(LEAST).unwrap().config;
     assert_eq!(config.ledger_path(), Path::new("/var/lib/dl0-ingest/ledger.db"));
-    let Auth::Userpass { username, password_file } = &config.rucio.auth;
+    let Auth::Userpass { username, password_file, .. } = &config.rucio.auth;
     assert_eq!((username.as_str(), password_file), ("ingest", &None));
     assert_eq!(config.offsite.copies.get(), 2);
 }
@@ -294,7 +294,7 @@ log: {level: inof}
     error: 15:19: replicate.poll: 1min is longer than replicate.poll_max, 15s; write 15s or less
     error: 16:18: retry.initial: a duration of zero has no meaning here; write a longer one, or leave the key out
     error: 17:14: log.level: 'inof' is not a level: there is no such level; write error, warn, info, debug or trace, or a list such as info,dl0_ingest::rucio=debug
-    warning: 9:1: rucio.auth.userpass.password_file: is not set, and this process was started without a systemd credential; name a file, or pass the systemd credential 'rucio-password' (LoadCredential= in the unit)
+    warning: 9:1: rucio.auth.userpass.password_file: is not set, and this process was started without a systemd credential; name a file, or write one 'rucio-password' beside the configuration, of which the unit makes a systemd credential
     ");
 }
 
@@ -318,7 +318,7 @@ http: {listen: '0.0.0.0:9464'}
     warning: 1:12: data_path: there is no directory /nonexistent/data here; create or mount it; the daemon does not start without it
     warning: 4:15: offsite.expression: it names the on-site RSE STORAGE-1, which never counts as a copy; leave it out of the expression
     warning: 5:3: offsite.storage_check_by_rse: STORAGE-1 is the on-site RSE, whose storage is never asked; name off-site RSEs only
-    warning: 6:1: rucio.auth.userpass.password_file: is not set, and this process was started without a systemd credential; name a file, or pass the systemd credential 'rucio-password' (LoadCredential= in the unit)
+    warning: 6:1: rucio.auth.userpass.password_file: is not set, and this process was started without a systemd credential; name a file, or write one 'rucio-password' beside the configuration, of which the unit makes a systemd credential
     warning: 7:8: rucio.url: the password and the token travel unencrypted; write https:// unless the network between is trusted
     warning: 9:18: rucio.max_in_flight: 40 requests at once can bring a Rucio server down; 16 or fewer are enough: files travel in batches
     warning: 10:17: confirm.hold: 1s between two looks at the evidence is very short; an hour is the default; short holds are for tests
@@ -326,7 +326,7 @@ http: {listen: '0.0.0.0:9464'}
     warning: 12:16: http.listen: 0.0.0.0:9464 can be reached from other hosts; write 127.0.0.1:9464 unless a firewall guards the port
     ");
     assert_snapshot!(told(&with("release: {leftover: remove}")), @"
-    warning: 5:1: rucio.auth.userpass.password_file: is not set, and this process was started without a systemd credential; name a file, or pass the systemd credential 'rucio-password' (LoadCredential= in the unit)
+    warning: 5:1: rucio.auth.userpass.password_file: is not set, and this process was started without a systemd credential; name a file, or write one 'rucio-password' beside the configuration, of which the unit makes a systemd credential
     warning: 8:21: release.leftover: it has no effect while nothing is deleted; set deletion to on, or leave leftover out
     ");
 }
@@ -335,7 +335,7 @@ http: {listen: '0.0.0.0:9464'}
 fn deletion_without_any_storage_check_is_a_warning() {
     let text = with("offsite: {expression: OFFSITE, storage_check: off}") + "release: {deletion: on}\n";
     assert_snapshot!(told(&text), @"
-    warning: 3:1: rucio.auth.userpass.password_file: is not set, and this process was started without a systemd credential; name a file, or pass the systemd credential 'rucio-password' (LoadCredential= in the unit)
+    warning: 3:1: rucio.auth.userpass.password_file: is not set, and this process was started without a systemd credential; name a file, or write one 'rucio-password' beside the configuration, of which the unit makes a systemd credential
     warning: 7:21: release.deletion: files are deleted on Rucio's word alone, no storage is asked; set offsite.storage_check to required, or deletion to dry-run
     ");
 }

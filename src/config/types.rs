@@ -133,6 +133,9 @@ pub enum Auth {
         username: String,
         /// File with the password; the systemd credential `rucio-password` when absent.
         password_file: Option<PathBuf>,
+        /// The file `rucio-password` beside the configuration, from which the shipped unit makes that credential: for
+        /// commands from a shell.
+        beside: Option<PathBuf>,
     },
 }
 

@@ -3,11 +3,13 @@
 //! What waiting may mend (Rucio is down) is waited for; what only a person can mend ends the daemon with plain words.
 
 mod closed;
+mod doors;
 mod scopes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use self::doors::Doors;
 use crate::config::Config;
 use crate::engine::Context;
 use crate::rules::{Offsite, no_site, no_tombstone_delay, on_site_matched};
@@ -26,6 +28,8 @@ pub struct Found {
     pub warnings: Vec<Problem>,
     /// What is closed or out of reach at single RSEs, by name: usually for a while, and files wait for it.
     pub closed: BTreeMap<String, Vec<Problem>>,
+    /// Where the doors of RSEs lead.
+    pub(crate) doors: Doors,
 }
 
 impl Found {
@@ -148,7 +152,15 @@ async fn off_site(
         Err(error) => return Ok(vec![format!("offsite.expression '{expression}': {error}")]),
     };
     found.warnings.extend(offsite.oddities());
-    found.closed = closed::look(rucio, config, &offsite).await?;
+    let mut settings = BTreeMap::new();
+    for rse in offsite.rses().chain([config.onsite_rse.as_str()]) {
+        settings.insert(rse.to_owned(), rucio.rse_settings(rse).await?);
+    }
+    found.closed = closed::look(config, &offsite, &settings);
+    found.doors = Doors::of(&settings).await;
+    found.warnings.extend(found.doors.same.iter().map(|((one, other), why)| {
+        format!("the RSEs {one} and {other} lead to one storage ({why}): copies at both count as one")
+    }));
     let mut problems = Vec::new();
     if offsite.matches_on_site {
         problems.push(on_site_matched(config));

@@ -29,6 +29,7 @@ pub(super) async fn run(context: Context, at_start: Found) {
 fn publish(context: &Context, found: &Found) {
     let state = if found.problems.is_empty() { Ok(()) } else { Err(found.problems.join("; ")) };
     context.health.set(Need::RucioSettings, state);
+    context.memory.doors.set(found.doors.roots.clone(), found.doors.same.clone());
     let closed = found.closed.iter().flat_map(|(rse, all)| all.iter().map(|what| (rse.clone(), what.clone())));
     let others = found.warnings.iter().map(|what| ("settings in rucio".to_owned(), what.clone()));
     context.health.notices("settings", closed.chain(others));

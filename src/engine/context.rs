@@ -253,3 +253,21 @@ pub(crate) async fn blocking<T: Send + 'static>(task: impl FnOnce() -> T + Send 
         Err(_) => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_before_the_clock_was_set_is_not_acted_upon() {
+        let asked_at = now();
+        assert!(may_be_acted_upon(asked_at));
+        clock::pretend_to_be_set();
+        assert!(!may_be_acted_upon(asked_at), "the time since may have been any");
+        let set_at = clock::last_set();
+        while now() <= set_at {
+            std::thread::yield_now();
+        }
+        assert!(may_be_acted_upon(now()));
+    }
+}

@@ -21,6 +21,7 @@ mod rows;
 mod settling;
 mod statements;
 mod stops;
+mod storages;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -8,10 +8,12 @@ mod on_site;
 pub(crate) mod read_back;
 mod regressed;
 mod storages;
+mod witness;
 
 pub(crate) use copies::{Looks, off_site_copies};
 pub(crate) use on_site::{as_registered, delivered_again, on_disk, on_site, unchanged_for};
 pub(crate) use regressed::{has_regressed, regressed};
+pub(crate) use witness::{Witness, witness};
 
 /// Protocols that a storage can be asked over.
 const SCHEMES: [&str; 4] = ["davs", "https", "dav", "http"];

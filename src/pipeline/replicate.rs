@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
+use crate::apart;
 use crate::custody::{State, UnixMillis};
 use crate::engine::{Context, Pace, Stage, StageError};
 use crate::ledger::{FileRow, Postpone};
@@ -54,6 +55,9 @@ impl Stage for Replicate {
         wait_for_copy(context, &waiting, &troubles).await?;
         if by_source.is_empty() {
             return Ok(());
+        }
+        for (source, rows) in &by_source {
+            apart::tell(context, &lately, source, rows).await?;
         }
         // where a copy may go is not for yesterday's answer to say
         let offsite = Offsite::now(context).await?;

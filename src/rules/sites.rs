@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Config;
 use crate::custody::{Copies, folded, look_alike};
-use crate::engine::memory::DataCentres;
+use crate::engine::memory::{DataCentres, Pair};
 use crate::engine::{Context, StageError};
 use crate::ledger::now;
 
@@ -81,14 +81,39 @@ impl Offsite {
         if !shrunk && !offsite.matches_on_site {
             context.memory.data_centres_lately.remember(&config, at, said);
         }
-        Ok(offsite)
+        Ok(offsite.counting_each_storage_once(&context.memory.doors.same()))
+    }
+
+    /// Two doors to one storage are one place, wherever Rucio says that they are.
+    fn counting_each_storage_once(mut self, same: &BTreeMap<Pair, String>) -> Self {
+        for (one, other) in same.keys() {
+            for (this, that) in [(one, other), (other, one)] {
+                if *this == self.on_site_rse && self.sites.remove(that).is_some() {
+                    self.on_the_mountain.insert(that.clone());
+                }
+            }
+            let both = (self.site(one).map(str::to_owned), self.site(other).map(str::to_owned));
+            if let (Some(kept), Some(given_up)) = both {
+                // all that were at that place go with it, as they may be one with it as well
+                self.sites
+                    .values_mut()
+                    .flatten()
+                    .filter(|site| **site == given_up)
+                    .for_each(|site| site.clone_from(&kept));
+            }
+        }
+        self
     }
 
     /// As Rucio said within the last minute, if it did and nothing speaks against using it: for looks whose outcome gives
     /// nothing up, and holds nothing that is not looked at afresh.
     pub(crate) fn lately(context: &Context) -> Option<Self> {
         let config = context.config();
-        context.memory.data_centres_lately.said(&config).map(|said| Self::of(said, &config))
+        context
+            .memory
+            .data_centres_lately
+            .said(&config)
+            .map(|said| Self::of(said, &config).counting_each_storage_once(&context.memory.doors.same()))
     }
 
     /// The RSEs, and each with its site.
@@ -158,7 +183,7 @@ impl Offsite {
         turn: usize,
     ) -> Result<String, usize> {
         if copies == 1 && !named {
-            return Ok(self.elsewhere_than(first));
+            return if self.is_elsewhere(first) { Ok(self.elsewhere_than(first)) } else { Err(self.distinct_sites()) };
         }
         let mut taken: BTreeSet<&str> = have.iter().filter_map(|rse| self.site(rse)).collect();
         taken.extend(self.site(first));

@@ -4,6 +4,7 @@ mod brakes;
 mod carriers;
 mod collections;
 mod depth;
+mod doors;
 mod ended_rules;
 mod faults;
 mod orders;

@@ -9,7 +9,7 @@ use std::path::Path;
 use self::imports::{House, Import};
 
 /// The rooms of the daemon, from the ground up: each may import what stands before it.
-const ROOMS: [&str; 24] = [
+const ROOMS: [&str; 25] = [
     "printable",
     "crash",
     "kill_switch",
@@ -29,6 +29,7 @@ const ROOMS: [&str; 24] = [
     "engine",
     "rules",
     "look",
+    "apart",
     "pipeline",
     "reconcile",
     "daemon",

@@ -5,35 +5,35 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::config::{Config, StorageCheck};
 use crate::rules::Offsite;
 use crate::storage;
-use rucio_client::{Client, Error, RseSettings};
+use rucio_client::RseSettings;
 
-/// By RSE.
-pub(super) async fn look(
-    rucio: &Client,
+/// By RSE. `settings`: of the on-site RSE and of all data centres.
+pub(super) fn look(
     config: &Config,
     offsite: &Offsite,
-) -> Result<BTreeMap<String, Vec<String>>, Error> {
+    settings: &BTreeMap<String, RseSettings>,
+) -> BTreeMap<String, Vec<String>> {
     let mut closed = BTreeMap::new();
-    let mut add = |rse: &str, problems: Vec<String>| {
-        if !problems.is_empty() {
-            closed.insert(rse.to_owned(), problems);
-        }
-    };
-    add(&config.onsite_rse, on_site(&rucio.rse_settings(&config.onsite_rse).await?));
     let mut open_sites = BTreeSet::new();
-    for rse in offsite.rses() {
-        let settings = rucio.rse_settings(rse).await?;
+    for (rse, settings) in settings {
+        let problems = if *rse == config.onsite_rse {
+            on_site(settings)
+        } else {
+            off_site(settings, config.offsite.storage_check_of(rse))
+        };
         if settings.availability_write {
             open_sites.extend(offsite.site(rse));
         }
-        add(rse, off_site(&settings, config.offsite.storage_check_of(rse)));
+        if !problems.is_empty() {
+            closed.insert(rse.clone(), problems);
+        }
     }
     let (open, needed) = (open_sites.len(), config.offsite.copies.get() as usize);
     if open < needed && offsite.distinct_sites() >= needed {
         let words = format!("{open} site(s) take files now, {needed} are needed: files wait on site until more do");
         closed.entry("off-site RSEs".to_owned()).or_insert_with(Vec::new).push(words);
     }
-    Ok(closed)
+    closed
 }
 
 fn on_site(settings: &RseSettings) -> Vec<String> {

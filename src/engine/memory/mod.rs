@@ -4,6 +4,7 @@ mod boosts;
 mod cursor;
 mod data_centres;
 mod denials;
+mod doors;
 mod lists;
 mod pacing;
 mod reported;
@@ -17,6 +18,7 @@ pub(crate) use boosts::Boosts;
 pub(crate) use cursor::Cursor;
 pub(crate) use data_centres::{DataCentres, Lately};
 pub(crate) use denials::Denials;
+pub(crate) use doors::{Doors, Pair, pair};
 pub(crate) use lists::LastList;
 pub(crate) use pacing::Pacing;
 pub(crate) use reported::Reported;
@@ -39,6 +41,10 @@ pub(crate) struct Memory {
     pub(crate) releases_asked: Pacing,
     /// Doors of storages that lead to another copy's server, as reported.
     pub(crate) doors_reported: Pacing,
+    /// When new files on site were last asked for off site.
+    pub(crate) site_told_apart: Pacing,
+    /// Doors that lead to one storage.
+    pub(crate) doors: Doors,
     /// What storages are known to have.
     pub(crate) denials: Denials,
     /// The data centres and their sites.

@@ -14,3 +14,14 @@ CREATE TABLE ledgers_taken_over (
 
 -- The rule for further copies that an earlier delivery of the file had: ours, whoever has signed it.
 ALTER TABLE files ADD COLUMN earlier_further_copies_rule TEXT;
+
+-- RSEs whose doors were seen to lead to one storage, or to two, with the file that showed it.
+CREATE TABLE storages_told_apart (
+    first_rse TEXT NOT NULL,
+    second_rse TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    lfn TEXT NOT NULL,
+    -- why they are one; NULL: they are two
+    same TEXT,
+    PRIMARY KEY (first_rse, second_rse)
+);

@@ -15,6 +15,7 @@ async fn written_before(path: &std::path::Path, rows: &str) {
         "ALTER TABLE files DROP COLUMN earlier_further_copies_rule",
         "DROP TABLE identity",
         "DROP TABLE ledgers_taken_over",
+        "DROP TABLE storages_told_apart",
         "DELETE FROM _sqlx_migrations WHERE version >= 10",
     ] {
         sqlx::query(change).execute(&ledger.writer).await.unwrap();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::apart;
 use crate::config::Config;
 use crate::custody::invariants::{AfterFailure, failure_is_met_rightly};
 use crate::custody::{HoldCode, State};
@@ -48,6 +49,8 @@ impl Stage for Register {
         on_site::may_be_registered(context).await?;
         let rows = still_as_verified(context, rows).await?;
         let (rows, old) = compare_with_rucio(context, rows).await?;
+        let new: Vec<FileRow> = rows.iter().filter(|row| !old.contains_key(&row.did())).take(1).cloned().collect();
+        apart::tell_from_the_site(context, &new).await;
         if rows.is_empty() {
             return Ok(());
         }
