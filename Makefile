@@ -8,6 +8,7 @@ export TESTBED
 NEXTEST_VERSION = 0.9.143
 FUZZ_VERSION = 0.13.2
 DENY_VERSION = 0.20.2
+MUTANTS_VERSION = 27.1.0
 
 # Cargo features of everything that is built but packages, which have cfitsio. With cfitsio the tests of `verify --cross-check`
 # run too; it is C that is compiled once more in every new target directory.
@@ -18,7 +19,7 @@ WITH_FEATURES = --workspace --features '$(FEATURES)'
 # `cargo nextest run` has none of them.
 EVERYTHING = $(WITH_FEATURES) --lib --bins --test '*'
 
-.PHONY: help demo glibc release test test-quick test-binaries campaign campaign-report soak check licences advisories \
+.PHONY: help demo glibc release test test-quick test-binaries campaign campaign-report mutants soak check licences advisories \
   bench bench-road audit-memory fuzz nextest testbed-up testbed-check testbed-down testbed-wipe test-rucio35
 
 help:                      ## list the targets
@@ -112,6 +113,19 @@ $(PARTS:%=campaign-%): campaign-%: nextest
 
 campaign-report:           ## what the parts of a campaign have found, as docs/reports/<date>-campaign.md
 	tests/campaign/report.py
+
+# The parts of the mutants, each of an hour at most
+MUTANT_PARTS ?= 24
+
+# One change each to the code that gives files up; the tests must notice it. `make mutants-3` is one part; all of them take a day.
+mutants: nextest           ## mutants of the release path, in parts; then what no test has noticed
+	@cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants --version $(MUTANTS_VERSION)
+	@for part in $$(seq $(MUTANT_PARTS)); do tests/mutants/run $$part $(MUTANT_PARTS) || exit; done
+	@tests/mutants/report.py
+
+mutants-%: nextest
+	@cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants --version $(MUTANTS_VERSION)
+	@tests/mutants/run $* $(MUTANT_PARTS)
 
 # How long the soak takes
 MINUTES ?= 30

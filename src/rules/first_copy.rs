@@ -69,7 +69,7 @@ pub(crate) async fn ensure(
 
 /// The rule as it was found.
 pub(crate) async fn mend(context: &Context, dataset: &Did, rule: &str, found: RuleStanding) -> Result<(), StageError> {
-    trouble::report(context, FIRST, rule, &dataset.name, found);
+    trouble::report(context, FIRST, rule, &dataset.name, found).await;
     if trouble::repair(context, rule, found).await? {
         // until there is another one, the ledger keeps its id: whoever looks next finds that it is gone
         order(context, dataset).await?;

@@ -147,7 +147,7 @@ async fn order_more(context: &Context, offsite: &Offsite, short: &Short, rows: V
 
 /// The rule of one file as it was found. `true`: there is none.
 pub(crate) async fn is_gone(context: &Context, lfn: &str, rule: &str, found: RuleStanding) -> Result<bool, StageError> {
-    trouble::report(context, FURTHER, rule, lfn, found);
+    trouble::report(context, FURTHER, rule, lfn, found).await;
     trouble::repair(context, rule, found).await
 }
 

@@ -56,7 +56,7 @@ pub(crate) async fn order(context: &Context, rows: Vec<FileRow>) -> Result<Vec<(
         match placed {
             // somebody else gave it an end: we end rules at once
             Placed::Ending(rule) if rule.ends_later() => {
-                trouble::report(context, ON_SITE, &rule.id, &row.lfn, RuleStanding::Ending);
+                trouble::report(context, ON_SITE, &rule.id, &row.lfn, RuleStanding::Ending).await;
                 if trouble::repair(context, &rule.id, RuleStanding::Ending).await? {
                     removed.push(row);
                 } else {
@@ -80,7 +80,7 @@ async fn is_gone(context: &Context, row: &FileRow, rule: &str, found: RuleStandi
     if !found.is_ending() {
         return Ok(false);
     }
-    trouble::report(context, ON_SITE, rule, &row.lfn, found);
+    trouble::report(context, ON_SITE, rule, &row.lfn, found).await;
     trouble::repair(context, rule, found).await
 }
 

@@ -40,6 +40,6 @@ pub(crate) async fn is_gone(
     rule: &str,
     found: RuleStanding,
 ) -> Result<bool, StageError> {
-    trouble::report(context, "further copies of a settled dataset", rule, &dataset.name, found);
+    trouble::report(context, "further copies of a settled dataset", rule, &dataset.name, found).await;
     trouble::repair(context, rule, found).await
 }

@@ -3,12 +3,14 @@
 //! A rule that was given an end loses it, one that is stuck is boosted. One that is suspended was stopped by a person, or by
 //! Rucio after two weeks of failures: its files wait, and `why` says so. One that was removed is placed again by its own file.
 
+use std::collections::BTreeSet;
+
 use crate::custody::RuleStanding;
 use crate::engine::{Context, StageError};
-use rucio_client::Kind;
+use rucio_client::{Kind, LockState};
 
 /// Reports how a rule was found, unless that is known. `what` it is for; `name` of its file or dataset.
-pub(super) fn report(context: &Context, what: &str, rule: &str, name: &str, standing: RuleStanding) {
+pub(super) async fn report(context: &Context, what: &str, rule: &str, name: &str, standing: RuleStanding) {
     let reported = &context.memory.reported;
     let (found, then) = match standing {
         RuleStanding::Sound => {
@@ -27,8 +29,17 @@ pub(super) fn report(context: &Context, what: &str, rule: &str, name: &str, stan
         if !context.memory.troubles.is_first(&format!("the rule of {what} {found}"), &format!("rule {rule}")) {
             return;
         }
-        tracing::warn!(rule_id = rule, name, trouble = standing.as_str(), "the rule of {what} {found}; {then}");
+        let at = if standing == RuleStanding::Stuck { stuck_at(context, rule).await } else { String::new() };
+        tracing::warn!(rule_id = rule, name, trouble = standing.as_str(), "the rule of {what} {found}{at}; {then}");
     }
+}
+
+/// Where the transfers of a rule fail, in words; nothing if Rucio does not say.
+async fn stuck_at(context: &Context, rule: &str) -> String {
+    let locks = context.rucio.rule_locks(rule).await.unwrap_or_default();
+    let stuck = locks.into_iter().filter(|lock| lock.state == LockState::Stuck).map(|lock| lock.rse);
+    let rses: Vec<String> = stuck.collect::<BTreeSet<_>>().into_iter().collect();
+    if rses.is_empty() { String::new() } else { format!(" at {}", rses.join(", ")) }
 }
 
 /// Does what can be done for a rule that is there. `true`: there is none.

@@ -1,7 +1,7 @@
 //! What a daemon says of itself when it cannot do its work, at each place where it says it.
 
 use dl0_ingest::custody::State;
-use rucio_miniature::Outage;
+use rucio_miniature::{Daemon as Part, Event, Outage};
 
 use crate::testkit::command::ask;
 use crate::testkit::deliveries::Fate;
@@ -116,6 +116,22 @@ async fn while_rucio_is_away_every_face_says_so() {
     assert!(status.contains("NOT READY") && status.contains("\nRucio "), "{status}");
     site.until_answer(address, "/metrics", |said| said.contains("dl0_ingest_ready{need=\"rucio\"} 0")).await;
     assert!(metrics.contains("dl0_ingest_rucio_up 0"), "{metrics}");
+    daemon.kill().await;
+    site.rucio.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_warning_about_a_stuck_rule_names_the_data_centre() {
+    let site = Site::new("log: {format: json}\nconfirm: {poll: 50ms, poll_max: 200ms}\n").await;
+    let daemon = Daemon::start(&site, &[]);
+    let lfn = site.deliver("a.fits.fz", &fixture("SUBARRAY"));
+    let came = |event: &Event| matches!(event, Event::Available { did, rse } if did.name == lfn && rse != "STORAGE-1");
+    site.rucio.until(|history| history.iter().any(|entry| came(&entry.event))).await;
+    site.rucio.faults().pause(Part::Conveyor);
+    site.rucio.faults().fail_transfers(100);
+    site.rucio.faults().resume(Part::Conveyor);
+    let line = daemon.until_said(&site, "the rule of further copies is STUCK").await;
+    assert!(line["message"].as_str().unwrap().contains("its transfers failed at STORAGE-"), "{line}");
     daemon.kill().await;
     site.rucio.shutdown().await;
 }

@@ -6,14 +6,16 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use dl0_ingest::custody::State;
+use dl0_ingest::ledger::{FileRow, Ledger};
 use rucio_miniature::{Answer, Endpoint};
 use rustix::process::Signal;
 
 use crate::onsite_faults::{named, site, with_a_confirmed_file};
 use crate::testkit::checker::ends_well;
-use crate::testkit::deliveries::Fate;
+use crate::testkit::deliveries::{Delivery, Fate};
 use crate::testkit::fixture;
 use crate::testkit::process::{Daemon, End};
+use crate::testkit::site::Site;
 use crate::testkit::watcher::Watcher;
 
 /// Between two reloads.
@@ -138,16 +140,24 @@ async fn a_list_of_rules_that_never_comes_is_told_of_while_rucio_answers_everyth
     ends_well(&site, daemon).await;
 }
 
+/// A confirmed file waits for what somebody's decision has made missing; it is not held for it, and nothing else stops.
+async fn waits_for(site: &Site, file: &Delivery, why: &str) {
+    let waits = |row: &FileRow| row.waits_for.as_deref().is_some_and(|waits| waits.contains(why));
+    let row = site.until_row(file, waits).await;
+    assert_eq!(row.state, State::Confirmed, "{row:#?}");
+    assert!(site.storage(1).join(&file.path).exists());
+    let ledger = Ledger::open_read_only(&site.ledger_file()).await.unwrap();
+    assert!(ledger.breaker().await.unwrap().is_none());
+    ledger.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn data_centres_that_become_one_site_in_rucio_are_no_two_copies() {
     let (site, daemon, file) = with_a_confirmed_file().await;
     site.rucio.set_attribute("STORAGE-3", "site", Some("PIC"));
     fs::remove_file(site.kill_switch()).unwrap();
-    let row = site.until_state(&file, State::Held).await;
-    assert!(row.reason.as_deref().unwrap().contains("1 of 2 sites hold a proven copy"), "{row:#?}");
-    assert!(site.storage(1).join(&file.path).exists());
+    waits_for(&site, &file, "1 of 2 sites hold a proven copy").await;
     site.rucio.set_attribute("STORAGE-3", "site", Some("CSCS"));
-    site.go_on(&file);
     ends_well(&site, daemon).await;
 }
 
@@ -156,11 +166,8 @@ async fn a_copy_that_turns_out_to_lie_on_the_mountain_is_no_copy() {
     let (site, daemon, file) = with_a_confirmed_file().await;
     site.rucio.set_attribute("STORAGE-3", "site", Some("LAPALMA"));
     fs::remove_file(site.kill_switch()).unwrap();
-    let row = site.until_state(&file, State::Held).await;
-    assert!(row.reason.as_deref().unwrap().contains("STORAGE-3 is at the site of the on-site RSE"), "{row:#?}");
-    assert!(site.storage(1).join(&file.path).exists());
+    waits_for(&site, &file, "STORAGE-3 is at the site of the on-site RSE").await;
     site.rucio.set_attribute("STORAGE-3", "site", Some("CSCS"));
-    site.go_on(&file);
     ends_well(&site, daemon).await;
 }
 
@@ -193,10 +200,8 @@ async fn a_data_centre_that_leaves_the_expression_in_rucio_is_no_copy() {
     let (site, daemon, file) = with_a_confirmed_file().await;
     site.rucio.set_attribute("STORAGE-3", "OFFSITE", None);
     fs::remove_file(site.kill_switch()).unwrap();
-    site.until_state(&file, State::Held).await;
-    assert!(site.storage(1).join(&file.path).exists());
+    waits_for(&site, &file, "1 of 2 sites hold a proven copy").await;
     site.rucio.set_attribute("STORAGE-3", "OFFSITE", Some("True"));
-    site.go_on(&file);
     ends_well(&site, daemon).await;
 }
 

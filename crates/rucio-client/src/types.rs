@@ -18,13 +18,13 @@ pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) 
     Option::deserialize(field)
 }
 
-/// JSON that Rucio keeps as text. Without the field the answer cannot be understood.
+/// JSON that Rucio takes as text, and keeps as the JSON of that text. Without the field the answer cannot be understood.
 pub(crate) fn meta<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Value>, D::Error> {
-    let kept: Option<Value> = present(field)?;
-    Ok(kept.map(|kept| match kept {
+    let unpacked = |value: Value| match value {
         Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
         other => other,
-    }))
+    };
+    Ok(present(field)?.map(unpacked).map(unpacked))
 }
 
 /// One attribute of an account.

@@ -33,7 +33,8 @@ impl Client {
             ("lifetime", rule.lifetime.map(|seconds| json!(seconds))),
             ("activity", rule.activity.as_ref().map(|text| json!(text))),
             ("comment", rule.comment.as_ref().map(|text| json!(text))),
-            ("meta", rule.meta.clone()),
+            // Rucio's schema wants text
+            ("meta", rule.meta.as_ref().map(|meta| json!(meta.to_string()))),
         ];
         body.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
         let dids = several(&rule.dids);

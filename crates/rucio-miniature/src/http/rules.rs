@@ -29,7 +29,8 @@ pub(super) fn add(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<Repl
         lifetime: parameters.optional("lifetime")?,
         activity: parameters.optional("activity")?,
         comment: parameters.optional("comment")?,
-        meta: parameters.optional::<Value>("meta")?.map(|meta| meta.to_string()),
+        // text is what it must be, and the JSON of that text is kept
+        meta: parameters.optional::<String>("meta")?.map(|text| Value::String(text).to_string()),
         priority: parameters.optional("priority")?.unwrap_or(3),
         locked: parameters.optional("locked")?.unwrap_or(false),
         purge_replicas: parameters.optional("purge_replicas")?.unwrap_or(false),

@@ -71,7 +71,7 @@ pub(crate) async fn an_rse_tells_what_it_may_be_used_for_and_how_it_is_reached(s
 pub(crate) async fn all_scopes_are_listed(stack: &Stack) {
     let scopes = stack.ingest.get("/scopes/").await.expect(200).json();
     let scopes: Vec<&str> = scopes.as_array().unwrap().iter().map(|scope| scope.as_str().unwrap()).collect();
-    assert!(scopes.contains(&"acada") && scopes.contains(&"root"), "whosever they are: {scopes:?}");
+    assert!(scopes.contains(&"acada") && scopes.contains(&"test"), "{scopes:?}");
 }
 
 pub(crate) async fn an_unknown_rse_or_account_is_404(stack: &Stack) {

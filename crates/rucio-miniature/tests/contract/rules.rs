@@ -43,7 +43,7 @@ pub(crate) async fn a_rule_tells_all_we_read(stack: &Stack) {
         ("comment", json!("why")),
         ("activity", json!("Express")),
         ("grouping", json!("NONE")),
-        ("meta", meta.clone()),
+        ("meta", json!(meta.to_string())),
     ];
     let id = &place(stack, &[&file.name], ONSITE, &changes).await.expect(201).json()[0];
     let row = stack.rule_row(id.as_str().unwrap()).await;
@@ -71,9 +71,11 @@ pub(crate) async fn a_rule_tells_all_we_read(stack: &Stack) {
     ] {
         assert_eq!(row[key], expected, "{key}");
     }
-    // kept as text
-    let kept: serde_json::Value = serde_json::from_str(row["meta"].as_str().unwrap()).unwrap();
-    assert_eq!(kept, meta);
+    // text, kept as the JSON of that text
+    let kept: String = serde_json::from_str(row["meta"].as_str().unwrap()).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&kept).unwrap(), meta);
+    let no_text = place(stack, &[&file.name], "STORAGE-2", &[("meta", meta)]).await;
+    no_text.refused(409, "InvalidObject");
 }
 
 pub(crate) async fn a_duplicate_fails_the_whole_call(stack: &Stack) {
