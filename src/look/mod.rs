@@ -12,7 +12,7 @@ mod witness;
 
 pub(crate) use copies::{Looks, off_site_copies};
 pub(crate) use on_site::{as_registered, delivered_again, on_disk, on_site, unchanged_for};
-pub(crate) use regressed::{has_regressed, regressed};
+pub(crate) use regressed::{first_look, has_regressed, regressed};
 pub(crate) use witness::{Witness, witness};
 
 /// Protocols that a storage can be asked over.

@@ -2,8 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::custody::Doubt;
+use crate::custody::{Doubt, FirstLook};
 use crate::ledger::{self, FileRow};
+
+/// What the first look proved of a file, as far as it still counts. `sites`: the site of each data centre now.
+pub(crate) fn first_look(row: &FileRow, sites: &BTreeMap<String, String>) -> Result<Option<FirstLook>, ledger::Error> {
+    Ok(row.first_look()?.map(|first| first.among(|rse| sites.contains_key(rse))))
+}
 
 /// Whether a look that found too little of a file found less than the first one did. A data centre that left the expression,
 /// or whose site changed, has lost nothing, nor has a file of which more copies are required than before: that was somebody's
@@ -13,10 +18,10 @@ pub(crate) fn has_regressed(
     doubt: &Doubt,
     sites: &BTreeMap<String, String>,
 ) -> Result<bool, ledger::Error> {
-    let Some(first) = row.first_look()? else { return Ok(false) };
+    let Some(first) = first_look(row, sites)? else { return Ok(false) };
     Ok(match doubt {
         Doubt::NotYet(_) => true,
-        Doubt::TooFew { proven, .. } => first.among(|rse| sites.contains_key(rse)).lost(proven).is_some(),
+        Doubt::TooFew { proven, .. } => first.lost(proven).is_some(),
         Doubt::Unknown(_) | Doubt::Contradiction(_) => false,
     })
 }

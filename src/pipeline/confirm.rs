@@ -115,7 +115,7 @@ async fn seen(
     waiting: &mut Vec<Postpone>,
 ) -> Result<bool, StageError> {
     let config = context.config().confirm;
-    let Some(first) = row.first_look()?.map(|first| first.among(|rse| sites.contains_key(rse))) else {
+    let Some(first) = look::first_look(row, sites)? else {
         context.remember_first_look(row, evidence).await?;
         tracing::info!(lfn = row.lfn, copies = evidence.copies().len(), "off-site copies proven, first look");
         return Ok(false);

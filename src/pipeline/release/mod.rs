@@ -136,7 +136,7 @@ async fn order(
             return context.wait_patiently(row, Pace::of_copies(&config), doubt.reason()).await.map(|()| None);
         }
     };
-    let Some(first_look) = row.first_look()?.map(|first| first.among(|rse| sites.contains_key(rse))) else {
+    let Some(first_look) = look::first_look(row, sites)? else {
         // void, because it was taken by another clock
         return context.remember_first_look(row, &evidence).await.map(|()| None);
     };
