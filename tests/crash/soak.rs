@@ -148,6 +148,8 @@ async fn trouble(
         *told.entry(one_fault(&site, &daemon, &mut rng).await).or_default() += 1;
         tokio::time::sleep(Duration::from_millis(rng.random_range(RESTS))).await;
     }
+    // a wrong answer that was never asked for would meet whoever judges the end
+    site.rucio.faults().clear();
     told
 }
 

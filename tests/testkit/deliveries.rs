@@ -158,18 +158,17 @@ impl Site {
     /// Waits until the ledger has no file on its road any more, and every quiet dataset is settled.
     pub(crate) async fn until_settled(&self) {
         let path = self.ledger_file();
-        self.until("the end of all files' roads", || async {
-            let Ok(ledger) = Ledger::open_read_only(&path).await else { return false };
+        self.until_step_by_step("the end of all files' roads", || async {
+            let Ok(ledger) = Ledger::open_read_only(&path).await else { return Err(String::new()) };
             let summary = ledger.summary().await.unwrap_or_default();
             let mut expected = self.deliveries();
             expected.retain(|delivery| !self.is_forgotten(delivery));
-            let mut settled = true;
+            let (mut settled, mut own_rules) = (true, 0);
             for dataset in self.quiet_datasets() {
                 settled &= ledger.settlement(&dataset).await.is_ok_and(|known| known.settled_at.is_some());
-                settled &= ledger
-                    .resting(&dataset)
-                    .await
-                    .is_ok_and(|rows| rows.iter().all(|row| row.further_copies_rule.is_none()));
+                let resting = ledger.resting(&dataset).await;
+                settled &= resting.is_ok();
+                own_rules += resting.iter().flatten().filter(|row| row.further_copies_rule.is_some()).count();
             }
             ledger.close().await;
             let ends =
@@ -182,7 +181,8 @@ impl Site {
             let open = |delivery: &Delivery| {
                 delivery.fate != Fate::Kept && self.trigger_path(delivery).symlink_metadata().is_ok()
             };
-            settled && ends.into_iter().all(ended) && !expected.iter().any(open)
+            let at_the_end = settled && own_rules == 0 && ends.into_iter().all(ended) && !expected.iter().any(open);
+            if at_the_end { Ok(()) } else { Err(format!("{summary:?}, {own_rules} rules of files")) }
         })
         .await;
     }

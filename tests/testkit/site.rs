@@ -245,13 +245,25 @@ impl Site {
 
     /// Waits for a condition.
     pub(crate) async fn until<F: Future<Output = bool>>(&self, what: &str, condition: impl Fn() -> F) {
+        self.until_step_by_step(what, || async { if condition().await { Ok(()) } else { Err(String::new()) } }).await;
+    }
+
+    /// Waits for what comes step by step: an error says where it has got to. Whatever moves is waited for longer, but not
+    /// for ever.
+    pub(super) async fn until_step_by_step<F: Future<Output = Result<(), String>>>(
+        &self,
+        what: &str,
+        condition: impl Fn() -> F,
+    ) {
         let begun = Instant::now();
+        let (mut moved, mut place) = (begun, String::new());
         loop {
             let look = Instant::now();
-            if condition().await {
-                return;
+            let Err(now_at) = condition().await else { return };
+            if now_at != place {
+                (moved, place) = (look, now_at);
             }
-            if begun.elapsed() > self.patience() {
+            if moved.elapsed() > self.patience() || begun.elapsed() > self.patience() * 3 {
                 let words = self.last_words().await;
                 panic!("waiting in vain for {what}; {words}");
             }
