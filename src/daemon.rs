@@ -260,6 +260,7 @@ fn spawn_stages(context: &Context) -> JoinSet<()> {
     tasks.spawn(redelivery::run(context.clone()));
     tasks.spawn(settle::run(context.clone()));
     tasks.spawn(protection::run(context.clone()));
+    tasks.spawn(protection::declared::run(context.clone()));
     tasks.spawn(engine::watch_brakes(context.clone()));
     tasks
 }

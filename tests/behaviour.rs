@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod cli;
-mod custody_model;
 mod docs;
 mod fault_proxy;
 mod fuzz_targets;

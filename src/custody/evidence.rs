@@ -183,7 +183,17 @@ pub enum Doubt {
     TooFew {
         /// Where they are.
         proven: Vec<String>,
+        /// Where right copies lie that no rule of ours holds.
+        unheld: Vec<String>,
         /// What is missing, for humans.
+        reason: String,
+    },
+    /// The copy is there and right, and no permanent rule of ours holds it: no proof, and no loss while it lies there. Somebody
+    /// ended or moved the rule, and it is placed again.
+    Unheld {
+        /// Its RSE.
+        rse: String,
+        /// The same, for humans.
         reason: String,
     },
     /// Somebody who must know could not be asked.
@@ -198,8 +208,18 @@ impl Doubt {
         match self {
             Self::NotYet(reason)
             | Self::TooFew { reason, .. }
+            | Self::Unheld { reason, .. }
             | Self::Unknown(reason)
             | Self::Contradiction(reason) => reason,
+        }
+    }
+
+    /// Whether a look that ended so found a copy missing that the first one had proven.
+    pub fn has_lost(&self, first: &FirstLook) -> bool {
+        match self {
+            Self::NotYet(_) => true,
+            Self::TooFew { proven, unheld, .. } => first.lost(proven, unheld).is_some(),
+            Self::Unheld { .. } | Self::Unknown(_) | Self::Contradiction(_) => false,
         }
     }
 }
@@ -262,7 +282,8 @@ impl CopyProof {
         let rse = &facts.rse;
         let mut holding = facts.locks.iter().filter(|lock| lock.ours && lock.ok && !lock.expires).peekable();
         let Some(any) = holding.peek() else {
-            return Err(Doubt::NotYet(format!("no permanent rule of ours holds an OK lock at {rse}")));
+            let reason = format!("no permanent rule of ours holds an OK lock at {rse}");
+            return Err(Doubt::Unheld { rse: rse.clone(), reason });
         };
         let doubt = any.doubtful(rse).unwrap_or_default();
         holding.find(|lock| lock.doubtful(rse).is_none()).map(|lock| lock.rule.clone()).ok_or(Doubt::Unknown(doubt))
@@ -330,6 +351,9 @@ pub struct Evidence {
     copies: Vec<CopyProof>,
     /// Further copies about which somebody could not be asked: neither proven nor lost.
     undecided: bool,
+    /// Where right copies lie that no rule of ours holds: neither proven nor lost.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unheld: Vec<String>,
 }
 
 impl Evidence {
@@ -341,8 +365,7 @@ impl Evidence {
         }) {
             return Err(contradiction);
         }
-        let mut copies = Vec::new();
-        let mut doubts = Vec::new();
+        let (mut copies, mut doubts, mut unheld) = (Vec::new(), Vec::new(), Vec::new());
         let mut unknown = false;
         for copy in judged {
             match copy {
@@ -350,12 +373,15 @@ impl Evidence {
                 Err(doubt) => {
                     unknown |= matches!(doubt, Doubt::Unknown(_));
                     doubts.push(doubt.reason().to_owned());
+                    if let Doubt::Unheld { rse, .. } = doubt {
+                        unheld.push(rse);
+                    }
                 }
             }
         }
         let sites = distinct(copies.iter().map(CopyProof::site));
         if sites >= required.get() as usize {
-            return Ok(Self { at, copies, undecided: unknown });
+            return Ok(Self { at, copies, undecided: unknown, unheld });
         }
         let mut reason = format!("{sites} of {} sites hold a proven copy", required.get());
         if !doubts.is_empty() {
@@ -364,7 +390,7 @@ impl Evidence {
         if unknown {
             return Err(Doubt::Unknown(reason));
         }
-        Err(Doubt::TooFew { proven: copies.into_iter().map(|copy| copy.rse).collect(), reason })
+        Err(Doubt::TooFew { proven: copies.into_iter().map(|copy| copy.rse).collect(), unheld, reason })
     }
 
     /// When the look was taken.
@@ -377,9 +403,9 @@ impl Evidence {
         &self.copies
     }
 
-    /// Whether somebody could not be asked about further copies.
-    pub fn is_undecided(&self) -> bool {
-        self.undecided
+    /// Whether a copy at this RSE that is not proven may be there all the same.
+    pub fn is_undecided_at(&self, rse: &str) -> bool {
+        self.undecided || self.unheld.iter().any(|unheld| unheld == rse)
     }
 
     /// What a later look is held against.
@@ -442,9 +468,9 @@ impl FirstLook {
         self
     }
 
-    /// Where a copy was proven then and is not among those that are now.
-    pub fn lost(&self, proven: &[String]) -> Option<&str> {
-        self.rses.iter().find(|rse| !proven.contains(rse)).map(String::as_str)
+    /// Where a copy was proven then and is neither among those that are now, nor among those that lie there unheld.
+    pub fn lost(&self, proven: &[String], unheld: &[String]) -> Option<&str> {
+        self.rses.iter().find(|rse| !proven.contains(rse) && !unheld.contains(rse)).map(String::as_str)
     }
 }
 

@@ -35,14 +35,16 @@ pub enum KeepReason {
         /// The RSE.
         rse: String,
     },
-    /// A copy proven at the first look cannot be asked about now.
-    #[error("the copy at {rse} was proven at the first look and cannot be asked about now")]
+    /// A copy proven at the first look cannot be asked about now, or lies there and is held by no rule of ours.
+    #[error(
+        "the copy at {rse} was proven at the first look; now it cannot be asked about, or no rule of ours holds it"
+    )]
     Undecided {
         /// The RSE.
         rse: String,
     },
     /// The on-site file is not the one that was verified.
-    #[error("the on-site file is not the one that was verified: {was:?} then, {is:?} now")]
+    #[error("the on-site file is not the one that was verified")]
     Changed {
         /// As verified.
         was: FileIdentity,
@@ -71,8 +73,10 @@ pub enum KeepReason {
 impl Evidence {
     /// Where a copy was proven at the first look and is not now: lost, or not decidable.
     pub fn missing_since(&self, first: &FirstLook) -> Option<KeepReason> {
-        let rse = first.rses.iter().find(|rse| !self.copies().iter().any(|copy| copy.rse() == *rse))?.clone();
-        Some(if self.is_undecided() { KeepReason::Undecided { rse } } else { KeepReason::Regressed { rse } })
+        let missing = first.rses.iter().filter(|rse| !self.copies().iter().any(|copy| copy.rse() == *rse));
+        let (undecided, lost): (Vec<&String>, Vec<&String>) = missing.partition(|rse| self.is_undecided_at(rse));
+        let regressed = lost.first().map(|rse| KeepReason::Regressed { rse: (*rse).clone() });
+        regressed.or_else(|| undecided.first().map(|rse| KeepReason::Undecided { rse: (*rse).clone() }))
     }
 
     /// Whether everything proven at the first look is proven still, and that at enough sites.

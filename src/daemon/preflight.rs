@@ -5,6 +5,7 @@
 mod closed;
 mod doors;
 mod scopes;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -96,7 +97,8 @@ pub async fn check(rucio: &rucio_client::Client, config: &Config) -> Result<Foun
 /// What there is to ask once Rucio knows us.
 pub(super) async fn ask(rucio: &rucio_client::Client, config: &Config) -> Result<Found, rucio_client::Error> {
     let mut found = Found::default();
-    found.problems.extend(lasting(on_site(rucio, config).await)?);
+    let of_the_site = lasting(on_site(rucio, config, &mut found.warnings).await)?;
+    found.problems.extend(of_the_site);
     found.problems.extend(lasting(rights(rucio, config).await)?);
     let of_data_centres = lasting(off_site(rucio, config, &mut found).await)?;
     found.problems.extend(of_data_centres);
@@ -112,7 +114,11 @@ fn lasting(found: Result<Vec<Problem>, rucio_client::Error>) -> Result<Vec<Probl
     }
 }
 
-async fn on_site(rucio: &rucio_client::Client, config: &Config) -> Result<Vec<Problem>, rucio_client::Error> {
+async fn on_site(
+    rucio: &rucio_client::Client,
+    config: &Config,
+    warnings: &mut Vec<Problem>,
+) -> Result<Vec<Problem>, rucio_client::Error> {
     let rse = &config.onsite_rse;
     let attributes = match rucio.rse_attributes(rse).await {
         Err(error) if error.kind() == Kind::NotFound => {
@@ -120,6 +126,7 @@ async fn on_site(rucio: &rucio_client::Client, config: &Config) -> Result<Vec<Pr
         }
         answer => answer?,
     };
+    warnings.extend(tools::invited(rse, &attributes));
     Ok(no_tombstone_delay(rse, &attributes).err().into_iter().collect())
 }
 

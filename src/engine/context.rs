@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use crate::audit_log::AuditLog;
 use crate::config::Config;
 use crate::custody::invariants::Violation;
-use crate::custody::{Evidence, HoldCode, OnSiteFile, State, UnixMillis, in_millis, is_fresh};
+use crate::custody::{Evidence, HoldCode, State, UnixMillis, in_millis, is_fresh};
 use crate::datadir::DataDir;
-use crate::ledger::{self, EndOfRule, FileRow, Ledger, now};
+use crate::ledger::{self, FileRow, Ledger, now};
 use crate::reading::as_configured;
 use crate::telemetry::{Health, Metrics};
 use crate::{clock, fixity, storage};
@@ -181,31 +181,6 @@ impl Context {
         let first_look = serde_json::json!(evidence.as_first_look()).to_string();
         let due = evidence.at() + in_millis(self.config().confirm.hold);
         Ok(self.ledger.looked(row, &first_look, due).await?)
-    }
-
-    /// Goes on (`true`) only if the registered file is on site, as far as it was looked at. If not, the matter is settled here:
-    /// the file is held, or its release turns out to be carried out, or somebody else has decided about it.
-    pub(crate) async fn hold_unless_on_site(&self, row: &FileRow, found: OnSiteFile) -> Result<bool, StageError> {
-        match found {
-            OnSiteFile::There(_) => return Ok(true),
-            OnSiteFile::DecidedElsewhere => {}
-            OnSiteFile::GoneAsOrdered => {
-                self.ledger.release_ordered(row, EndOfRule::Found).await?;
-                self.wait(row, Duration::ZERO, "Rucio to delete the on-site copy").await?;
-            }
-            OnSiteFile::Vanished => {
-                self.hold(row, HoldCode::Vanished, "the on-site file is gone although nobody released it").await?;
-            }
-            OnSiteFile::NoFile(what) => self.hold(row, HoldCode::Changed, &what).await?,
-            OnSiteFile::Changed(found) => {
-                let reason = format!(
-                    "the on-site file changed after it was registered, before it had its copies: {:?} then, {found:?} now",
-                    row.identity()
-                );
-                self.hold(row, HoldCode::Changed, &reason).await?;
-            }
-        }
-        Ok(false)
     }
 
     /// Whether Rucio, which answered badly, is up: another question may be answered well.

@@ -131,11 +131,12 @@ impl Ledger {
         Ok(moved)
     }
 
-    /// The file was touched on disk since it was verified, and its content is the same.
-    pub async fn read_again(&self, row: &FileRow, changed_ns: Option<i64>) -> Result<(), Error> {
+    /// The file was touched on disk since it was verified, or put there again, and its content is the same.
+    pub async fn read_again(&self, row: &FileRow, found: FileIdentity, changed_ns: Option<i64>) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        let done = run!(self, &mut *tx; "UPDATE files SET changed_ns = $1 WHERE id = $2 AND delivery = $3";
-            changed_ns, row.id, row.delivery)
+        let done = run!(self, &mut *tx;
+            "UPDATE files SET changed_ns = $1, mtime_ns = $2, inode = $3 WHERE id = $4 AND delivery = $5";
+            changed_ns, found.mtime_ns, found.inode.cast_signed(), row.id, row.delivery)
         .await?;
         if done > 0 {
             self.event(&mut tx, row.id, "read-again", None, None).await?;

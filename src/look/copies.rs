@@ -62,7 +62,7 @@ impl Looks<'_> {
                 Err(_) => false,
             },
             Err(Doubt::Unknown(_)) => true,
-            Err(Doubt::NotYet(_) | Doubt::TooFew { .. }) => row.first_look.is_none(),
+            Err(Doubt::NotYet(_) | Doubt::TooFew { .. } | Doubt::Unheld { .. }) => row.first_look.is_none(),
             Err(Doubt::Contradiction(_)) => false,
         };
         rows.iter().zip(&self.copies).all(expected) && !self.rules.asks_for_others(required)

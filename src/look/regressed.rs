@@ -11,19 +11,15 @@ pub(crate) fn first_look(row: &FileRow, sites: &BTreeMap<String, String>) -> Res
 }
 
 /// Whether a look that found too little of a file found less than the first one did. A data centre that left the expression,
-/// or whose site changed, has lost nothing, nor has a file of which more copies are required than before: that was somebody's
-/// decision, and the file waits for what is missing. `sites`: the site of each data centre now.
+/// or whose site changed, has lost nothing, nor has a file of which more copies are required than before, or one whose rule
+/// somebody ended or moved: that was somebody's decision, and the file waits for what is missing. `sites`: the site of each
+/// data centre now.
 pub(crate) fn has_regressed(
     row: &FileRow,
     doubt: &Doubt,
     sites: &BTreeMap<String, String>,
 ) -> Result<bool, ledger::Error> {
-    let Some(first) = first_look(row, sites)? else { return Ok(false) };
-    Ok(match doubt {
-        Doubt::NotYet(_) => true,
-        Doubt::TooFew { proven, .. } => first.lost(proven).is_some(),
-        Doubt::Unknown(_) | Doubt::Contradiction(_) => false,
-    })
+    Ok(first_look(row, sites)?.is_some_and(|first| doubt.has_lost(&first)))
 }
 
 /// The same in words.

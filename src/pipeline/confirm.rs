@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 
 use crate::config::Config;
 use crate::custody::{Doubt, Evidence, HoldCode, KeepReason, State, in_millis};
-use crate::engine::{Context, Pace, Stage, StageError};
+use crate::engine::{Context, Pace, Stage, StageError, hold_unless_on_site};
 use crate::ledger::{FileRow, Postpone, now};
 use crate::look::read_back::{self, Unread};
 use crate::look::{self, Looks};
@@ -84,11 +84,8 @@ async fn read_back_each(context: &Context, mut sampled: Vec<(FileRow, Evidence)>
             Err(Unread { doubt: Doubt::Contradiction(reason), .. }) => {
                 context.hold(&row, HoldCode::Evidence, &reason).await?;
             }
-            Err(Unread {
-                doubt: Doubt::NotYet(reason) | Doubt::TooFew { reason, .. } | Doubt::Unknown(reason),
-                own,
-                silent: now_silent,
-            }) => {
+            Err(Unread { doubt, own, silent: now_silent }) => {
+                let reason = doubt.reason().to_owned();
                 let is_news = !context.shutdown.is_cancelled() && context.memory.reported.is_news(&row.lfn, UNREAD);
                 if is_news && context.memory.troubles.is_first("a copy cannot be read back", &row.lfn) {
                     tracing::warn!(lfn = row.lfn, "the file waits to be confirmed, and is tried again: {reason}");
@@ -160,13 +157,13 @@ async fn unseen(
         doubt if look::has_regressed(row, &doubt, sites)? => {
             context.hold(row, HoldCode::Evidence, &look::regressed(&doubt)).await
         }
-        Doubt::NotYet(_) | Doubt::TooFew { .. }
-            if !context.hold_unless_on_site(row, look::as_registered(context, row).await?).await? =>
+        Doubt::NotYet(_) | Doubt::TooFew { .. } | Doubt::Unheld { .. }
+            if !hold_unless_on_site(context, row, look::as_registered(context, row).await?).await? =>
         {
             Ok(())
         }
-        Doubt::NotYet(waits_for) | Doubt::TooFew { reason: waits_for, .. } | Doubt::Unknown(waits_for) => {
-            waiting.push(later(context, row, waits_for));
+        doubt => {
+            waiting.push(later(context, row, doubt.reason().to_owned()));
             Ok(())
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use crate::apart;
 use crate::custody::{State, UnixMillis};
-use crate::engine::{Context, Pace, Stage, StageError};
+use crate::engine::{Context, Pace, Stage, StageError, hold_unless_on_site};
 use crate::ledger::{FileRow, Postpone};
 use crate::look;
 use crate::names::Did;
@@ -46,7 +46,7 @@ impl Stage for Replicate {
             let present = copies.get(&row.did()).map(Vec::as_slice).unwrap_or_default();
             match self.source(context, &row, present).await? {
                 Some(source) => by_source.entry(source).or_default().push(row),
-                None if context.hold_unless_on_site(&row, look::as_registered(context, &row).await?).await? => {
+                None if hold_unless_on_site(context, &row, look::as_registered(context, &row).await?).await? => {
                     waiting.push(row);
                 }
                 None => {}

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::config::Config;
 use crate::custody::{HoldCode, RuleStanding, State};
 use crate::engine::{Context, OVERDUE, StageError, UNTRUE_LIST, is_known};
 use crate::ledger::FileRow;
-use rucio_client::{Grouping, ReplicaQuery, ReplicaState, Rule};
+use rucio_client::{Grouping, Kind, ReplicaQuery, ReplicaState, Rule, RuleId};
 
+use super::ours::is_ours;
 use super::placing::{Placed, RuleWanted, permanent, place};
-use super::signature::of_others;
+use super::signature::{OwnLedgers, of_others};
 use super::{find, is_on_site_rule, standing, trouble};
 
 const COMMENT: &str = "dl0-ingest: protects the on-site copy until the off-site copies are proven";
@@ -72,6 +74,54 @@ pub(crate) async fn order(context: &Context, rows: Vec<FileRow>) -> Result<Vec<(
     let ours = again.into_iter().filter(|(_, placed)| !matches!(placed, Placed::Others(_)));
     ordered.extend(ours.map(|(row, placed)| (row, placed.standing())));
     Ok(ordered)
+}
+
+/// For a second rule on the on-site copy of one file: Rucio takes no two with the same expression.
+fn beside(config: &Config) -> String {
+    format!("{rse}|{rse}", rse = config.onsite_rse)
+}
+
+/// Places a second rule on an on-site copy whose own rule stands and holds nothing any more: Rucio gave the file up, and took
+/// its locks. That rule then ends. Returns the new one; none while that ends, or if it is another ledger's.
+pub(crate) async fn order_beside(context: &Context, row: &FileRow) -> Result<Option<RuleId>, StageError> {
+    let config = context.config();
+    let expression = beside(&config);
+    let wish = RuleWanted {
+        rule: permanent(&config, COMMENT, 1, expression.clone(), Grouping::None),
+        did: FileRow::did,
+        is_it: &|rule: &Rule| is_ours(&config, rule) && rule.rse_expression == expression,
+        on_record: &|row: &FileRow, rule| row.on_site_rule.as_deref() == Some(rule),
+        ends: &|_, rule: &Rule| rule.expires_at.is_some(),
+    };
+    let placed = place(context, &wish, vec![row.clone()]).await?.into_iter().next();
+    let Some(rule) = placed.and_then(|(_, placed)| placed.standing()) else { return Ok(None) };
+    context.ledger.set_on_site_rule(row, &rule).await?;
+    let ours = OwnLedgers::of(&context.ledger).await?;
+    for void in context.rucio.did_rules(&row.did()).await? {
+        let locks = void.locks_ok + void.locks_replicating + void.locks_stuck;
+        let is_this_ledgers = ours.have_placed(&void) || row.on_site_rule.as_deref() == Some(void.id.as_str());
+        if is_on_site_rule(&config, &void) && locks == 0 && is_this_ledgers {
+            retire(context, &void.id).await?;
+        }
+    }
+    Ok(Some(rule))
+}
+
+/// A file that is registered anew has another rule than the one that was on record: if that was placed beside a void one, it
+/// ends.
+pub(crate) async fn end_beside(context: &Context, rule: &str) -> Result<(), StageError> {
+    match find(context, rule).await? {
+        Some(found) if found.rse_expression == beside(&context.config()) => retire(context, rule).await,
+        _ => Ok(()),
+    }
+}
+
+/// Ends a rule and no copy: it holds none, or another one does as well.
+async fn retire(context: &Context, rule: &str) -> Result<(), StageError> {
+    match context.rucio.retire_rule(rule, || true).await {
+        Err(error) if error.kind() != Kind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// The rule of a file that has not left the site, as it was found. `true`: there is none.

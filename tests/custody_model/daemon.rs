@@ -34,7 +34,7 @@ pub(crate) fn hold(file: &mut File, from: State) {
 pub(crate) fn free(file: &mut File) {
     file.hands = Hands::Free;
     if !file.rests_on_a_look() {
-        file.destroyed = 0;
+        (file.destroyed, file.end_stood) = (0, false);
     }
 }
 
@@ -327,11 +327,28 @@ fn registered<const N: usize>(world: &World<N>, file: &File, row: Row, variant: 
         return claim(out, "replicate finds the first copy", row, Hands::SourceKnown(source));
     }
     if !can_still_be_copied(file, row) && variant != Variant::OverdueUnasked {
+        if is_touched(file, row) {
+            return touched(out);
+        }
         out.fair("the first copy is overdue and the file has changed: held", |file| {
             file.claimed = row.delivery;
             hold(file, State::Registered);
         });
     }
+}
+
+/// What lies on site is another file with the same content.
+pub(crate) fn is_touched(file: &File, row: Row) -> bool {
+    file.disk.is_some_and(|found| found != row.delivery && file.content(found) == file.content(row.delivery))
+}
+
+pub(crate) fn touched<const N: usize>(out: &mut Steps<N>) {
+    out.fair("read again, the file has the same content: the ledger learns which it is", |file| {
+        if let (Some(row), Some(found)) = (&mut file.row, file.disk) {
+            row.delivery = found;
+        }
+        free(file);
+    });
 }
 
 /// Whether a file whose copies are overdue is still as it was registered, or a second delivery tells what it is.
@@ -346,7 +363,7 @@ fn replicate<const N: usize>(world: &World<N>, file: &File, variant: Variant, ou
             free(file);
         });
     };
-    debug_assert_eq!(world.first_copy_rule, Some(source));
+    debug_assert!(world.first_copy_rule.is_none_or(|chosen| chosen == source), "it is placed once");
     if file.further_copies_rule {
         return out.fair("the further-copies rule is found", |file| file.hands = Hands::Ordered);
     }

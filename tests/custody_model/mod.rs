@@ -7,7 +7,7 @@
 //! state is held against `custody::invariants::world`, and from every reachable state an end must be reachable by steps
 //! that happen sooner or later by themselves.
 //!
-//! `DL0_INGEST_MODEL=deep cargo nextest run --test behaviour custody_model` allows one misfortune more for a single file, and an
+//! `DL0_INGEST_MODEL=deep cargo nextest run --test model` allows one misfortune more for a single file, and an
 //! operator for two. docs/reliability.md tells what is modelled and what is assumed.
 #![allow(clippy::struct_excessive_bools)] // rows and facts are made of yes and no
 
@@ -47,6 +47,8 @@ enum Variant {
     NoRestat,
     /// A rule in state OK proves its copy.
     RuleStateIsProof,
+    /// Whether what carries a rule has an end is not asked.
+    EndUnasked,
     /// The ledger is not read again right before the on-site rule is ended.
     NoReadBack,
     /// What Rucio left behind is removed without a look at the copies.
@@ -74,12 +76,20 @@ struct Bounds {
     other_content_at_any_time: bool,
     /// An operator may hold the file at any time.
     operator: bool,
+    /// Somebody may give the dataset an end, a misfortune, and take it away again.
+    undertaker: bool,
     /// The first delivery is not sound.
     bad: bool,
 }
 
-const QUIET: Bounds =
-    Bounds { misfortunes: 0, second_delivery: false, other_content_at_any_time: false, operator: false, bad: false };
+const QUIET: Bounds = Bounds {
+    misfortunes: 0,
+    second_delivery: false,
+    other_content_at_any_time: false,
+    operator: false,
+    undertaker: false,
+    bad: false,
+};
 
 struct Custody<const N: usize> {
     variant: Variant,
@@ -105,7 +115,8 @@ impl<const N: usize> Model for Custody<N> {
 
     fn starts(&self) -> Vec<World<N>> {
         let files = [File::delivered(self.bounds.bad); N];
-        vec![World { files, first_copy_rule: None, first_copy_rule_known: false, misfortunes: self.bounds.misfortunes }]
+        let misfortunes = self.bounds.misfortunes;
+        vec![World { files, first_copy_rule: None, first_copy_rule_known: false, dataset_ends: false, misfortunes }]
     }
 
     fn steps(&self, world: &World<N>) -> Vec<Step<World<N>>> {
@@ -150,8 +161,9 @@ impl<const N: usize> Model for Custody<N> {
 impl<const N: usize> Custody<N> {
     /// What the daemon may do with a file until its hands are free again.
     fn stage(&self, world: &World<N>, file: usize) -> Vec<Step<World<N>>> {
-        let World { files, first_copy_rule, first_copy_rule_known, .. } = *world;
-        let alone = World { files: [files[file]], first_copy_rule, first_copy_rule_known, misfortunes: 0 };
+        let World { files, first_copy_rule, first_copy_rule_known, dataset_ends, .. } = *world;
+        let alone =
+            World { files: [files[file]], first_copy_rule, first_copy_rule_known, dataset_ends, misfortunes: 0 };
         let mut stages = self.stages.borrow_mut();
         let known = stages.entry(alone).or_insert_with(|| whole_stage(self.variant, alone));
         let among_others = |step: &Step<World<1>>| {
@@ -291,6 +303,18 @@ fn no_misfortune_loses_a_file() {
 #[test]
 fn no_order_of_answers_loses_a_file() {
     holds_by::<1>(Bounds { misfortunes: if is_deep() { 2 } else { 1 }, operator: true, ..QUIET }, Grain::Answers);
+}
+
+#[test]
+fn no_end_of_its_dataset_loses_a_file() {
+    let misfortunes = if is_deep() { 3 } else { 2 };
+    holds::<1>(Bounds { misfortunes, undertaker: true, ..QUIET });
+    holds_by::<2>(Bounds { misfortunes: 1, undertaker: true, ..QUIET }, Grain::Stages);
+}
+
+#[test]
+fn a_release_from_a_dataset_that_is_about_to_end_is_caught() {
+    is_caught(Variant::EndUnasked, Bounds { misfortunes: 1, undertaker: true, ..QUIET }, "I2");
 }
 
 #[test]

@@ -51,7 +51,11 @@ fn facts(variant: Variant, look: &Look, rse: usize, registered: Content) -> Opti
             ok: seen.lock_ok,
             expires: false,
             suspended: false,
-            carrier: Carrier::Stays,
+            carrier: if seen.ends {
+                Carrier::Ends { did: "dataset".to_owned(), at: "soon".to_owned() }
+            } else {
+                Carrier::Stays
+            },
         }],
         storage: match seen.answer {
             Answer::NotAsked => StorageAnswer::NotAsked,
@@ -95,6 +99,11 @@ fn recalled(first: FirstSeen) -> FirstLook {
 /// Whether a copy that was proven first is not proven now.
 pub(crate) fn missing_since(evidence: &Evidence, first: FirstSeen) -> Option<KeepReason> {
     evidence.missing_since(&recalled(first))
+}
+
+/// Whether a copy that was proven first is lost.
+pub(crate) fn has_lost(doubt: &Doubt, first: FirstSeen) -> bool {
+    doubt.has_lost(&recalled(first))
 }
 
 /// The hold time has passed between the first look and this one.

@@ -3,7 +3,7 @@
 use dl0_ingest::custody::invariants::{on_site_copy_may_go, release_may_be_carried_out};
 use dl0_ingest::custody::{Copies, Doubt, Evidence, KeepReason, State};
 
-use crate::custody_model::daemon::{advance, can_still_be_copied, decision, free, hold, unmoved};
+use crate::custody_model::daemon::{advance, can_still_be_copied, decision, free, hold, is_touched, touched, unmoved};
 use crate::custody_model::steps::Steps;
 use crate::custody_model::world::{
     Answer, Bytes, File, Hands, Listed, Lock, Look, ON_SITE, OnSiteRule, RSES, Replica, Row, Seen, World,
@@ -27,7 +27,8 @@ pub(crate) fn begin<const N: usize>(file: &File, row: Row, variant: Variant, out
 /// Rucio is asked for the replicas. While fewer than two are there, the closer questions are not asked of a file that
 /// has not waited long.
 fn look<const N: usize>(file: &File, row: Row, out: &mut Steps<N>) {
-    let seen = file.copies.map(|copy| Seen { listed: copy.listed, lock_ok: false, answer: Answer::NotAsked });
+    let seen =
+        file.copies.map(|copy| Seen { listed: copy.listed, lock_ok: false, ends: false, answer: Answer::NotAsked });
     let hold_passed = row.first_look.is_some_and(|first| first.hold_passed);
     let look = Look { seen, hold_passed, stale: false };
     out.fair("a look begins: Rucio lists the replicas", |file| {
@@ -47,9 +48,9 @@ fn trust_the_last_look<const N: usize>(row: Row, out: &mut Steps<N>) {
     let first = row.first_look.unwrap();
     let seen = std::array::from_fn(|rse| {
         if first.proven[rse] {
-            Seen { listed: Listed::Available, lock_ok: true, answer: Answer::Right }
+            Seen { listed: Listed::Available, lock_ok: true, ends: false, answer: Answer::Right }
         } else {
-            Seen { listed: Listed::No, lock_ok: false, answer: Answer::NotAsked }
+            Seen { listed: Listed::No, lock_ok: false, ends: false, answer: Answer::NotAsked }
         }
     });
     out.fair("release trusts the look of confirm", |file| {
@@ -87,8 +88,16 @@ fn ask_for_locks<const N: usize>(world: &World<N>, file: &File, mut look: Look, 
         // the state of the first-copy rule says OK from the attachment on, whatever has become of the copy
         let rule_says_ok = variant == Variant::RuleStateIsProof && of_first_copy_rule;
         seen.lock_ok = lock == Lock::Ok || rule_says_ok;
+        seen.ends = of_first_copy_rule && world.dataset_ends && variant != Variant::EndUnasked;
     }
-    out.fair("Rucio lists the locks", |file| file.hands = Hands::Locked(look));
+    let end_stands = world.dataset_ends;
+    out.fair("Rucio lists the locks", |file| {
+        file.hands = Hands::Locked(look);
+        // what goes already was decided on an earlier look
+        if file.disk.is_some() && !file.is_on_its_way_out() {
+            file.end_stood = end_stands;
+        }
+    });
 }
 
 /// What a storage that answers truly says of its copy.
@@ -176,12 +185,15 @@ fn confirm<const N: usize>(file: &File, row: Row, look: &Look, variant: Variant,
     let evidence = match judged(file, look, variant) {
         Ok(evidence) => evidence,
         Err(Doubt::Contradiction(_)) => return out.fair("a contradiction: held", |file| hold(file, State::Replicated)),
-        Err(Doubt::NotYet(_) | Doubt::TooFew { .. }) if row.first_look.is_some() => {
+        Err(doubt) if row.first_look.is_some_and(|first| proof::has_lost(&doubt, first)) => {
             return out.fair("evidence has regressed: held", |file| hold(file, State::Replicated));
         }
-        Err(Doubt::NotYet(_) | Doubt::TooFew { .. })
+        Err(Doubt::NotYet(_) | Doubt::TooFew { .. } | Doubt::Unheld { .. })
             if !can_still_be_copied(file, row) && variant != Variant::OverdueUnasked =>
         {
+            if is_touched(file, row) {
+                return touched(out);
+            }
             return out.fair("the copies are overdue and the file has changed: held", |file| {
                 hold(file, State::Replicated);
             });
@@ -212,13 +224,20 @@ fn confirm<const N: usize>(file: &File, row: Row, look: &Look, variant: Variant,
     });
 }
 
+fn regressed<const N: usize>(state: State, out: &mut Steps<N>) {
+    out.fair("evidence has regressed: held", |file| hold(file, state));
+}
+
 /// An order, if the look, the first look and the file on disk allow it.
 fn order<const N: usize>(file: &File, row: Row, look: &Look, variant: Variant, out: &mut Steps<N>) {
     let state = row.state;
     let evidence = match judged(file, look, variant) {
         Ok(evidence) => evidence,
-        Err(Doubt::Unknown(_)) => return out.fair("release waits for a silent one", free),
-        Err(_) => return out.fair("evidence has regressed: held", |file| hold(file, state)),
+        Err(Doubt::NotYet(_) | Doubt::Contradiction(_)) => return regressed(state, out),
+        Err(doubt) if row.first_look.is_some_and(|first| proof::has_lost(&doubt, first)) => {
+            return regressed(state, out);
+        }
+        Err(_) => return out.fair("release waits for a silent one, or for a rule", free),
     };
     let Some(first) = row.first_look else { return out.fair("no first look: held", |file| hold(file, state)) };
     let found = if variant == Variant::NoRestat { Some(file.claimed) } else { file.disk };
@@ -241,6 +260,7 @@ fn order<const N: usize>(file: &File, row: Row, look: &Look, variant: Variant, o
             out.fair("release waits", free);
         }
         Err(KeepReason::Changed { .. }) if again => out.fair("release waits for the second delivery", free),
+        Err(KeepReason::Changed { .. }) if !leftover && is_touched(file, row) => touched(out),
         Err(_) => out.fair("the order cannot be given: held", |file| hold(file, state)),
     }
 }
@@ -362,7 +382,7 @@ fn departure<const N: usize>(file: &File, row: Row, variant: Variant, out: &mut 
         }),
         Some(_) if variant == Variant::LeftoverUnasked => out.fair("the grace period is over", |file| {
             claimed(file);
-            let seen = Seen { listed: Listed::No, lock_ok: false, answer: Answer::NotAsked };
+            let seen = Seen { listed: Listed::No, lock_ok: false, ends: false, answer: Answer::NotAsked };
             file.hands = Hands::MayRemove(Look { seen: [seen; RSES], hold_passed: true, stale: false });
         }),
         Some(_) => look(file, row, out),

@@ -15,6 +15,9 @@ pub(crate) fn steps<const N: usize>(bounds: Bounds, world: &World<N>, out: &mut 
     let file = world.files[out.file];
     time(&file, out);
     judge(world, &file, out);
+    if bounds.undertaker {
+        undertaker(world, &file, out);
+    }
     for rse in 0..RSES {
         conveyor(world, &file, rse, out);
         misfortunes(&file, rse, out);
@@ -53,6 +56,50 @@ fn judge<const N: usize>(world: &World<N>, file: &File, out: &mut Steps<N>) {
             }
         });
     }
+}
+
+/// The dataset's end, which concerns all its files; the first of them has the steps.
+fn undertaker<const N: usize>(world: &World<N>, file: &File, out: &mut Steps<N>) {
+    let is_gone = world.first_copy_rule.is_none() && world.first_copy_rule_known;
+    if is_gone
+        && let Some(row) = file.row.filter(|row| !matches!(row.state, State::Held | State::Released | State::Rejected))
+        && row.state.moving_to(State::Held).is_ok()
+    {
+        out.fair("whoever is called holds the file of a dataset that is gone", |file| {
+            file.row.as_mut().unwrap().state = State::Held;
+        });
+    }
+    let (0, Some(chosen)) = (out.file, world.first_copy_rule) else { return };
+    if !world.dataset_ends {
+        if world.misfortunes > 0 {
+            out.everywhere("somebody gives the dataset an end", None, false, |world| {
+                world.misfortunes -= 1;
+                world.dataset_ends = true;
+                None
+            });
+        }
+        return;
+    }
+    out.everywhere("the end of the dataset is taken away", None, true, |world| {
+        world.dataset_ends = false;
+        world.files.iter_mut().for_each(|file| file.end_stood = false);
+        None
+    });
+    out.everywhere("the undertaker removes the dataset, its rule and the copies of that", None, false, |world| {
+        (world.dataset_ends, world.first_copy_rule) = (false, None);
+        for file in &mut world.files {
+            let copy = &mut file.copies[usize::from(chosen)];
+            if copy.lock == Lock::None {
+                continue;
+            }
+            let was_good = file.did.is_some_and(|registered| copy.bytes == Bytes::Of(registered));
+            (copy.listed, copy.lock, copy.bytes) = (Listed::No, Lock::None, Bytes::None);
+            if was_good && file.rests_on_a_look() && !file.end_stood {
+                file.destroyed = (file.destroyed + 1).min(3);
+            }
+        }
+        None
+    });
 }
 
 fn conveyor<const N: usize>(world: &World<N>, file: &File, rse: usize, out: &mut Steps<N>) {
@@ -157,6 +204,9 @@ fn people<const N: usize>(bounds: Bounds, file: &File, out: &mut Steps<N>) {
         arrives(file, Content::Original);
         file.trigger = true;
     });
+    if file.disk.is_some() {
+        out.unfair("a backup or Rucio puts the same content there again", |file| arrives(file, Content::Original));
+    }
     // other content under a name that is just being deleted by that name is beyond anybody's power
     let leaving = file.is_in(State::Releasing)
         || file.is_on_its_way_out()

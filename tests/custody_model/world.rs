@@ -128,6 +128,8 @@ pub(crate) enum Answer {
 pub(crate) struct Seen {
     pub(crate) listed: Listed,
     pub(crate) lock_ok: bool,
+    /// What carries the rule of the lock has an end.
+    pub(crate) ends: bool,
     pub(crate) answer: Answer,
 }
 
@@ -211,6 +213,8 @@ pub(crate) struct File {
     pub(crate) late_end: Option<u8>,
     /// Right copies that others destroyed since the look that the release rests on.
     pub(crate) destroyed: u8,
+    /// The dataset had an end already when that look asked for the locks.
+    pub(crate) end_stood: bool,
 }
 
 impl File {
@@ -232,6 +236,7 @@ impl File {
             copies: [Copy { listed: Listed::No, lock: Lock::None, bytes: Bytes::None }; RSES],
             late_end: None,
             destroyed: 0,
+            end_stood: false,
         }
     }
 
@@ -282,6 +287,8 @@ pub(crate) struct World<const N: usize> {
     pub(crate) first_copy_rule: Option<u8>,
     /// The first-copy rule in the ledger.
     pub(crate) first_copy_rule_known: bool,
+    /// Somebody gave the dataset an end: Rucio's undertaker may come for it and its rule.
+    pub(crate) dataset_ends: bool,
     /// Misfortunes still to come.
     pub(crate) misfortunes: u8,
 }

@@ -29,6 +29,28 @@ async fn bytes_overwritten_in_place_under_their_old_time_stamp_are_not_released_
     daemon.stop().await;
 }
 
+/// Rucio does so with an on-site replica that was declared bad, and people with `cp --preserve=timestamps` or without.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_put_there_again_is_judged_by_its_content() {
+    for (content, state) in [("the same", State::Released), ("other", State::Held)] {
+        let site = Site::new(DRY_RUN).await;
+        let lfn = confirmed_in_a_dry_run(&site, "a.fits.fz").await.lfn;
+        let path = site.path("a.fits.fz");
+        let mut bytes = fs::read(&path).unwrap();
+        if content == "other" {
+            bytes[100] ^= 1;
+        }
+        fs::write(site.root().join("again"), bytes).unwrap();
+        fs::rename(site.root().join("again"), &path).unwrap();
+        site.end_with(DELETION_ON);
+        let daemon = site.start();
+        let row = site.until_state(&lfn, state).await;
+        assert_eq!(row.reason_code.as_deref(), (state == State::Held).then_some("changed"), "{row:#?}");
+        assert_eq!(path.exists(), state == State::Held);
+        daemon.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_was_only_touched_is_read_again_once_and_released() {
     let site = Site::new(DRY_RUN).await;

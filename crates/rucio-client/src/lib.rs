@@ -54,9 +54,9 @@ pub use observer::{ChangeHook, Observer};
 pub use retry::Retry;
 pub use settings::{SettingNames, Settings};
 pub use types::{
-    Analysis, Attachment, Child, CollectionKind, DidEnd, DidInfo, DidKind, DidStatus, Grouping, LIST_MAX, Lock,
-    LockState, NewCollection, NewRule, ReplicaListing, ReplicaQuery, ReplicaState, RseProtocol, RseSettings, Rule,
-    RuleId, RuleState, StuckTransfer,
+    Analysis, Attachment, BadReplica, Child, CollectionKind, Declared, DidEnd, DidInfo, DidKind, DidStatus, Grouping,
+    LIST_MAX, Lock, LockState, NewCollection, NewRule, ReplicaListing, ReplicaQuery, ReplicaState, RseProtocol,
+    RseSettings, Rule, RuleId, RuleState, StuckTransfer,
 };
 
 #[cfg(test)]

@@ -200,6 +200,34 @@ pub enum ReplicaState {
     Unknown,
 }
 
+/// What became of a replica that was declared bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Declared {
+    /// Nothing yet.
+    Bad,
+    /// There was no other copy: Rucio has given the file up, and its reaper deletes what lies there.
+    Lost,
+    /// It was copied again, or the declaration was taken back.
+    Recovered,
+    /// It was deleted.
+    Deleted,
+    /// A state that is of no concern here (`SUSPICIOUS`, …), or that this client does not know.
+    #[serde(other)]
+    Other,
+}
+
+/// A replica that was declared bad.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct BadReplica {
+    /// The file.
+    #[serde(flatten)]
+    pub did: Did,
+    /// What became of it.
+    #[serde(rename = "state")]
+    pub declared: Declared,
+}
+
 /// The replicas of one file. A file that Rucio does not know has no listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaListing {

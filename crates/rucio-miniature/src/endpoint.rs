@@ -48,6 +48,12 @@ pub enum Endpoint {
     BulkDidsMeta,
     /// `POST /replicas/list`
     Replicas,
+    /// `PUT /replicas`
+    UpdateReplicas,
+    /// `POST /replicas/bad`
+    DeclareBad,
+    /// `GET /replicas/bad/states`
+    BadStates,
     /// `POST /rules/`
     AddRules,
     /// `GET /rules/?…`
@@ -95,6 +101,9 @@ impl Route {
             ("POST", ["dids", "bulkmeta"]) => keyed(Endpoint::BulkMeta, ""),
             ("POST", ["dids", "bulkdidsmeta"]) => keyed(Endpoint::BulkDidsMeta, ""),
             ("POST", ["replicas", "list"]) => keyed(Endpoint::Replicas, ""),
+            ("PUT", ["replicas"]) => keyed(Endpoint::UpdateReplicas, ""),
+            ("POST", ["replicas", "bad"]) => keyed(Endpoint::DeclareBad, ""),
+            ("GET", ["replicas", "bad", "states"]) => keyed(Endpoint::BadStates, ""),
             ("POST", ["rules"]) => keyed(Endpoint::AddRules, ""),
             ("GET", ["rules"]) => keyed(Endpoint::Rules, ""),
             ("GET", ["rules", id]) => keyed(Endpoint::Rule, id),
@@ -185,6 +194,7 @@ impl Endpoint {
                 &[(401, &[C::AccessDenied]), (404, &[C::DataIdentifierNotFound]), (409, &[C::UnsupportedOperation])]
             }
             Self::Replicas => &[(400, &[C::InvalidObject, C::DataIdentifierNotFound])],
+            Self::UpdateReplicas | Self::DeclareBad => &[(401, &[C::AccessDenied])],
             Self::AddRules => &[
                 (404, &[C::DataIdentifierNotFound]),
                 (
@@ -205,7 +215,7 @@ impl Endpoint {
                 (409, &[C::UnsupportedOperation, C::InputValidationError]),
             ],
             Self::DeleteRule => &[(401, &[C::AccessDenied, C::UnsupportedOperation]), (404, &[C::RuleNotFound])],
-            Self::Ping | Self::AuthUserpass | Self::Scopes | Self::Unknown => &[],
+            Self::Ping | Self::AuthUserpass | Self::Scopes | Self::BadStates | Self::Unknown => &[],
         };
         // before any view: the token, and the form of the body
         let common: &[(u16, &[Class])] =

@@ -135,6 +135,11 @@ impl Faults {
         self.knobs().answers.entry(endpoint).or_default().extend(std::iter::repeat_n(answer.clone(), count));
     }
 
+    /// What [`Faults::answer`] has planned and nobody has asked for yet is forgotten.
+    pub fn no_more_answers(&self) {
+        self.knobs().answers.clear();
+    }
+
     /// This part of all answers goes wrong, each in one of these ways, by a generator started with `seed`; 0 ends it.
     /// What [`Faults::answer`] has planned comes first.
     pub fn answers_percent(&self, percent: u8, seed: u64, ways: &[Answer]) {

@@ -175,6 +175,22 @@ impl Miniature {
         self.as_root(|catalog, _| catalog.set_open(ROOT, did, open));
     }
 
+    /// An operator of Rucio, or one of its own tools, declares a replica bad.
+    pub fn declare_bad(&self, did: &Did, rse: &str) {
+        let place = (did.clone(), rse.to_owned());
+        self.as_root(|catalog, now| catalog.declare_bad(ROOT, &[place], now));
+    }
+
+    /// Rucio's necromancer comes around: what was declared bad is copied again, or given up as lost.
+    pub fn bury_the_bad(&self) {
+        self.shared.change(Catalog::bury);
+    }
+
+    /// Rucio's administrators have a file that was given up as lost AVAILABLE again, in their database.
+    pub fn undo_loss(&self, did: &Did) {
+        self.shared.change(|catalog, _| catalog.undo_loss(did));
+    }
+
     /// The reaper has taken a replica and not deleted its file yet.
     pub fn condemn(&self, did: &Did, rse: &str) {
         self.shared.change(|catalog, _| catalog.condemn_one(did, rse));

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::custody::KeepReason;
 
 fn contents() -> Contents {
     Contents {
@@ -156,8 +157,33 @@ fn one_contradiction_spoils_the_look() {
 fn a_first_look_counts_where_data_centres_are_still() {
     let first = FirstLook { at: 0, rses: vec!["A".to_owned(), "B".to_owned()], copies: Vec::new() };
     let proven = ["B".to_owned()];
-    assert_eq!(first.lost(&proven), Some("A"));
+    assert_eq!(first.lost(&proven, &[]), Some("A"));
+    assert_eq!(first.lost(&proven, &["A".to_owned()]), None);
     let decided = first.among(|rse| rse != "A");
-    assert_eq!(decided.lost(&proven), None);
-    assert_eq!(decided.lost(&[]), Some("B"));
+    assert_eq!(decided.lost(&proven, &[]), None);
+    assert_eq!(decided.lost(&[], &[]), Some("B"));
+}
+
+#[test]
+fn a_right_copy_that_no_rule_of_ours_holds_is_neither_proof_nor_loss() {
+    let first = evidence(0, &[("A", "a"), ("B", "b")]).unwrap().as_first_look();
+    let mut unheld = copy("B", "b");
+    unheld.locks.clear();
+    let look = |further: Vec<Result<CopyProof, Doubt>>| {
+        let judged = [prove(&copy("A", "a"))].into_iter().chain(further).collect();
+        Evidence::assemble(1, judged, Copies::MIN)
+    };
+    let doubt = look(vec![prove(&unheld)]).unwrap_err();
+    assert!(matches!(&doubt, Doubt::TooFew { unheld, .. } if unheld == &["B"]), "{doubt:?}");
+    assert!(!doubt.has_lost(&first));
+    // with enough other copies it keeps the file as well
+    let waits = look(vec![prove(&unheld), prove(&copy("C", "c"))]).unwrap();
+    assert!(matches!(waits.stands_since(&first, Copies::MIN), Err(KeepReason::Undecided { rse }) if rse == "B"));
+    // a wrong one is a contradiction whoever holds it
+    unheld.storage = StorageAnswer::Missing;
+    assert!(matches!(look(vec![prove(&unheld)]), Err(Doubt::Contradiction(_))));
+    // what is gone is lost
+    assert!(look(Vec::new()).unwrap_err().has_lost(&first));
+    let gone = look(vec![prove(&copy("C", "c"))]).unwrap();
+    assert!(matches!(gone.stands_since(&first, Copies::MIN), Err(KeepReason::Regressed { rse }) if rse == "B"));
 }

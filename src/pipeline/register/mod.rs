@@ -71,6 +71,11 @@ impl Stage for Register {
         let first_look = context.config().replicate.poll;
         let moved = context.ledger.registered(&registrations, first_look).await?;
         let moved: BTreeSet<i64> = moved.into_iter().collect();
+        for Registration { row, on_site_rule } in registrations.iter().filter(|one| moved.contains(&one.row.id)) {
+            if let Some(earlier) = row.on_site_rule.as_ref().filter(|earlier| *earlier != on_site_rule) {
+                on_site::end_beside(context, earlier).await?;
+            }
+        }
         let registered: Vec<FileRow> = registrations
             .into_iter()
             .filter(|registration| moved.contains(&registration.row.id))

@@ -15,8 +15,8 @@ use crate::custody::brakes::Brake;
 use crate::custody::invariants::{on_site_copy_may_go, release_may_be_carried_out};
 use crate::custody::{Doubt, Evidence, HoldCode, KeepReason, OnSiteFile, ReleaseOrder, State};
 use crate::engine::{
-    Context, Effect, ORDER, Pace, RELEASE, Stage, StageError, announce, kill_switch, limits, may_be_acted_upon,
-    unbraked, wait_for_brake,
+    Context, Effect, ORDER, Pace, RELEASE, Stage, StageError, announce, hold_unless_on_site, is_as_verified,
+    kill_switch, limits, may_be_acted_upon, unbraked, wait_for_brake,
 };
 use crate::ledger::{EndOfRule, FileRow, IntentOutcome, now};
 use crate::look::{self, Looks, delivered_again};
@@ -26,7 +26,6 @@ use crate::rules::{
 };
 use rucio_client::{Kind, ReplicaState};
 
-mod content;
 mod departure;
 mod overdue;
 
@@ -144,10 +143,10 @@ async fn order(
         return context.remember_first_look(row, &evidence).await.map(|()| None);
     }
     let found = look::on_site(context, row).await?;
-    let OnSiteFile::There(there) = found else { return context.hold_unless_on_site(row, found).await.map(|_| None) };
+    let OnSiteFile::There(there) = found else { return hold_unless_on_site(context, row, found).await.map(|_| None) };
     let identities = (row.identity(), there);
     match ReleaseOrder::new(first_look, evidence, identities, config.offsite.copies, config.confirm.hold, now()) {
-        Ok(_) if there == row.identity() && !content::is_as_verified(context, row).await? => Ok(None),
+        Ok(_) if !is_as_verified(context, row, there).await? => Ok(None),
         // decided already: what came since is compared when that is settled
         Ok(order) if row.release_ordered_at.is_some() => Ok(Some(order)),
         Ok(_) | Err(KeepReason::Changed { .. }) if delivered_again(context, row).await? => {
@@ -173,10 +172,13 @@ async fn order(
             context.wait_patiently(row, Pace::of_copies(&config), &reason.to_string()).await?;
             Ok(None)
         }
-        Err(reason) => {
-            context.hold(row, HoldCode::Evidence, &reason.to_string()).await?;
+        Err(KeepReason::Changed { .. }) if row.release_ordered_at.is_none() => {
+            if is_as_verified(context, row, there).await? {
+                context.wait(row, Duration::ZERO, "another look, since the on-site file was touched").await?;
+            }
             Ok(None)
         }
+        Err(reason) => context.hold(row, HoldCode::Evidence, &reason.to_string()).await.map(|()| None),
     }
 }
 

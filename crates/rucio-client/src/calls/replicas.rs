@@ -14,7 +14,7 @@ use crate::did::several;
 use crate::errors::{Error, Kind, Outlook};
 use crate::request::Request;
 use crate::retry::Repeat;
-use crate::types::{LIST_MAX, ReplicaListing, ReplicaQuery, ReplicaState};
+use crate::types::{BadReplica, LIST_MAX, ReplicaListing, ReplicaQuery, ReplicaState};
 
 #[derive(Deserialize)]
 struct Listed {
@@ -86,5 +86,30 @@ impl Client {
             }
         }
         Ok(found)
+    }
+
+    /// The replicas at an RSE that were declared bad after a moment, with what became of each
+    /// (`GET /replicas/bad/states?rse=…&younger_than=…`). `after`: UTC, as `2026-11-29T20:00:00.0`.
+    pub async fn bad_replicas(&self, rse: &str, after: &str) -> Result<Vec<BadReplica>, Error> {
+        let what = format!("list the replicas at '{rse}' that were declared bad");
+        let request = Request::new("bad_replicas", what, Method::GET, "/replicas/bad/states")
+            .query("rse", rse)
+            .query("younger_than", after);
+        let Lines(bad) = self.call(Repeat::Safe, request).await?;
+        Ok(bad)
+    }
+
+    /// Has a replica AVAILABLE again (`PUT /replicas`), which takes the declaration that it is bad back. What Rucio has given
+    /// up as lost keeps its tombstone, and has no locks any more.
+    pub async fn replica_is_available(&self, rse: &str, did: &Did) -> Result<(), Error> {
+        let file = json!({ "scope": did.scope, "name": did.name, "state": "A" });
+        let request = Request::new(
+            "replica_is_available",
+            format!("have the replica of {did} available"),
+            Method::PUT,
+            "/replicas",
+        )
+        .json(&json!({ "rse": rse, "files": [file] }));
+        self.call(Repeat::Safe, request).await
     }
 }

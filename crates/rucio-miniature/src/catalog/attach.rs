@@ -87,6 +87,10 @@ impl Catalog {
     ) -> Result<(), Refusal> {
         for child in &attachment.children {
             let known = self.dids.get(&child.did);
+            if known.is_some_and(|record| record.lost) {
+                let message = format!("File {} is LOST and cannot be attached", child.did);
+                return refuse(Class::UnsupportedOperation, message);
+            }
             if known.is_none() && attachment.rse.is_some() {
                 if !self.scopes.contains(&child.did.scope) {
                     return refuse(Class::ScopeNotFound, "Scope not found!");

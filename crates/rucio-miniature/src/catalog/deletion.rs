@@ -110,6 +110,10 @@ impl Catalog {
             return;
         }
         self.replicas.remove(did);
+        // what was given up as lost stays known, with its rules, which hold nothing
+        if self.dids.get(did).is_some_and(|record| record.lost) {
+            return;
+        }
         for id in self.rules_on.remove(did).unwrap_or_default() {
             self.remove_rule(&id);
         }

@@ -134,7 +134,9 @@ impl Catalog {
         let known = at.get(rse).map(|replica| replica.state);
         let (progress, wanted) = match known {
             Some(ReplicaState::Available) => (Progress::Ok, false),
-            Some(ReplicaState::Copying | ReplicaState::BeingDeleted) => (Progress::Replicating, false),
+            Some(ReplicaState::Copying | ReplicaState::BeingDeleted | ReplicaState::Bad) => {
+                (Progress::Replicating, false)
+            }
             Some(ReplicaState::Unavailable) | None if has_source => (Progress::Replicating, true),
             Some(ReplicaState::Unavailable) | None => (Progress::Stuck, false),
         };
@@ -261,7 +263,7 @@ impl Catalog {
                         }
                         self.queue.push_back(Transfer { did, rse, rule: id.clone(), attempts: 0 });
                     }
-                    Some(ReplicaState::BeingDeleted) | None => {}
+                    Some(ReplicaState::BeingDeleted | ReplicaState::Bad) | None => {}
                 }
             }
             // locks that could not be made when the files came

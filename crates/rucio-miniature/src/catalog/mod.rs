@@ -3,6 +3,7 @@
 //! Every change is checked in full before anything is written, which stands in for Rucio's database transactions.
 
 pub(crate) mod attach;
+pub(crate) mod declared;
 pub(crate) mod deletion;
 pub(crate) mod dids;
 pub(crate) mod evaluation;

@@ -38,6 +38,8 @@ pub enum ReplicaState {
     Unavailable,
     /// The reaper has taken it.
     BeingDeleted,
+    /// Declared bad.
+    Bad,
 }
 
 impl ReplicaState {
@@ -111,6 +113,8 @@ pub(crate) struct DidRecord {
     pub(crate) adler32: Option<String>,
     pub(crate) md5: Option<String>,
     pub(crate) open: bool,
+    /// Its last copy was declared bad.
+    pub(crate) lost: bool,
     pub(crate) created: SystemTime,
     pub(crate) expires: Option<SystemTime>,
     /// Keys that went to the JSON store.
@@ -130,6 +134,7 @@ impl DidRecord {
             adler32: None,
             md5: None,
             open: true,
+            lost: false,
             created,
             expires: None,
             json: Map::new(),
@@ -195,4 +200,22 @@ pub(crate) struct Transfer {
     pub(crate) rse: String,
     pub(crate) rule: String,
     pub(crate) attempts: u32,
+}
+
+/// What became of a declaration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum Outcome {
+    Bad,
+    Lost,
+    Recovered,
+}
+
+/// Somebody said that a replica is bad.
+#[derive(Clone, Debug)]
+pub(crate) struct Declaration {
+    pub(crate) did: Did,
+    pub(crate) rse: String,
+    pub(crate) outcome: Outcome,
+    pub(crate) at: SystemTime,
 }

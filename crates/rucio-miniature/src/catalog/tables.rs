@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::records::{Account, DidRecord, Kind, Progress, Replica, ReplicaState, Rse, Rule, Transfer};
+use super::records::{Account, Declaration, DidRecord, Kind, Progress, Replica, ReplicaState, Rse, Rule, Transfer};
 use super::schema::is_rule_id;
 use crate::expression::{Attributes, Expression};
 use crate::journal::Event;
@@ -38,6 +38,7 @@ pub(crate) struct Catalog {
     pub(super) active: BTreeMap<Place, Transfer>,
     /// Where transfers under way read from.
     pub(super) sources: BTreeMap<Place, u32>,
+    pub(super) declared: Vec<Declaration>,
     pub(super) rng: StdRng,
     pub(super) events: Vec<Event>,
 }
@@ -61,6 +62,7 @@ impl Catalog {
             queue: VecDeque::new(),
             active: BTreeMap::new(),
             sources: BTreeMap::new(),
+            declared: Vec::new(),
             rng: StdRng::seed_from_u64(seed),
             events: Vec::new(),
         }

@@ -47,6 +47,11 @@ impl Reply {
         Self::new(201, "text/html; charset=utf-8", json!(ids).to_string())
     }
 
+    /// 201 with one JSON value.
+    pub(crate) fn created_json(value: &Value) -> Self {
+        Self::new(201, "application/json", value.to_string())
+    }
+
     /// 200 with one JSON value.
     pub(crate) fn json(value: &Value) -> Self {
         Self::new(200, "application/json", value.to_string())

@@ -1,4 +1,4 @@
-//! `/dids` and `/replicas/list`.
+//! `/dids`.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -9,7 +9,6 @@ use super::call::Call;
 use crate::catalog::attach::{Attachment, Child, LIST_MAX};
 use crate::catalog::metadata::Plugin;
 use crate::catalog::records::Kind;
-use crate::catalog::replicas::{Listed, Question};
 use crate::dates;
 use crate::refusal::{Class, Refusal, refuse};
 use crate::shared::Shared;
@@ -138,7 +137,7 @@ pub(super) fn set_bulk_metadata(shared: &Shared, issuer: &str, call: &Call<'_>) 
 }
 
 /// A list of DIDs, at most as long as the schema allows. An empty one is answered with nothing.
-fn bounded(dids: &[BodyDid]) -> Result<Vec<Did>, Refusal> {
+pub(super) fn bounded(dids: &[BodyDid]) -> Result<Vec<Did>, Refusal> {
     if dids.len() > LIST_MAX {
         return refuse(Class::InvalidObject, "Problem validating dids: the list is too long");
     }
@@ -166,41 +165,4 @@ pub(super) fn set_status(shared: &Shared, issuer: &str, call: &Call<'_>) -> Resu
     let open = Parameters::read(call.body)?.required("open")?;
     shared.change(|catalog, _| catalog.set_open(issuer, &did, open))?;
     Ok(Reply::empty())
-}
-
-/// `POST /replicas/list`
-pub(super) fn replicas(shared: &Shared, call: &Call<'_>) -> Result<Reply, Refusal> {
-    let mut parameters = Parameters::read(call.body)?;
-    let question = Question {
-        dids: bounded(&parameters.required::<Vec<BodyDid>>("dids")?)?,
-        rse_expression: parameters.optional("rse_expression")?,
-        all_states: parameters.optional("all_states")?.unwrap_or(false),
-        schemes: parameters.optional("schemes")?,
-    };
-    let catalog = shared.catalog();
-    let listed = catalog.list_replicas(&question)?;
-    Ok(Reply::lines(listed.into_iter().map(|entry| {
-        let id = |rse: &str| catalog.rses.get(rse).map(|rse| rse.id.clone());
-        line(&entry, id)
-    })))
-}
-
-fn line(entry: &Listed, id: impl Fn(&str) -> Option<String>) -> Value {
-    let (mut pfns, mut rses, mut states) = (Map::new(), Map::new(), Map::new());
-    for (rse, state, pfn) in &entry.copies {
-        states.insert(rse.clone(), state.name().into());
-        if let Some(pfn) = pfn {
-            let priority = pfns.len() + 1;
-            let about = json!({
-                "rse_id": id(rse), "rse": rse, "type": "DISK", "volatile": false, "domain": "wan",
-                "priority": priority, "client_extract": false,
-            });
-            pfns.insert(pfn.clone(), about);
-            rses.insert(rse.clone(), json!([pfn]));
-        }
-    }
-    json!({
-        "scope": entry.did.scope, "name": entry.did.name, "bytes": entry.bytes, "md5": entry.md5,
-        "adler32": entry.adler32, "pfns": pfns, "rses": rses, "states": states,
-    })
 }

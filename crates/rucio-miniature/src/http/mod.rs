@@ -5,6 +5,7 @@ mod body;
 mod call;
 mod dids;
 mod faulty;
+mod replicas;
 mod rses;
 mod rules;
 
@@ -98,7 +99,10 @@ fn dispatch(shared: &Shared, issuer: &str, call: &Call<'_>) -> Result<Reply, Ref
         Endpoint::Attach => dids::attach(shared, issuer, call),
         Endpoint::BulkMeta => dids::bulk_metadata(shared, call),
         Endpoint::BulkDidsMeta => dids::set_bulk_metadata(shared, issuer, call),
-        Endpoint::Replicas => dids::replicas(shared, call),
+        Endpoint::Replicas => replicas::list(shared, call),
+        Endpoint::UpdateReplicas => replicas::update(shared, issuer, call),
+        Endpoint::DeclareBad => replicas::declare_bad(shared, issuer, call),
+        Endpoint::BadStates => Ok(replicas::bad(shared, call)),
         Endpoint::AddRules => rules::add(shared, issuer, call),
         Endpoint::Rules => rules::list(shared, call),
         Endpoint::Rule => rules::one(shared, call),

@@ -87,6 +87,7 @@ macro_rules! behaviours {
                 ending_the_on_site_rule_with_purge_deletes_the_file_there_and_only_there
                 nothing_protects_the_last_copy
                 another_rule_keeps_the_file
+                what_is_declared_bad_can_be_taken_back_and_is_deleted_or_copied_again_if_not
             }
             settling {
                 a_dataset_rule_takes_over_at_once_and_leaves_two_rules

@@ -20,8 +20,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Keeps the miniature alive.
 struct Alive {
-    _server: Miniature,
+    server: Miniature,
     _root: tempfile::TempDir,
+}
+
+/// How the daemon is run that takes declarations for the truth.
+enum Necromancer {
+    Miniature(Alive),
+    /// By this program.
+    Real(PathBuf),
 }
 
 /// A Rucio and its storages.
@@ -41,7 +48,7 @@ pub(crate) struct Stack {
     passwords: BTreeMap<String, String>,
     directories: BTreeMap<String, PathBuf>,
     patience: Duration,
-    _alive: Option<Alive>,
+    necromancer: Necromancer,
 }
 
 /// A file on the on-site storage.
@@ -112,8 +119,8 @@ impl Stack {
         let directories = options.rses.iter().map(|rse| (rse.name.clone(), rse.directory.clone())).collect();
         let server = Miniature::start(options).await.unwrap();
         let url = server.url().to_string();
-        let alive = Some(Alive { _server: server, _root: root });
-        Self::new(url, None, passwords, directories, Duration::from_secs(10), alive).await
+        let necromancer = Necromancer::Miniature(Alive { server, _root: root });
+        Self::new(url, None, passwords, directories, Duration::from_secs(10), necromancer).await
     }
 
     /// The stack that `TESTBED` points to.
@@ -132,7 +139,8 @@ impl Stack {
         let passwords = map(&endpoints["accounts"], &text);
         let directories = map(&endpoints["rses"], &|rse| text(&rse["directory"]));
         let directories = directories.into_iter().map(|(rse, path)| (rse, path.into())).collect();
-        Self::new(url, Some(ca_file), passwords, directories, Duration::from_mins(3), None).await
+        let necromancer = Necromancer::Real(endpoints["ctl"].as_str().unwrap().into());
+        Self::new(url, Some(ca_file), passwords, directories, Duration::from_mins(3), necromancer).await
     }
 
     async fn new(
@@ -141,7 +149,7 @@ impl Stack {
         passwords: BTreeMap<String, String>,
         directories: BTreeMap<String, PathBuf>,
         patience: Duration,
-        alive: Option<Alive>,
+        necromancer: Necromancer,
     ) -> Self {
         let anonymous = Client::new(&url, ca_file.as_deref());
         let log_in = async |account: &str| {
@@ -151,7 +159,18 @@ impl Stack {
         let (ingest, plain) = (log_in("ingest").await, log_in("plain").await);
         let version = anonymous.get("/ping").await.expect(200).json()["version"].as_str().unwrap().to_owned();
         let major = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(u32::MAX);
-        Self { anonymous, ingest, plain, url, major, ca_file, passwords, directories, patience, _alive: alive }
+        Self { anonymous, ingest, plain, url, major, ca_file, passwords, directories, patience, necromancer }
+    }
+
+    /// Rucio's necromancer comes around once.
+    pub(crate) fn bury_the_bad(&self) {
+        match &self.necromancer {
+            Necromancer::Miniature(alive) => alive.server.bury_the_bad(),
+            Necromancer::Real(ctl) => {
+                let status = std::process::Command::new(ctl).args(["once", "necromancer"]).status().unwrap();
+                assert!(status.success(), "{}", ctl.display());
+            }
+        }
     }
 
     pub(crate) fn password(&self, account: &str) -> &str {

@@ -3,6 +3,8 @@
 //! One list of all of them, now and then, instead of a question for each file. Rucio carries an end that somebody asked for
 //! out after an hour.
 
+pub mod declared;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
