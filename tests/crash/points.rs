@@ -33,6 +33,7 @@ const EXCLUDED: &[(&str, &str)] = &[
     ("ledger.held-again", "the end of what ledger.unheld notes"),
     ("ledger.rebuilt", "a command of its own, killed at each of its points by lost.rs"),
     ("ledger.unheld", "copies of released files that were lost at a data centre; a note for operators"),
+    ("rucio.replica_is_available", "somebody declared a replica bad, and is asked for again; tests/road/declared.rs"),
     ("ledger.vanished", "a bad file that somebody removes in the instant between its sentence and its end: by chance"),
 ];
 
