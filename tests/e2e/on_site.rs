@@ -270,3 +270,38 @@ async fn a_file_that_the_disk_cannot_read_waits_on_the_real_stack_until_it_can_b
     lost.give_back();
     shift.end().await;
 }
+
+/// Rucio's necromancer gives a file up that has no other copy, and the reaper deletes it, whatever rules protect it.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_site_replicas_that_are_declared_bad_are_taken_back_or_kept_from_the_reaper() {
+    let mut shift = Shift::begin().await;
+    let stack = shift.stack.clone();
+    let onsite = stack.onsite().0.to_owned();
+    let submitter = tokio::task::block_in_place(|| stack.without("conveyor-submitter"));
+    let reaper = tokio::task::block_in_place(|| stack.without("reaper"));
+    let (taken_back, given_up) = (shift.deliver(), shift.deliver());
+    for file in [&taken_back, &given_up] {
+        wait_for_state(&shift.daemon, &file.lfn, "registered").await;
+    }
+    let root = stack.root().await;
+    // Rucio says of these files that they leave without a copy, which is what must not come true
+    let unasked = shift.do_not_ask().await;
+    root.declare_bad(&taken_back.lfn, &onsite).await;
+    shift.until("the declaration is taken back", |shift| shift.daemon.log().contains("is taken back")).await;
+    // this time Rucio is faster than the daemon, which is away
+    shift.daemon.kill();
+    root.declare_bad(&given_up.lfn, &onsite).await;
+    stack.ctl(&["once", "necromancer"]);
+    shift.daemon.run();
+    let held = shift.until_row(&given_up.lfn, "held", |row| row.reason_code.is_some()).await;
+    assert_eq!(held.reason_code.as_deref(), Some("unprotected"), "{held:#?}");
+    drop(unasked);
+    tokio::task::block_in_place(|| drop(reaper));
+    // Rucio's administrators undo what its interface cannot
+    let undo = format!("UPDATE dids SET availability = 'A' WHERE scope = 'acada' AND name = '{}'", given_up.lfn);
+    assert_eq!(stack.database(&undo), 1);
+    shift.operate(&["breaker", "reset", "--reason", "it was declared bad by mistake"]);
+    shift.operate(&["retry", &given_up.lfn, "--reason", "Rucio has it again"]);
+    tokio::task::block_in_place(|| drop(submitter));
+    shift.end().await;
+}

@@ -95,6 +95,11 @@ impl Shift {
         self.witness.as_ref().expect("has testified already").look_away().await
     }
 
+    /// The witness does not ask Rucio until the returned value goes.
+    pub(crate) async fn do_not_ask(&self) -> OwnedMutexGuard<()> {
+        self.witness.as_ref().expect("has testified already").do_not_ask().await
+    }
+
     /// Where this night's files lie.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory

@@ -85,6 +85,11 @@ impl Stack {
         Rucio::log_in(self.http(), &self.rucio_url, &self.accounts["ingest"]).await
     }
 
+    /// Rucio as its administrators see it.
+    pub(crate) async fn root(&self) -> Rucio {
+        Rucio::log_in_as(self.http(), &self.rucio_url, "root", &self.accounts["root"]).await
+    }
+
     /// A proxy before Rucio, with the certificate of Rucio itself.
     pub(crate) fn proxy(&self) -> Proxy {
         let http = self.http();

@@ -34,6 +34,8 @@ pub(crate) struct Witness {
     done: Arc<AtomicBool>,
     /// Held by whoever looks at the storages.
     eyes: Arc<Mutex<()>>,
+    /// Held by whoever asks Rucio.
+    questions: Arc<Mutex<()>>,
     storages: std::thread::JoinHandle<Seen>,
     catalogue: tokio::task::JoinHandle<Seen>,
     deliveries: Deliveries,
@@ -47,7 +49,7 @@ impl Witness {
         let earlier = std::fs::read_to_string(&record).unwrap_or_default();
         assert_eq!(earlier, "", "an earlier test has seen this; look into it, then remove {}", record.display());
         let done = Arc::new(AtomicBool::new(false));
-        let eyes = Arc::new(Mutex::new(()));
+        let (eyes, questions) = (Arc::new(Mutex::new(())), Arc::new(Mutex::new(())));
         let storages = {
             let (done, stack, deliveries) = (Arc::clone(&done), Arc::clone(stack), deliveries.clone());
             let eyes = Arc::clone(&eyes);
@@ -56,14 +58,20 @@ impl Witness {
         let catalogue = {
             let (done, stack, deliveries, rucio) =
                 (Arc::clone(&done), Arc::clone(stack), deliveries.clone(), rucio.clone());
-            tokio::spawn(async move { watch_catalogue(&stack, &rucio, &deliveries, &done).await })
+            let questions = Arc::clone(&questions);
+            tokio::spawn(async move { watch_catalogue(&stack, &rucio, &deliveries, &questions, &done).await })
         };
-        Self { done, eyes, storages, catalogue, deliveries: deliveries.clone(), record }
+        Self { done, eyes, questions, storages, catalogue, deliveries: deliveries.clone(), record }
     }
 
     /// The storages are not looked at until the returned value goes: somebody takes a file system away and brings it back.
     pub(crate) async fn look_away(&self) -> OwnedMutexGuard<()> {
         Arc::clone(&self.eyes).lock_owned().await
+    }
+
+    /// Rucio is not asked until the returned value goes: somebody makes it say that files leave which do not.
+    pub(crate) async fn do_not_ask(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.questions).lock_owned().await
     }
 
     /// Ends the watch after a last look: every delivered file was released, and none too early.
@@ -137,12 +145,19 @@ fn is_copy(path: &Path, delivery: &Delivery) -> bool {
         && digest(path).is_ok_and(|digest| digest == delivery.digest)
 }
 
-async fn watch_catalogue(stack: &Stack, rucio: &Rucio, deliveries: &Deliveries, done: &AtomicBool) -> Seen {
+async fn watch_catalogue(
+    stack: &Stack,
+    rucio: &Rucio,
+    deliveries: &Deliveries,
+    questions: &Mutex<()>,
+    done: &AtomicBool,
+) -> Seen {
     let onsite = stack.onsite().0;
     let mut seen = Seen::default();
     let mut registered = BTreeSet::new();
     loop {
         let last = done.load(Ordering::Acquire);
+        let asking = questions.lock().await;
         let open: Vec<String> =
             deliveries.all().into_iter().map(|delivery| delivery.lfn).filter(|lfn| !seen.gone.contains(lfn)).collect();
         // Rucio may be down, as part of a test: then there is nothing to be seen
@@ -163,6 +178,7 @@ async fn watch_catalogue(stack: &Stack, rucio: &Rucio, deliveries: &Deliveries, 
                 seen.gone.insert(lfn);
             }
         }
+        drop(asking);
         if last {
             return seen;
         }

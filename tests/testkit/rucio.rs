@@ -23,14 +23,19 @@ pub(crate) struct Rucio {
 }
 
 impl Rucio {
-    /// Logs in at a Rucio.
+    /// Logs in at a Rucio as `ingest`.
     pub(crate) async fn log_in(http: reqwest::ClientBuilder, url: &str, password: &str) -> Self {
+        Self::log_in_as(http, url, "ingest", password).await
+    }
+
+    /// Logs in at a Rucio.
+    pub(crate) async fn log_in_as(http: reqwest::ClientBuilder, url: &str, account: &str, password: &str) -> Self {
         let http = http.timeout(Duration::from_secs(20)).build().unwrap();
         let url = url.trim_end_matches('/').to_owned();
         let answer = http
             .get(format!("{url}/auth/userpass"))
-            .header("X-Rucio-Account", "ingest")
-            .header("X-Rucio-Username", "ingest")
+            .header("X-Rucio-Account", account)
+            .header("X-Rucio-Username", account)
             .header("X-Rucio-Password", password)
             .send()
             .await
@@ -120,6 +125,14 @@ impl Rucio {
     pub(crate) async fn attach(&self, attachment: &Value) {
         let body = json!({ "ignore_duplicate": true, "attachments": [attachment] });
         self.call(reqwest::Method::POST, "/dids/attachments", Some(&body)).await.unwrap();
+    }
+
+    /// Declares a replica bad, as root alone may.
+    #[allow(dead_code, reason = "for the real stack")]
+    pub(crate) async fn declare_bad(&self, lfn: &str, rse: &str) {
+        let replica = json!({ "scope": "acada", "name": lfn, "rse": rse });
+        let body = json!({ "replicas": [replica], "reason": "for a test" });
+        self.call(reqwest::Method::POST, "/replicas/bad", Some(&body)).await.unwrap();
     }
 
     /// Changes a rule, as anybody with the rights may.

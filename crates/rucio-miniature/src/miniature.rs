@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::catalog::Catalog;
-use crate::catalog::records::ReplicaState;
+use crate::catalog::records::{ROOT, ReplicaState};
 use crate::catalog::rules::RuleChange;
 use crate::endpoint::Endpoint;
 use crate::faults::{self, Faults};
@@ -22,9 +22,6 @@ use crate::refusal::Refusal;
 use crate::shared::Shared;
 use crate::{conveyor, http, judge, reaper, storage_face};
 use rucio_client::Did;
-
-/// The account that may everything.
-const ROOT: &str = "root";
 
 /// A running miniature Rucio. Dropping it stops it too, without waiting.
 #[derive(Debug)]

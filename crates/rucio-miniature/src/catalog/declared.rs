@@ -2,15 +2,15 @@
 
 use std::time::SystemTime;
 
-use super::records::{Declaration, OBSOLETE, Outcome, Progress, ReplicaState, Transfer};
+use super::records::{Declaration, OBSOLETE, Outcome, Progress, ROOT, ReplicaState, Transfer};
 use super::tables::{Catalog, Place};
 use crate::refusal::{Class, Refusal, refuse};
 use rucio_client::Did;
 
 impl Catalog {
-    /// Marks replicas as bad. For administrators; what is not there is passed over.
+    /// Marks replicas as bad. For root alone; what is not there is passed over.
     pub(crate) fn declare_bad(&mut self, issuer: &str, places: &[Place], now: SystemTime) -> Result<(), Refusal> {
-        if !self.is_admin(issuer) {
+        if issuer != ROOT {
             return refuse(Class::AccessDenied, format!("Account {issuer} can not declare bad replicas"));
         }
         for place in places {

@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 
 use rucio_client::Did;
 
+/// The account that may everything.
+pub(crate) const ROOT: &str = "root";
+
 /// Tombstone of a replica that may be deleted at once, whether its RSE needs space or not (Rucio's `OBSOLETE`).
 pub(crate) const OBSOLETE: SystemTime = SystemTime::UNIX_EPOCH;
 

@@ -6,7 +6,9 @@ use std::time::SystemTime;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::records::{Account, Declaration, DidRecord, Kind, Progress, Replica, ReplicaState, Rse, Rule, Transfer};
+use super::records::{
+    Account, Declaration, DidRecord, Kind, Progress, ROOT, Replica, ReplicaState, Rse, Rule, Transfer,
+};
 use super::schema::is_rule_id;
 use crate::expression::{Attributes, Expression};
 use crate::journal::Event;
@@ -120,7 +122,7 @@ impl Catalog {
 
     /// Root and accounts with `admin=True` may everything.
     pub(crate) fn is_admin(&self, account: &str) -> bool {
-        account == "root" || self.accounts.get(account).is_some_and(|a| a.admin)
+        account == ROOT || self.accounts.get(account).is_some_and(|a| a.admin)
     }
 
     /// May the account write into the scope?

@@ -162,6 +162,12 @@ impl Stack {
         Self { anonymous, ingest, plain, url, major, ca_file, passwords, directories, patience, necromancer }
     }
 
+    /// As the account `root`.
+    pub(crate) async fn root(&self) -> Client {
+        let answer = self.anonymous.log_in("root", self.password("root")).await.expect(200);
+        self.anonymous.with_token(Some(answer.header("X-Rucio-Auth-Token")))
+    }
+
     /// Rucio's necromancer comes around once.
     pub(crate) fn bury_the_bad(&self) {
         match &self.necromancer {
