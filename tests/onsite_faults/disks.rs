@@ -70,6 +70,8 @@ async fn a_full_disk_below_the_ledger_stops_the_road_and_loses_nothing() {
     let disk = Mount::memory(&site.state(), "32m");
     let watcher = Watcher::start(&site);
     let daemon = Daemon::start(&site, &[]);
+    // the ledger is made first
+    daemon.ready(&site).await;
     for number in 0..5 {
         good(&site, &format!("before-{number}"));
     }

@@ -362,7 +362,7 @@ fn not_fits(start: &[u8]) -> Problem {
         [0x28, 0xb5, 0x2f, 0xfd, ..] => "it is compressed with zstd as a whole".to_owned(),
         [0x89, b'H', b'D', b'F', ..] => "it is an HDF5 file".to_owned(),
         _ if start.iter().all(|&byte| byte == 0) => "it begins with zeros".to_owned(),
-        _ => format!("it begins with {:?}", start[..start.len().min(16)].escape_ascii().to_string()),
+        _ => format!("it begins with \"{}\"", start[..start.len().min(16)].escape_ascii()),
     };
     let what = format!("this is not a FITS file: {what} where 'SIMPLE  =' must be");
     Problem::new("not-fits", what, Remedy::DeliverFits).at(0)

@@ -89,8 +89,7 @@ fn oddity(card: &Card, raw: &[u8; CARD]) -> Option<(&'static str, String)> {
         return Some(("stray-continue", what.to_owned()));
     }
     if !is_plain(name) {
-        let what =
-            format!("is written {:?}; a keyword has only A-Z, 0-9, '-' and '_'", name.escape_ascii().to_string());
+        let what = format!("is written \"{}\"; a keyword has only A-Z, 0-9, '-' and '_'", name.escape_ascii());
         return Some(("keyword-name", what));
     }
     let commentary = matches!(card.keyword.as_str(), "COMMENT" | "HISTORY" | "");

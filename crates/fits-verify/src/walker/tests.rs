@@ -26,6 +26,13 @@ fn walk(bytes: &[u8]) -> Walk {
     walker.finish()
 }
 
+/// What a person reads who delivered something else, with its line breaks as they are usually written.
+#[test]
+fn what_a_file_begins_with_is_written_out_once() {
+    let said = walk(b"# title\n\"text\"").problems.remove(0).to_string();
+    assert!(said.contains(r##"it begins with "# title\n\"text\"" where"##), "{said}");
+}
+
 fn codes(walk: &Walk) -> Vec<&'static str> {
     walk.problems.iter().map(|problem| problem.code).collect()
 }
