@@ -45,12 +45,7 @@ pub enum KeepReason {
     },
     /// The on-site file is not the one that was verified.
     #[error("the on-site file is not the one that was verified")]
-    Changed {
-        /// As verified.
-        was: FileIdentity,
-        /// As found.
-        is: FileIdentity,
-    },
+    Changed,
     /// Too few sites. [`Evidence`] cannot be made like that with the same requirement; the requirement may have grown.
     #[error("{sites} sites hold a proven copy, {required} are required")]
     TooFewSites {
@@ -138,7 +133,7 @@ impl ReleaseOrder {
         }
         evidence.stands_since(&first_look, required)?;
         if verified != found {
-            return Err(KeepReason::Changed { was: verified, is: found });
+            return Err(KeepReason::Changed);
         }
         Ok(Self { first_look, evidence, on_site: found })
     }
@@ -180,7 +175,7 @@ mod tests {
         assert!(matches!(order(0, 10_000, 400_000, IDENTITY), Err(KeepReason::Stale { .. })));
         assert!(matches!(order(0, 10_000, 9_000, IDENTITY), Err(KeepReason::Stale { .. })));
         let other = FileIdentity { inode: 8, ..IDENTITY };
-        assert!(matches!(order(0, 10_000, 10_500, other), Err(KeepReason::Changed { .. })));
+        assert!(matches!(order(0, 10_000, 10_500, other), Err(KeepReason::Changed)));
     }
 
     #[test]

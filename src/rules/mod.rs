@@ -8,6 +8,7 @@
 //! | on-site | file | the copy on site | at registration; its end is the release |
 //! | settled | dataset | the further copies of all files | when the dataset is quiet; the files' own further-copies rules then end |
 
+mod ending;
 pub(crate) mod first_copy;
 pub(crate) mod further_copies;
 mod mend;
@@ -22,6 +23,7 @@ mod standing;
 mod survey;
 mod trouble;
 
+pub(crate) use ending::retire;
 pub(crate) use mend::mend;
 pub use on_site::no_tombstone_delay;
 pub(crate) use ours::{is_first_copy_rule, is_further_copies_rule, is_on_site_rule, is_settled_rule};

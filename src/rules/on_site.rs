@@ -10,12 +10,12 @@ use crate::config::Config;
 use crate::custody::{HoldCode, RuleStanding, State};
 use crate::engine::{Context, OVERDUE, StageError, UNTRUE_LIST, is_known};
 use crate::ledger::FileRow;
-use rucio_client::{Grouping, Kind, ReplicaQuery, ReplicaState, Rule, RuleId};
+use rucio_client::{Grouping, ReplicaQuery, ReplicaState, Rule, RuleId};
 
 use super::ours::is_ours;
 use super::placing::{Placed, RuleWanted, permanent, place};
 use super::signature::{OwnLedgers, of_others};
-use super::{find, is_on_site_rule, standing, trouble};
+use super::{find, is_on_site_rule, retire, standing, trouble};
 
 const COMMENT: &str = "dl0-ingest: protects the on-site copy until the off-site copies are proven";
 /// What the rule is for, in reports.
@@ -101,7 +101,7 @@ pub(crate) async fn order_beside(context: &Context, row: &FileRow) -> Result<Opt
         let locks = void.locks_ok + void.locks_replicating + void.locks_stuck;
         let is_this_ledgers = ours.have_placed(&void) || row.on_site_rule.as_deref() == Some(void.id.as_str());
         if is_on_site_rule(&config, &void) && locks == 0 && is_this_ledgers {
-            retire(context, &void.id).await?;
+            retire(context, &void.id, || true).await?;
         }
     }
     Ok(Some(rule))
@@ -111,15 +111,7 @@ pub(crate) async fn order_beside(context: &Context, row: &FileRow) -> Result<Opt
 /// ends.
 pub(crate) async fn end_beside(context: &Context, rule: &str) -> Result<(), StageError> {
     match find(context, rule).await? {
-        Some(found) if found.rse_expression == beside(&context.config()) => retire(context, rule).await,
-        _ => Ok(()),
-    }
-}
-
-/// Ends a rule and no copy: it holds none, or another one does as well.
-async fn retire(context: &Context, rule: &str) -> Result<(), StageError> {
-    match context.rucio.retire_rule(rule, || true).await {
-        Err(error) if error.kind() != Kind::NotFound => Err(error.into()),
+        Some(found) if found.rse_expression == beside(&context.config()) => retire(context, rule, || true).await,
         _ => Ok(()),
     }
 }

@@ -245,7 +245,7 @@ fn order<const N: usize>(file: &File, row: Row, look: &Look, variant: Variant, o
     let again = row.redelivered || file.trigger;
     let (look, leftover) = (*look, row.release_ordered);
     match proof::order(&look, evidence, first, (file.claimed, found)) {
-        Ok(_) | Err(KeepReason::Changed { .. }) if again && !leftover => {
+        Ok(_) | Err(KeepReason::Changed) if again && !leftover => {
             out.fair("release waits for the second delivery", free);
         }
         Ok(_) => out.fair("the order can be given", |file| {
@@ -259,8 +259,8 @@ fn order<const N: usize>(file: &File, row: Row, look: &Look, variant: Variant, o
         Err(KeepReason::TooSoon { .. } | KeepReason::Stale { .. } | KeepReason::Undecided { .. }) => {
             out.fair("release waits", free);
         }
-        Err(KeepReason::Changed { .. }) if again => out.fair("release waits for the second delivery", free),
-        Err(KeepReason::Changed { .. }) if !leftover && is_touched(file, row) => touched(out),
+        Err(KeepReason::Changed) if again => out.fair("release waits for the second delivery", free),
+        Err(KeepReason::Changed) if !leftover && is_touched(file, row) => touched(out),
         Err(_) => out.fair("the order cannot be given: held", |file| hold(file, state)),
     }
 }

@@ -149,7 +149,7 @@ async fn order(
         Ok(_) if !is_as_verified(context, row, there).await? => Ok(None),
         // decided already: what came since is compared when that is settled
         Ok(order) if row.release_ordered_at.is_some() => Ok(Some(order)),
-        Ok(_) | Err(KeepReason::Changed { .. }) if delivered_again(context, row).await? => {
+        Ok(_) | Err(KeepReason::Changed) if delivered_again(context, row).await? => {
             let why = if context.ledger.is_redelivered(row).await? {
                 "a second delivery is being compared"
             } else {
@@ -172,7 +172,7 @@ async fn order(
             context.wait_patiently(row, Pace::of_copies(&config), &reason.to_string()).await?;
             Ok(None)
         }
-        Err(KeepReason::Changed { .. }) if row.release_ordered_at.is_none() => {
+        Err(KeepReason::Changed) if row.release_ordered_at.is_none() => {
             if is_as_verified(context, row, there).await? {
                 context.wait(row, Duration::ZERO, "another look, since the on-site file was touched").await?;
             }

@@ -23,7 +23,7 @@ use crate::custody::{UnixMillis, in_millis};
 use crate::engine::{Context, StageError, after_failures, announce_settling, brake_of_dataset, job, kill_switch};
 use crate::ledger::{Ending, IntentOutcome, Resting, now};
 use crate::names::Did;
-use crate::rules::{Offsite, stands};
+use crate::rules::{Offsite, retire, stands};
 use rucio_client::Kind;
 
 use facts::{DatasetRules, Facts, REQUESTS};
@@ -225,7 +225,10 @@ async fn end(
     let records: Vec<Value> = facts.files.iter().zip(batch).map(record).collect();
     announce_settling(context, dataset, &facts.rule_ids(), records).await?;
     let rules: Vec<String> = batch.iter().filter_map(|file| file.further_copies_rule.clone()).collect();
-    let ends = rules.into_iter().map(|rule| retire(context, rule, fresh.clone()));
+    let ends = rules.into_iter().map(|rule| {
+        let holds = fresh.clone();
+        async move { retire(context, &rule, holds).await }
+    });
     match stream::iter(ends).buffer_unordered(REQUESTS).try_collect::<Vec<()>>().await {
         Err(StageError::Rucio(error)) if error.kind() == Kind::Withheld => {
             tracing::warn!(dataset = dataset.name, "{TOO_OLD}");
@@ -268,16 +271,4 @@ async fn all_stand(context: &Context, batch: &[Resting]) -> Result<(), StageErro
         }
     }
     Ok(())
-}
-
-async fn retire(
-    context: &Context,
-    rule: String,
-    holds: impl Fn() -> bool + Send + Sync + 'static,
-) -> Result<(), StageError> {
-    match context.rucio.retire_rule(&rule, holds).await {
-        // ended by somebody else, or by us before a stop
-        Err(error) if error.kind() != Kind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
 }

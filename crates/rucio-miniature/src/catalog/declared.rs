@@ -95,11 +95,8 @@ impl Catalog {
         for rse in rses {
             let place = (did.clone(), rse.clone());
             self.cancel_transfer(&place);
-            for id in self.locks_at.remove(&place).unwrap_or_default() {
-                if let Some(progress) = self.locks.get_mut(&id).and_then(|locks| locks.remove(&place)) {
-                    self.count(&id, progress, -1);
-                }
-                self.restate(&id, now);
+            for rule in self.drop_locks(&place) {
+                self.restate(&rule, now);
             }
             if let Some(replica) = self.replica_mut(did, &rse) {
                 (replica.locks, replica.state, replica.tombstone) = (0, ReplicaState::Unavailable, Some(OBSOLETE));
@@ -107,11 +104,6 @@ impl Catalog {
         }
         let Some(record) = self.dids.get_mut(did) else { return };
         record.lost = true;
-        for parent in std::mem::take(&mut record.parents) {
-            if let Some(parent) = self.dids.get_mut(&parent) {
-                parent.children.remove(did);
-            }
-        }
-        self.attached.retain(|(_, child)| child != did);
+        self.detach(did);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here protects the last copy, because Rucio does not either.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use super::records::{OBSOLETE, Progress, ReplicaState};
@@ -117,14 +118,8 @@ impl Catalog {
         for id in self.rules_on.remove(did).unwrap_or_default() {
             self.remove_rule(&id);
         }
-        if let Some(record) = self.dids.remove(did) {
-            for parent in record.parents {
-                if let Some(parent) = self.dids.get_mut(&parent) {
-                    parent.children.remove(did);
-                }
-            }
-        }
-        self.attached.retain(|(_, child)| child != did);
+        self.detach(did);
+        self.dids.remove(did);
         self.events.push(Event::DidGone { did: did.clone() });
     }
 
@@ -132,12 +127,29 @@ impl Catalog {
     pub(crate) fn lose_replica(&mut self, did: &Did, rse: &str) {
         let place = (did.clone(), rse.to_owned());
         self.cancel_transfer(&place);
-        for id in self.locks_at.remove(&place).unwrap_or_default() {
-            let lock = self.locks.get_mut(&id).and_then(|locks| locks.remove(&place));
-            if let Some(progress) = lock {
-                self.count(&id, progress, -1);
+        self.drop_locks(&place);
+        self.remove_replica(did, rse);
+    }
+
+    /// Takes a file out of everything that it is in.
+    pub(super) fn detach(&mut self, did: &Did) {
+        let parents = self.dids.get_mut(did).map(|record| std::mem::take(&mut record.parents)).unwrap_or_default();
+        for parent in parents {
+            if let Some(parent) = self.dids.get_mut(&parent) {
+                parent.children.remove(did);
             }
         }
-        self.remove_replica(did, rse);
+        self.attached.retain(|(_, child)| child != did);
+    }
+
+    /// All locks of a place go; returns the rules that had them.
+    pub(super) fn drop_locks(&mut self, place: &Place) -> BTreeSet<String> {
+        let rules = self.locks_at.remove(place).unwrap_or_default();
+        for id in &rules {
+            if let Some(progress) = self.locks.get_mut(id).and_then(|locks| locks.remove(place)) {
+                self.count(id, progress, -1);
+            }
+        }
+        rules
     }
 }
